@@ -1,0 +1,66 @@
+// An engine moves trains between a worker and the kernel: one a worker, driven by the worker's thread alone (but for wake()). The two
+// engines for Linux are epoll (epoll_engine.h) and io_uring (uring_engine.h); the tests bring one of their own. An engine decides nothing
+// about packets: it reads, sends, writes, and repairs what the kernel's offloads get wrong.
+//
+// The turn of a worker:
+//     turn = engine.wait(...)                        may block; gives what came in, at most a turn's budget of it
+//     core handles turn.underlay, then turn.tun, calling send_buffer / send / write
+//     engine.flush()                                 everything accepted is with the kernel; buffers of `turn` may be reused
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/error.h"
+#include "crypto/instant.h"
+#include "dataplane/core/counters.h"
+#include "dataplane/core/train.h"
+#include "dataplane/io/tun.h"
+#include "dataplane/io/udp.h"
+
+namespace vern {
+
+// What one wait() brought. Spans are the engine's and end at its next wait().
+struct Turn {
+    std::span<UnderlayTrain> underlay;
+    std::span<TunTrain> tun;
+    bool woken = false;     // wake() was called since the last turn
+    bool tun_gone = false;  // the interface was deleted from outside: nothing more will come, the daemon should end
+};
+
+// Work of one turn is bounded, so that what it touches stays in L2 and no source starves the others.
+inline constexpr std::size_t kTurnTrainsMax = 64;              // of each kind
+inline constexpr std::size_t kTurnBytesMax = std::size_t{512} << 10;  // of each kind; a train that begins below it is taken whole
+
+class Engine : public Outlet {
+  public:
+    virtual std::string_view name() const noexcept = 0;  // "io_uring", "epoll"
+
+    // Blocks until something came, wake() was called, or `timeout` passed (none: no limit). Reads nothing from the TUN device while
+    // trains wait for a full socket: shedding then happens in the kernel's queue, before any crypto.
+    virtual Turn wait(std::optional<Duration> timeout) noexcept = 0;
+
+    // Hands everything that send() and write() collected to the kernel. On return no memory of the last turn is in use by the kernel.
+    virtual void flush() noexcept = 0;
+
+    // Ends a wait() that is going on, or the next one. Any thread, async-signal-safe.
+    virtual void wake() noexcept = 0;
+
+    // Takes other sockets (a changed port); the old ones are out of use on return and stay the caller's. Worker's thread.
+    virtual Result<void> set_sockets(const UdpSockets& sockets) noexcept = 0;
+};
+
+struct EngineOptions {
+    bool udp_gso = true;      // UDP_SEGMENT on sends
+    bool udp_gro = true;      // UDP_GRO on receives (the socket option is udp.h's; this sizes buffers)
+};
+
+// `tun` and `sockets` are the worker's own and must outlive the engine. `counters` are the worker's.
+Result<std::unique_ptr<Engine>> make_epoll_engine(TunQueue& tun, const UdpSockets& sockets, Counters& counters, const EngineOptions& options);
+Result<std::unique_ptr<Engine>> make_uring_engine(TunQueue& tun, const UdpSockets& sockets, Counters& counters, const EngineOptions& options);
+
+}  // namespace vern
