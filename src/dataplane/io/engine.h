@@ -29,6 +29,7 @@ struct Turn {
     std::span<UnderlayTrain> underlay;
     std::span<TunTrain> tun;
     bool woken = false;     // wake() was called since the last turn
+    bool source_refused = false;  // the kernel refused an endpoint's source address since the last turn (routing changed): forget them all
     bool tun_gone = false;  // the interface was deleted from outside: nothing more will come, the daemon should end
 };
 
