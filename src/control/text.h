@@ -1,6 +1,12 @@
-// Text forms of addresses, prefixes and endpoints. Parsing is strict: one spelling in, nothing before or after it, no name lookups.
+// Text forms of addresses, prefixes and endpoints. Parsing is strict: one spelling in, nothing before or after it, no name
+// lookups. Any thread; nothing is kept between calls.
 #pragma once
 
+#include <array>
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,17 +16,55 @@
 
 namespace vern {
 
-std::string to_text(const IpAddress& address);
-std::string to_text(const Prefix& prefix);     // always with its length: "10.0.0.1/32"
-std::string to_text(const Endpoint& endpoint);  // "192.0.2.1:51820", "[2001:db8::1]:51820", "[fe80::1%eth0]:51820"
+std::string to_text(const IpAddress& address);   // "" for family none
+std::string to_text(const Prefix& prefix);       // always with its length: "10.0.0.1/32"
+std::string to_text(const Endpoint& endpoint);   // "192.0.2.1:51820", "[2001:db8::1]:51820", "[fe80::1%eth0]:51820"
+// String is std::string or SecretText.
+template <typename String>
+void append_text(String& out, const IpAddress& address);
+template <typename String>
+void append_text(String& out, const Prefix& prefix);
+template <typename String>
+void append_text(String& out, const Endpoint& endpoint);
 
 std::optional<IpAddress> parse_address(std::string_view text);  // IPv4-mapped IPv6 becomes v4
 // "10.0.0.0/24", "fd00::/64", or an address alone (full length). Host bits are cleared, as `wg` does.
 std::optional<Prefix> parse_prefix(std::string_view text);
+// The same with host bits kept in `address`: what an interface is given ("10.0.0.1/24").
+std::optional<Prefix> parse_interface_address(std::string_view text);
 std::optional<std::uint16_t> parse_port(std::string_view text);  // 0..65535
-// Numeric only.
+// Numeric only; the port is not 0. A zone ("%eth0", "%3") is taken for link-local addresses and must be an interface of this host.
 Result<Endpoint> parse_endpoint(std::string_view text);
-// Looks names up (getaddrinfo): blocks; retries what is temporary for about as long as `wg` does unless `retries` is 0. CLI only, never the daemon.
+// Looks names up (getaddrinfo): blocks; what may be temporary is tried `retries` times more, each time after a longer pause
+// (1 s, then 1.2 times as long, 20 s at most), as `wg` does. CLI only, never the daemon.
 Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries);
+
+// "host:port" or "[host]:port" taken apart, nothing looked up.
+struct HostPort {
+    std::string host;
+    std::uint16_t port = 0;
+    bool bracketed = false;
+};
+Result<HostPort> split_endpoint(std::string_view text);
+
+// Decimal digits only: no sign, no spaces, no leading zeros.
+template <std::unsigned_integral T>
+std::optional<T> parse_decimal(std::string_view text, T max = std::numeric_limits<T>::max()) {
+    T value = 0;
+    if (text.empty() || (text.size() > 1 && text.front() == '0')) return std::nullopt;
+    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (status != std::errc{} || end != text.data() + text.size() || value > max) return std::nullopt;
+    return value;
+}
+
+template <typename String, std::unsigned_integral T>
+void append_decimal(String& out, T value) {
+    std::array<char, 24> digits;
+    const auto [end, status] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+    out.append(digits.data(), end);
+}
+
+// At most `max` characters of something from outside, fit for one line of a message or a log: no control characters.
+std::string quoted(std::string_view text, std::size_t max = 64);
 
 }  // namespace vern

@@ -1,7 +1,9 @@
-// ChaCha20-Poly1305 (RFC 8439) by the train: one call seals or opens many messages, of one key or of several. The nonce is WireGuard's:
-// 32 zero bits, then the 64-bit little-endian counter. No associated data: data messages have none (handshakes use noise.h).
+// ChaCha20-Poly1305 (RFC 8439) by the train: one call seals or opens many messages, of one key or of several.
+// The nonce is WireGuard's: 32 zero bits, then the 64-bit little-endian counter. No associated data: data
+// messages have none (handshakes use noise.h).
 //
-// Threads: an Implementation is immutable and may be used from every thread at once. Nothing here allocates after a thread's first call.
+// Threads: an Implementation is immutable and may be used from every thread at once. Nothing here allocates
+// after a thread's first call.
 #pragma once
 
 #include <cstddef>
@@ -17,19 +19,21 @@ namespace vern::aead {
 using KeyBytes = std::span<const std::byte, 32>;
 
 struct SealJob {
-    const std::byte* key;    // 32 bytes
-    std::uint64_t counter;   // never used twice under one key: the caller's promise
-    const std::byte* plain;  // `length` bytes; may be equal to `sealed` (in place), must not overlap it otherwise
-    std::byte* sealed;       // `length` + kTagBytes bytes: ciphertext, then tag
-    std::uint32_t length;    // bytes of plaintext, 0 to 65535
+    const std::byte* key;   // 32 bytes
+    std::uint64_t counter;  // never used twice under one key: the caller's promise
+    const std::byte*
+        plain;          // `length` bytes; may be equal to `sealed` (in place), must not overlap it otherwise
+    std::byte* sealed;  // `length` + kTagBytes bytes: ciphertext, then tag
+    std::uint32_t length;  // bytes of plaintext, 0 to 65535
 };
 
 struct OpenJob {
-    const std::byte* key;   // 32 bytes
+    const std::byte* key;  // 32 bytes
     std::uint64_t counter;
-    std::byte* sealed;      // `length` + kTagBytes bytes; opened in place: on success the first `length` bytes are the plaintext
-    std::uint32_t length;   // bytes of plaintext, 0 to 65535
-    bool authentic;         // out: the tag was right. If not, the first `length` bytes were wiped.
+    std::byte* sealed;     // `length` + kTagBytes bytes; opened in place: on success the first `length` bytes
+                           // are the plaintext
+    std::uint32_t length;  // bytes of plaintext, 0 to 65535
+    bool authentic;        // out: the tag was right. If not, the first `length` bytes were wiped.
 };
 
 struct Implementation {

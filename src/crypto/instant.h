@@ -1,5 +1,6 @@
-// A point in time as the core sees it: nanoseconds of CLOCK_BOOTTIME (it goes on during suspend and never steps back), handed in
-// by whoever drives the core. The core reads no clock: this clock type has no now() on purpose.
+// A point in time as the core sees it: nanoseconds of CLOCK_BOOTTIME (it goes on during suspend and never
+// steps back), handed in by whoever drives the core. The core reads no clock: this clock type has no now() on
+// purpose.
 #pragma once
 
 #include <chrono>

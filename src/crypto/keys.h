@@ -1,5 +1,5 @@
-// The key types of the protocol and their text forms: base64 for people and files, hex for the UAPI. Text forms are encoded and decoded
-// in constant time, because private and preshared keys pass through them.
+// The key types of the protocol and their text forms: base64 for people and files, hex for the UAPI. Text
+// forms are encoded and decoded in constant time, because private and preshared keys pass through them.
 #pragma once
 
 #include <array>
@@ -26,8 +26,8 @@ using PresharedKey = Secret<kKeyBytes>;  // all zero: none
 using SharedSecret = Secret<kKeyBytes>;  // X25519 result
 using SymmetricKey = Secret<kKeyBytes>;  // ChaCha20-Poly1305
 
-// 44 characters with '=' at the end / 64 lower-case digits. Decoding takes exactly that many characters (hex of either case), and
-// for base64 refuses non-canonical trailing bits, so a key has one spelling.
+// 44 characters with '=' at the end / 64 lower-case digits. Decoding takes exactly that many characters (hex
+// of either case), and for base64 refuses non-canonical trailing bits, so a key has one spelling.
 std::string to_base64(std::span<const std::byte, kKeyBytes> key);
 std::string to_hex(std::span<const std::byte, kKeyBytes> key);
 bool from_base64(std::string_view text, std::span<std::byte, kKeyBytes> key) noexcept;

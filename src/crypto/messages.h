@@ -1,5 +1,6 @@
-// Everything that is fixed by the WireGuard protocol: message layouts, sizes and limits (WireGuard paper, section 5.4 and 6).
-// Layouts are exactly the bytes of the wire; integers are little endian and only reachable through Le32/Le64.
+// Everything that is fixed by the WireGuard protocol: message layouts, sizes and limits (WireGuard paper,
+// section 5.4 and 6). Layouts are exactly the bytes of the wire; integers are little endian and only
+// reachable through Le32/Le64.
 #pragma once
 
 #include <array>
@@ -17,7 +18,9 @@ template <typename Integer>
 class LittleEndian {
   public:
     LittleEndian() = default;
-    LittleEndian(Integer value) noexcept { *this = value; }  // NOLINT(google-explicit-constructor): it is that integer
+    LittleEndian(Integer value) noexcept {
+        *this = value;
+    }  // NOLINT(google-explicit-constructor): it is that integer
     LittleEndian& operator=(Integer value) noexcept {
         for (auto& byte : bytes_) {
             byte = static_cast<std::byte>(value & 0xff);
@@ -46,7 +49,8 @@ inline constexpr std::size_t kCookieNonceBytes = 24;
 
 enum class MessageType : std::uint32_t { initiation = 1, response = 2, cookie_reply = 3, data = 4 };
 
-// The first four bytes are the type and three reserved zero bytes: read together as one little-endian word, as every implementation does.
+// The first four bytes are the type and three reserved zero bytes: read together as one little-endian word,
+// as every implementation does.
 struct MessageHeader {
     Le32 type;
 };
@@ -91,13 +95,15 @@ struct MessageDataHeader {
 };
 static_assert(sizeof(MessageDataHeader) == 16);
 inline constexpr std::size_t kDataHeaderBytes = sizeof(MessageDataHeader);
-inline constexpr std::size_t kDataOverheadBytes = kDataHeaderBytes + kTagBytes;  // also the size of a keepalive
+inline constexpr std::size_t kDataOverheadBytes =
+    kDataHeaderBytes + kTagBytes;  // also the size of a keepalive
 inline constexpr std::size_t kPaddingMultiple = 16;
 inline constexpr std::size_t kLargestHandshakeBytes = sizeof(MessageInitiation);
 
 // Limits and timers of the protocol.
 inline constexpr std::uint64_t kRekeyAfterMessages = std::uint64_t{1} << 60;
-inline constexpr std::uint64_t kReplayWindowBits = 8192;  // of which one 64-bit word is slack: 8128 counters may be late
+inline constexpr std::uint64_t kReplayWindowBits =
+    8192;  // of which one 64-bit word is slack: 8128 counters may be late
 inline constexpr std::uint64_t kRejectAfterMessages = UINT64_MAX - kReplayWindowBits;
 inline constexpr Duration kRekeyAfterTime = std::chrono::seconds(120);
 inline constexpr Duration kRejectAfterTime = std::chrono::seconds(180);

@@ -1,6 +1,7 @@
-// Key material that wipes itself. A Secret is wiped when destroyed, when moved from and when assigned over, compares in constant time,
-// and cannot be copied by accident (clone() says so aloud). It protects the bytes' lifetime; where they live is up to the owner:
-// long-lived owners live in a SecretPool (secret_pool.h), which keeps them out of core dumps and swap.
+// Key material that wipes itself. A Secret is wiped when destroyed, when moved from and when assigned over,
+// compares in constant time, and cannot be copied by accident (clone() says so aloud). It protects the bytes'
+// lifetime; where they live is up to the owner: long-lived owners live in a SecretPool (secret_pool.h), which
+// keeps them out of core dumps and swap.
 #pragma once
 
 #include <sodium.h>
@@ -38,7 +39,9 @@ class Secret {
 
     std::span<const std::byte, N> span() const noexcept { return bytes_; }
     std::span<std::byte, N> writable() noexcept { return bytes_; }
-    const unsigned char* data() const noexcept { return reinterpret_cast<const unsigned char*>(bytes_.data()); }
+    const unsigned char* data() const noexcept {
+        return reinterpret_cast<const unsigned char*>(bytes_.data());
+    }
     unsigned char* data() noexcept { return reinterpret_cast<unsigned char*>(bytes_.data()); }
 
     bool is_zero() const noexcept { return sodium_is_zero(data(), N) != 0; }

@@ -1,7 +1,9 @@
-// Fixed-size slots for objects that hold keys: in memory of their own that is left out of core dumps (MADV_DONTDUMP), wiped in a forked
-// child (MADV_WIPEONFORK), locked against swap where RLIMIT_MEMLOCK allows, with guard pages around every chunk. Freed slots are wiped at once.
+// Fixed-size slots for objects that hold keys: in memory of their own that is left out of core dumps
+// (MADV_DONTDUMP), wiped in a forked child (MADV_WIPEONFORK), locked against swap where RLIMIT_MEMLOCK
+// allows, with guard pages around every chunk. Freed slots are wiped at once.
 //
-// Threads: callers serialise. Grows by chunks up to its limit; never on the packet path. sodium_malloc would cost four pages an object.
+// Threads: callers serialise. Grows by chunks up to its limit; never on the packet path. sodium_malloc would
+// cost four pages an object.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +22,7 @@ class SecretPool {
     SecretPool& operator=(const SecretPool&) = delete;
     ~SecretPool();  // all slots must have been given back
 
-    void* take() noexcept;             // zeroed, 64-byte aligned; nullptr at the limit or when the system has no memory
+    void* take() noexcept;  // zeroed, 64-byte aligned; nullptr at the limit or when the system has no memory
     void give_back(void* slot) noexcept;
     std::size_t in_use() const noexcept { return in_use_; }
     std::size_t limit() const noexcept { return limit_; }

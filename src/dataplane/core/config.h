@@ -35,7 +35,7 @@ struct DeviceChange {
     std::optional<PrivateKey> private_key;  // all zero: none, the interface stops speaking
     std::optional<std::uint16_t> listen_port;  // 0: any free one
     std::optional<std::uint32_t> fwmark;       // 0: none
-    bool replace_peers = false;                // remove every peer that is not named in `peers`... before `peers` is applied
+    bool replace_peers = false;                // remove every peer (and its sessions) before `peers` is applied
     std::vector<PeerChange> peers;             // in order; one key may come several times
 };
 

@@ -1,0 +1,38 @@
+// The other side of the UAPI socket: how `vern` speaks to a running daemon, ours or another implementation. Blocks, each request for
+// no longer than its timeout. One thread at a time.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/uapi.h"
+#include "dataplane/io/fd.h"
+
+namespace vern {
+
+class UapiClient {
+  public:
+    // Connects to `directory`/NAME.sock. ENOENT or ECONNREFUSED: no daemon serves that interface.
+    static Result<UapiClient> connect(std::string_view name, std::chrono::milliseconds timeout = std::chrono::seconds(10),
+                                      std::string_view directory = kUapiDirectory);
+
+    Result<DeviceStatus> get();
+    Result<void> set(const DeviceChange& change);
+    // Vern's own status, one line of JSON. Other implementations refuse it (and may end the connection: use a new one after that).
+    Result<std::string> get_vern();
+
+  private:
+    UapiClient(Fd fd, std::chrono::milliseconds timeout) : fd_(std::move(fd)), timeout_(timeout) {}
+    // Sends one whole request and gives what comes before the errno line, or the errno as an error.
+    Result<SecretText> exchange(std::string_view request);
+
+    Fd fd_;
+    std::chrono::milliseconds timeout_;
+};
+
+// Names of the interfaces whose sockets are in `directory` and are listened on, sorted.
+std::vector<std::string> uapi_interfaces(std::string_view directory = kUapiDirectory);
+
+}  // namespace vern

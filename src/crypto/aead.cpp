@@ -1,0 +1,48 @@
+#include "crypto/aead.h"
+
+#include <algorithm>
+#include <array>
+
+#include "crypto/aead_implementations.h"
+
+namespace vern::aead {
+namespace {
+
+constexpr std::array kBestFirst = {&kOpenssl, &kLibsodium};
+
+// The build option `aead`: a name, or "auto".
+constexpr std::string_view kPreferred = VERN_AEAD_PREFERRED;
+
+constexpr bool is_preferred(const Implementation* implementation) noexcept {
+    return implementation->name == kPreferred;
+}
+
+}  // namespace
+
+std::span<const Implementation* const> implementations() noexcept {
+    static const auto ordered = [] {
+        auto result = kBestFirst;
+        std::stable_partition(result.begin(), result.end(), is_preferred);
+        return result;
+    }();
+    return ordered;
+}
+
+const Implementation* find(std::string_view name) noexcept {
+    for (const Implementation* implementation : implementations())
+        if (implementation->name == name) return implementation->supported() ? implementation : nullptr;
+    return nullptr;
+}
+
+const Implementation& best() noexcept {
+    // Only chosen once: `supported` may be slow. libsodium runs everywhere.
+    static const Implementation* const chosen = [] {
+        const auto all = implementations();
+        const auto first =
+            std::find_if(all.begin(), all.end(), [](const Implementation* one) { return one->supported(); });
+        return first == all.end() ? &kLibsodium : *first;
+    }();
+    return *chosen;
+}
+
+}  // namespace vern::aead

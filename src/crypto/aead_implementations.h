@@ -1,0 +1,38 @@
+// The implementations that aead.cpp chooses from, and what tests want of them beyond trains.
+#pragma once
+
+#include <array>
+#include <bit>
+#include "crypto/aead.h"
+#include "crypto/handshake_aead.h"
+
+namespace vern::aead {
+
+using Nonce = std::array<std::byte, kAeadNonceBytes>;
+
+// Four zero bytes, then the counter.
+inline Nonce nonce_of(std::uint64_t counter) noexcept {
+    struct {
+        Le32 zero;
+        Le64 counter;
+    } nonce{0, counter};
+    static_assert(sizeof nonce == kAeadNonceBytes);
+    return std::bit_cast<Nonce>(nonce);
+}
+
+extern const Implementation kOpenssl;
+extern const Implementation kLibsodium;
+
+// The message function under kOpenssl's trains, with any nonce and associated data, so that published vectors
+// reach it. (kLibsodium's is in handshake_aead.h.) False: not authentic, and `plain` was wiped; or, when
+// sealing, OpenSSL failed and `sealed` was wiped.
+[[nodiscard]] bool openssl_seal(std::span<std::byte> sealed, KeyBytes key,
+                                std::span<const std::byte, kAeadNonceBytes> nonce,
+                                std::span<const std::byte> associated,
+                                std::span<const std::byte> plain) noexcept;
+[[nodiscard]] bool openssl_open(std::span<std::byte> plain, KeyBytes key,
+                                std::span<const std::byte, kAeadNonceBytes> nonce,
+                                std::span<const std::byte> associated,
+                                std::span<const std::byte> sealed) noexcept;
+
+}  // namespace vern::aead

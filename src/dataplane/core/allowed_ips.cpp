@@ -1,0 +1,106 @@
+#include "dataplane/core/allowed_ips.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+namespace vern {
+namespace {
+
+constexpr unsigned kStride = 6;
+constexpr unsigned kSlots = 1U << kStride;
+
+// Bits [depth, depth + 6) of an address of `bytes` bytes; what lies past its end reads as zero.
+unsigned chunk(const std::byte* address, std::size_t bytes, unsigned depth) noexcept {
+    const std::size_t at = depth / 8;
+    const unsigned high = at < bytes ? std::to_integer<unsigned>(address[at]) : 0;
+    const unsigned low = at + 1 < bytes ? std::to_integer<unsigned>(address[at + 1]) : 0;
+    return (((high << 8) | low) >> (16 - kStride - depth % 8)) & (kSlots - 1);
+}
+
+}  // namespace
+
+template <unsigned kBits>
+void AllowedIps::Trie<kBits>::build(std::span<const Entry> entries) {
+    if (entries.empty()) return;
+    nodes_.resize(1);
+    // A default route is inherited by everything; it sorts first.
+    Peer* inherited = nullptr;
+    if (entries.front().prefix.length == 0) {
+        inherited = entries.front().peer;
+        entries = entries.subspan(1);
+    }
+    build_node(0, entries, 0, inherited);
+    nodes_.shrink_to_fit();
+    leaves_.shrink_to_fit();
+}
+
+// `entries` share the first `depth` bits and are longer than that. Those that end within this node's six bits paint its slots, the longer over
+// the shorter (which sorts before it); those that go further make children, which inherit the slot's colour.
+template <unsigned kBits>
+void AllowedIps::Trie<kBits>::build_node(std::size_t at, std::span<const Entry> entries, unsigned depth, Peer* inherited) {
+    std::array<Peer*, kSlots> colour;
+    colour.fill(inherited);
+    std::array<std::size_t, kSlots + 1> begin{};  // of each slot's deeper entries: sorted input keeps them together
+    std::vector<Entry> deeper;
+
+    for (const Entry& entry : entries) {
+        const unsigned slot = chunk(entry.prefix.address.bytes.data(), kBits / 8, depth);
+        if (entry.prefix.length > depth + kStride) {
+            deeper.push_back(entry);
+            ++begin[slot + 1];
+            continue;
+        }
+        const unsigned within = entry.prefix.length - depth;
+        std::fill_n(colour.begin() + slot, std::size_t{1} << (kStride - within), entry.peer);
+    }
+    for (unsigned i = 0; i < kSlots; ++i) begin[i + 1] += begin[i];
+
+    Node node;
+    node.first_leaf = static_cast<std::uint32_t>(leaves_.size());
+    bool have_leaf = false;
+    for (unsigned i = 0; i < kSlots; ++i) {
+        if (begin[i + 1] > begin[i]) {
+            node.children |= std::uint64_t{1} << i;
+        } else if (!have_leaf || leaves_.back() != colour[i]) {
+            node.leaves |= std::uint64_t{1} << i;
+            leaves_.push_back(colour[i]);
+            have_leaf = true;
+        }
+    }
+    node.first_child = static_cast<std::uint32_t>(nodes_.size());
+    nodes_[at] = node;
+    nodes_.resize(nodes_.size() + static_cast<std::size_t>(std::popcount(node.children)));
+    std::size_t child = node.first_child;
+    for (unsigned i = 0; i < kSlots; ++i) {
+        const auto part = std::span<const Entry>(deeper).subspan(begin[i], begin[i + 1] - begin[i]);
+        if (!part.empty()) build_node(child++, part, depth + kStride, colour[i]);
+    }
+}
+
+template <unsigned kBits>
+Peer* AllowedIps::Trie<kBits>::find(const std::byte* address) const noexcept {
+    if (nodes_.empty()) return nullptr;
+    const Node* node = &nodes_[0];
+    for (unsigned depth = 0;; depth += kStride) {
+        const std::uint64_t bit = std::uint64_t{1} << chunk(address, kBits / 8, depth);
+        const std::uint64_t upto = bit | (bit - 1);
+        if (node->children & bit) {
+            node = &nodes_[node->first_child + static_cast<std::size_t>(std::popcount(node->children & (bit - 1)))];
+        } else {
+            return leaves_[node->first_leaf + static_cast<std::size_t>(std::popcount(node->leaves & upto)) - 1];
+        }
+    }
+}
+
+AllowedIps::AllowedIps(std::span<const Entry> entries) {
+    // v4 and v6 may be mixed in any order by the caller's sort key; each trie takes its own.
+    std::vector<Entry> v4, v6;
+    for (const Entry& entry : entries) (entry.prefix.address.family == Family::v4 ? v4 : v6).push_back(entry);
+    v4_.build(v4);
+    v6_.build(v6);
+}
+
+std::size_t AllowedIps::memory_bytes() const noexcept { return v4_.memory_bytes() + v6_.memory_bytes(); }
+
+}  // namespace vern

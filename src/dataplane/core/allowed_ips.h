@@ -1,0 +1,61 @@
+// Allowed IPs: which peer an address belongs to, by longest match over the prefixes of all peers, for both directions.
+//
+// A poptrie (Asai and Ohara, SIGCOMM 2015): six address bits a step, each node two 64-bit maps and two offsets (24 bytes), children and
+// leaves in two flat arrays. A lookup is at most 6 steps for IPv4 and 22 for IPv6, one popcount and one dependent load each; the memory
+// goes with the number of prefixes, not with where they lie. Immutable once built: part of a snapshot, shared by all threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "dataplane/core/address.h"
+#include "dataplane/core/inner_packet.h"
+
+namespace vern {
+
+struct Peer;
+
+class AllowedIps {
+  public:
+    struct Entry {
+        Prefix prefix;
+        Peer* peer;
+    };
+    AllowedIps() = default;
+    // `entries` sorted by prefix (address, then length), each prefix once, host bits zero.
+    explicit AllowedIps(std::span<const Entry> entries);
+
+    Peer* find(const std::byte* address, bool v6) const noexcept { return v6 ? v6_.find(address) : v4_.find(address); }
+    Peer* find_source(const InnerPacket& packet) const noexcept { return find(packet.source(), packet.v6); }
+    Peer* find_destination(const InnerPacket& packet) const noexcept { return find(packet.destination(), packet.v6); }
+
+    std::size_t memory_bytes() const noexcept;
+
+  private:
+    struct Node {
+        std::uint64_t children = 0;  // bit i: the slot goes on in a child node
+        std::uint64_t leaves = 0;    // bit i: the slot begins a run of equal leaves (only slots without a child count)
+        std::uint32_t first_child = 0;
+        std::uint32_t first_leaf = 0;
+    };
+
+    template <unsigned kBits>
+    class Trie {
+      public:
+        void build(std::span<const Entry> entries);
+        Peer* find(const std::byte* address) const noexcept;
+        std::size_t memory_bytes() const noexcept { return nodes_.size() * sizeof(Node) + leaves_.size() * sizeof(Peer*); }
+
+      private:
+        void build_node(std::size_t at, std::span<const Entry> entries, unsigned depth, Peer* inherited);
+        std::vector<Node> nodes_;
+        std::vector<Peer*> leaves_;
+    };
+
+    Trie<32> v4_;
+    Trie<128> v6_;
+};
+
+}  // namespace vern

@@ -1,0 +1,258 @@
+// Device: construction, configuration, status, and the handing over of what is out of use.
+#include <algorithm>
+#include <unordered_set>
+
+#include "dataplane/core/device.h"
+
+namespace vern {
+
+Peer* Snapshot::find(std::uint64_t serial) const noexcept {
+    const auto at = std::lower_bound(peers.begin(), peers.end(), serial,
+                                     [](const Peer* peer, std::uint64_t wanted) { return peer->serial < wanted; });
+    return at != peers.end() && (*at)->serial == serial ? *at : nullptr;
+}
+
+Device::Device(Random& random, const aead::Implementation& aead, unsigned workers)
+    : random_(random),
+      aead_(aead),
+      identity_pool_(sizeof(Identity), 1),
+      peer_pool_(sizeof(Peer), 2 * kPeersMax),        // replaced peers live on until they are disposed of
+      session_pool_(sizeof(Session), 8 * kPeersMax),  // three a peer, and those out of use
+      rate_limiter_(random),
+      snapshot_(std::make_unique<const Snapshot>()),
+      live_(snapshot_.get()) {
+    for (unsigned i = 0; i < std::clamp(workers, 1U, kWorkersMax); ++i) queues_.push_back(std::make_unique<WorkerQueues>());
+}
+
+Device::~Device() {
+    for (auto& [serial, peer] : peers_by_serial_) {
+        drop_sessions(*peer);
+        end_handshake(*peer);
+        retired_.peers.push_back(peer);
+    }
+    dispose(std::move(retired_));
+    identity_pool_.destroy(identity_);
+}
+
+Result<void> Device::apply(const DeviceChange& change, Instant now) {
+    const std::lock_guard hold(lock_);
+    if (auto fine = check_limits(change); !fine) return fine;
+    now = monotonic(now);
+
+    if (change.private_key) set_private_key(*change.private_key);
+    if (change.listen_port) listen_port_ = *change.listen_port;
+    if (change.fwmark) fwmark_ = *change.fwmark;
+    if (change.replace_peers) {
+        allowed_ips_.clear();
+        for (auto& [serial, peer] : peers_by_serial_) peer->allowed_ip_count = 0;
+        while (!peers_by_serial_.empty()) remove_peer(*peers_by_serial_.begin()->second);
+    }
+    sweep_allowed_ips(change);
+    for (const PeerChange& peer : change.peers) apply_peer(peer, now);
+    if (change.replace_peers || change.private_key || !change.peers.empty()) publish_snapshot();
+    return {};
+}
+
+// Everything that could fail is looked at here, before anything changes. The bounds are upper ones: a change that names the same new peer
+// twice counts it once, one that moves prefixes counts them as new.
+Result<void> Device::check_limits(const DeviceChange& change) const {
+    std::unordered_set<PublicKey, KeyHash> added;
+    std::size_t prefixes = change.replace_peers ? 0 : allowed_ips_.size();
+    for (const PeerChange& peer : change.peers) {
+        if (!peer.remove && !peer.update_only && (change.replace_peers || !peers_by_key_.contains(peer.public_key)))
+            added.insert(peer.public_key);
+        prefixes += peer.allowed_ips.size();
+    }
+    const std::size_t peers = (change.replace_peers ? 0 : peers_by_key_.size()) + added.size();
+    if (peers > kPeersMax) return fail("more than 1048576 peers", ENOSPC);
+    if (prefixes > kAllowedIpsMax) return fail("more than 4194304 allowed IPs", ENOSPC);
+    if (peer_pool_.in_use() + added.size() > peer_pool_.limit()) return fail("too many peers were replaced at once: try again", EBUSY);
+    return {};
+}
+
+// All that was derived from the old key goes: sessions, handshakes, shared secrets, cookies.
+void Device::set_private_key(const PrivateKey& key) {
+    if (identity_ && identity_->keys.private_key == key) return;
+    identity_pool_.destroy(std::exchange(identity_, nullptr));
+    if (!key.is_zero()) identity_ = identity_pool_.make<Identity>(noise::identity_of(key));
+    for (auto& [serial, peer] : peers_by_serial_) {
+        peer->static_static.wipe();
+        peer->static_static_known = false;
+        forget_handshakes(*peer);
+    }
+    // A list of peers that is the same on all hosts names each host itself too.
+    if (!identity_) return;
+    if (const auto self = peers_by_key_.find(identity_->keys.public_key); self != peers_by_key_.end()) remove_peer(*self->second);
+}
+
+void Device::apply_peer(const PeerChange& change, Instant now) {
+    if (identity_ && change.public_key == identity_->keys.public_key) return;
+    const auto found = peers_by_key_.find(change.public_key);
+    Peer* peer = found == peers_by_key_.end() ? nullptr : found->second;
+    if (change.remove) {
+        if (peer) remove_peer(*peer);
+        return;
+    }
+    if (!peer) {
+        if (change.update_only) return;
+        peer = add_peer(change.public_key);
+        if (!peer) return;
+    }
+    // A new preshared key counts from the next handshake on; the live session goes on.
+    if (change.preshared_key) peer->preshared_key.assign(change.preshared_key->span());
+    if (change.endpoint) {
+        const std::lock_guard hold(peer->lock);
+        peer->endpoint = *change.endpoint;
+        peer->endpoint.clear_source();
+    }
+    if (change.persistent_keepalive_s) {
+        peer->keepalive_now |= *change.persistent_keepalive_s != 0 && peer->persistent_keepalive_s == 0;
+        peer->persistent_keepalive_s = *change.persistent_keepalive_s;
+        if (peer->keepalive_now) peer->keepalive_from = now;
+        schedule(*peer);
+    }
+    apply_allowed_ips(*peer, change);
+}
+
+// Takes the prefixes of all peers that are to be removed or get new ones in one walk over the table: a walk for each of 10,000 peers would
+// take seconds.
+void Device::sweep_allowed_ips(const DeviceChange& change) {
+    std::unordered_set<const Peer*> swept;
+    for (const PeerChange& peer : change.peers) {
+        if (!peer.remove && !peer.replace_allowed_ips) continue;
+        if (const auto found = peers_by_key_.find(peer.public_key); found != peers_by_key_.end() && found->second->allowed_ip_count > 0)
+            swept.insert(found->second);
+    }
+    if (swept.empty()) return;
+    std::erase_if(allowed_ips_, [&](const auto& entry) { return swept.contains(entry.second); });
+    for (const PeerChange& peer : change.peers) {
+        if (const auto found = peers_by_key_.find(peer.public_key); found != peers_by_key_.end() && swept.contains(found->second))
+            found->second->allowed_ip_count = 0;
+    }
+}
+
+void Device::drop_allowed_ips(Peer& peer) {
+    if (peer.allowed_ip_count == 0) return;
+    std::erase_if(allowed_ips_, [&](const auto& entry) { return entry.second == &peer; });
+    peer.allowed_ip_count = 0;
+}
+
+void Device::apply_allowed_ips(Peer& peer, const PeerChange& change) {
+    if (change.replace_allowed_ips) drop_allowed_ips(peer);
+    for (const AllowedIpChange& ip : change.allowed_ips) {
+        if (!ip.remove) {
+            const auto [at, added] = allowed_ips_.try_emplace(ip.prefix, &peer);
+            if (!added) --at->second->allowed_ip_count;
+            at->second = &peer;
+            ++peer.allowed_ip_count;
+        } else if (const auto at = allowed_ips_.find(ip.prefix); at != allowed_ips_.end() && at->second == &peer) {
+            allowed_ips_.erase(at);
+            --peer.allowed_ip_count;
+        }
+    }
+}
+
+Peer* Device::add_peer(const PublicKey& key) {
+    Peer* peer = peer_pool_.make<Peer>(key, next_serial_);
+    if (!peer) {
+        counters_.add(Counter::handshake_no_memory);
+        return nullptr;
+    }
+    peer->stale_jitter = jitter();
+    ++next_serial_;
+    peers_by_key_.emplace(key, peer);
+    peers_by_serial_.emplace_hint(peers_by_serial_.end(), peer->serial, peer);
+    return peer;
+}
+
+// Out of every index at once; the memory goes when the workers have let go of it.
+void Device::remove_peer(Peer& peer) {
+    drop_sessions(peer);
+    end_handshake(peer);
+    drop_allowed_ips(peer);
+    peers_by_key_.erase(peer.public_key);
+    peers_by_serial_.erase(peer.serial);
+    retired_.peers.push_back(&peer);
+}
+
+void Device::publish_snapshot() {
+    auto fresh = std::make_unique<Snapshot>();
+    fresh->generation = snapshot_->generation + 1;
+    fresh->peers.reserve(peers_by_serial_.size());
+    for (const auto& [serial, peer] : peers_by_serial_) fresh->peers.push_back(peer);
+    std::vector<AllowedIps::Entry> entries;
+    entries.reserve(allowed_ips_.size());
+    for (const auto& [prefix, peer] : allowed_ips_) entries.push_back({prefix, peer});
+    fresh->allowed_ips = AllowedIps(entries);
+
+    live_.store(fresh.get(), std::memory_order_release);
+    retired_.snapshots.push_back(std::exchange(snapshot_, std::move(fresh)));
+}
+
+DeviceStatus Device::status() const {
+    const std::lock_guard hold(lock_);
+    DeviceStatus status;
+    if (identity_) {
+        status.private_key.emplace(identity_->keys.private_key.span());
+        status.public_key = identity_->keys.public_key;
+    }
+    status.listen_port = listen_port_;
+    status.fwmark = fwmark_;
+    status.peers.reserve(peers_by_serial_.size());
+    std::unordered_map<const Peer*, std::size_t> position;
+    for (const auto& [serial, peer] : peers_by_serial_) {
+        position.emplace(peer, status.peers.size());
+        PeerStatus& out = status.peers.emplace_back();
+        out.public_key = peer->public_key;
+        out.preshared_key.assign(peer->preshared_key.span());
+        out.latest_handshake = peer->latest_handshake;
+        out.receive_bytes = peer->receive_bytes.load(std::memory_order_relaxed);
+        out.transmit_bytes = peer->transmit_bytes.load(std::memory_order_relaxed);
+        out.persistent_keepalive_s = peer->persistent_keepalive_s;
+        const std::lock_guard hold_peer(peer->lock);
+        out.endpoint = peer->endpoint;
+    }
+    for (const auto& [prefix, peer] : allowed_ips_) status.peers[position[peer]].allowed_ips.push_back(prefix);
+    return status;
+}
+
+void Device::set_running(bool running, Instant now) {
+    const std::lock_guard hold(lock_);
+    now = monotonic(now);
+    if (std::exchange(running_, running) == running) return;
+    for (auto& [serial, peer] : peers_by_serial_) {
+        if (running) {
+            peer->keepalive_now = peer->persistent_keepalive_s != 0;
+            if (peer->keepalive_now) peer->keepalive_from = now;
+            schedule(*peer);
+        } else {
+            forget_handshakes(*peer);
+        }
+    }
+}
+
+void Device::clear_sources() {
+    const std::lock_guard hold(lock_);
+    for (auto& [serial, peer] : peers_by_serial_) {
+        const std::lock_guard hold_peer(peer->lock);
+        peer->endpoint.clear_source();
+    }
+}
+
+void Device::set_listen_port(std::uint16_t port) {
+    const std::lock_guard hold(lock_);
+    listen_port_ = port;
+}
+
+Device::Retired Device::take_retired() {
+    const std::lock_guard hold(lock_);
+    return std::exchange(retired_, Retired{});
+}
+
+void Device::dispose(Retired retired) {
+    const std::lock_guard hold(lock_);
+    for (Session* session : retired.sessions) session_pool_.destroy(session);
+    for (Peer* peer : retired.peers) peer_pool_.destroy(peer);
+}
+
+}  // namespace vern

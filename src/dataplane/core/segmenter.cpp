@@ -1,0 +1,98 @@
+#include "dataplane/core/segmenter.h"
+
+namespace vern {
+namespace {
+
+void store_checksum(std::byte* at, std::uint64_t sum) noexcept {
+    auto checksum = static_cast<std::uint16_t>(~checksum_fold(sum));
+    // Zero means "no checksum" in UDP; in one's complement 0xffff is the same number everywhere.
+    if (checksum == 0) checksum = 0xffff;
+    std::memcpy(at, &checksum, 2);
+}
+
+}  // namespace
+
+// The header length in the virtio header is not used: on forwarded packets it is wrong. Where the transport begins is taken from the checksum
+// fields, which a superpacket always has, so IPv6 extension headers need no walking.
+std::optional<Segmenter> Segmenter::plan(const InnerPacket& packet, const VnetHeader& header) noexcept {
+    Segmenter plan;
+    plan.packet_ = packet;
+    const std::uint8_t gso = header.gso_type & static_cast<std::uint8_t>(~VnetHeader::kGsoEcn);
+    if ((header.flags & VnetHeader::kNeedsChecksum) != 0) {
+        plan.transport_at_ = header.checksum_start;
+        plan.checksum_at_ = std::size_t{header.checksum_start} + header.checksum_offset;
+        if (plan.transport_at_ < packet.header_bytes || plan.checksum_at_ + 2 > packet.length) return std::nullopt;
+        plan.kind_ = Kind::plain_checksum;
+    }
+    if (gso == VnetHeader::kGsoNone) return plan;
+
+    if (plan.kind_ != Kind::plain_checksum || header.gso_size == 0) return std::nullopt;
+    if (!packet.v6 && (plan.transport_at_ != packet.header_bytes || packet.is_fragment())) return std::nullopt;
+    const std::byte* transport = packet.data + plan.transport_at_;
+    if (gso == VnetHeader::kGsoTcp4 || gso == VnetHeader::kGsoTcp6) {
+        if (packet.v6 != (gso == VnetHeader::kGsoTcp6) || header.checksum_offset != tcp::kChecksum) return std::nullopt;
+        if (plan.transport_at_ + tcp::kHeaderBytes > packet.length) return std::nullopt;
+        const std::size_t tcp_bytes = (std::to_integer<std::size_t>(transport[tcp::kOffset]) >> 4) * 4;
+        if (tcp_bytes < tcp::kHeaderBytes) return std::nullopt;
+        plan.header_bytes_ = plan.transport_at_ + tcp_bytes;
+        plan.kind_ = Kind::tcp;
+    } else if (gso == VnetHeader::kGsoUdp) {
+        if (header.checksum_offset != udp::kChecksum) return std::nullopt;
+        plan.header_bytes_ = plan.transport_at_ + udp::kHeaderBytes;
+        plan.kind_ = Kind::udp;
+    } else {
+        return std::nullopt;
+    }
+    if (plan.header_bytes_ >= packet.length) return std::nullopt;
+    plan.segment_ = header.gso_size;
+    plan.count_ = (packet.length - plan.header_bytes_ + plan.segment_ - 1) / plan.segment_;
+    return plan;
+}
+
+void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
+    if (kind_ == Kind::plain || kind_ == Kind::plain_checksum) {
+        std::memcpy(to, packet_.data, packet_.length);
+        if (kind_ == Kind::plain_checksum)
+            store_checksum(to + checksum_at_, checksum_add(0, to + transport_at_, packet_.length - transport_at_));
+        return;
+    }
+    InnerPacket out = packet_;
+    out.data = to;
+    out.length = size(i);
+    std::memcpy(to, packet_.data, header_bytes_);
+    std::memcpy(to + header_bytes_, packet_.data + header_bytes_ + i * segment_, payload_bytes(i));
+    if (out.v6) {
+        store_be16(to + ip6::kPayloadLength, static_cast<std::uint16_t>(out.length - ip6::kHeaderBytes));
+    } else {
+        store_be16(to + ip4::kTotalLength, static_cast<std::uint16_t>(out.length));
+        store_be16(to + ip4::kId, static_cast<std::uint16_t>(load_be16(to + ip4::kId) + i));
+        out.write_ip4_checksum();
+    }
+    if (kind_ == Kind::tcp)
+        finish_tcp(out, i);
+    else
+        finish_udp(out);
+}
+
+void Segmenter::finish_tcp(InnerPacket& packet, std::size_t i) const noexcept {
+    std::byte* header = packet.data + transport_at_;
+    store_be32(header + tcp::kSequence, load_be32(header + tcp::kSequence) + static_cast<std::uint32_t>(i * segment_));
+    // CWR belongs to the first packet only, FIN and PSH to the last.
+    if (i > 0) header[tcp::kFlags] &= static_cast<std::byte>(~tcp::kCwr & 0xff);
+    if (i + 1 < count_) header[tcp::kFlags] &= static_cast<std::byte>(~(tcp::kFin | tcp::kPsh) & 0xff);
+    std::memset(header + tcp::kChecksum, 0, 2);
+    const std::size_t bytes = packet.length - transport_at_;
+    const std::uint64_t sum = packet.pseudo_header_sum(static_cast<std::uint8_t>(IpProtocol::tcp), bytes);
+    store_checksum(header + tcp::kChecksum, checksum_add(sum, header, bytes));
+}
+
+void Segmenter::finish_udp(InnerPacket& packet) const noexcept {
+    std::byte* header = packet.data + transport_at_;
+    const std::size_t bytes = packet.length - transport_at_;
+    store_be16(header + udp::kLength, static_cast<std::uint16_t>(bytes));
+    std::memset(header + udp::kChecksum, 0, 2);
+    const std::uint64_t sum = packet.pseudo_header_sum(static_cast<std::uint8_t>(IpProtocol::udp), bytes);
+    store_checksum(header + udp::kChecksum, checksum_add(sum, header, bytes));
+}
+
+}  // namespace vern

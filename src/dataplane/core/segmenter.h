@@ -1,0 +1,42 @@
+// Cutting a superpacket from the TUN device into the packets that it stands for (what a NIC does for TSO and USO), each written straight into
+// the place where it will be sealed: the one copy on the way out. Also completes the checksum of single packets where the kernel left it.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "dataplane/core/inner_packet.h"
+#include "dataplane/core/train.h"
+
+namespace vern {
+
+class Segmenter {
+  public:
+    // Looks at headers only. nullopt: the virtio header and the packet do not fit together; nothing may be sent of it.
+    static std::optional<Segmenter> plan(const InnerPacket& packet, const VnetHeader& header) noexcept;
+
+    std::size_t count() const noexcept { return count_; }
+    // Bytes of packet `i`; all but the last are equally long.
+    std::size_t size(std::size_t i) const noexcept { return header_bytes_ + payload_bytes(i); }
+    // Writes packet `i`, whole with checksums, to size(i) bytes at `to`.
+    void write(std::size_t i, std::byte* to) const noexcept;
+
+  private:
+    enum class Kind { plain, plain_checksum, tcp, udp };
+    std::size_t payload_bytes(std::size_t i) const noexcept {
+        return i + 1 < count_ ? segment_ : packet_.length - header_bytes_ - segment_ * (count_ - 1);
+    }
+    void finish_tcp(InnerPacket& packet, std::size_t i) const noexcept;
+    void finish_udp(InnerPacket& packet) const noexcept;
+
+    InnerPacket packet_;
+    Kind kind_ = Kind::plain;
+    std::size_t transport_at_ = 0;     // offset of the TCP or UDP header (or of where the checksum begins)
+    std::size_t checksum_at_ = 0;      // offset of the checksum
+    std::size_t header_bytes_ = 0;     // in front of the payload that is cut; 0 for a plain packet
+    std::size_t segment_ = 0;          // payload bytes a packet
+    std::size_t count_ = 1;
+};
+
+}  // namespace vern

@@ -1,0 +1,111 @@
+// The packet path: trains from the TUN device become sealed trains for the underlay, trains from the underlay become opened, checked and
+// coalesced packets for the TUN device. One object and one thread a worker. Allocates nothing after construction, reads no clock, does no I/O:
+// output goes to the Outlet.
+//
+// A turn:  begin(now), any number of from_underlay() and from_tun(), flush(), then the outlet's own flush. Between two turns the worker holds no
+// pointer to a session, peer or snapshot: that is its quiescent state.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "dataplane/core/coalescer.h"
+#include "dataplane/core/device.h"
+#include "dataplane/core/segmenter.h"
+#include "dataplane/core/staging.h"
+
+namespace vern {
+
+class Worker {
+  public:
+    struct Options {
+        bool coalesce_tcp = true;  // the TUN device takes TSO superpackets
+        bool coalesce_udp = true;  // and USO ones
+    };
+    // `id` below device.workers(), a worker each. `device` must outlive it.
+    Worker(Device& device, unsigned id, const Options& options);
+
+    void begin(Instant now) noexcept;
+    // The trains' memory must stay until flush() and the outlet's flush.
+    void from_underlay(const UnderlayTrain& train, Outlet& outlet) noexcept;
+    void from_tun(const TunTrain& train, Outlet& outlet) noexcept;
+    void flush(Outlet& outlet) noexcept;
+    // The device's take_wakeups() named this worker: staged packets go, or are given up.
+    void flush_staged(Outlet& outlet) noexcept;
+
+    // True when something was queued for the slow path since the last call: wake it.
+    bool take_request() noexcept { return std::exchange(requested_, false); }
+    void allow_coalescing(bool tcp, bool udp) noexcept { coalescer_.allow(tcp, udp); }
+    Counters& counters() noexcept { return counters_; }
+    const Counters& counters() const noexcept { return counters_; }
+
+  private:
+    static constexpr std::size_t kOpenBatch = 256;
+
+    // A train that is being filled: messages for one peer under one session, all of one size but perhaps the last.
+    struct Departing {
+        Peer* peer = nullptr;  // nullptr: no train is open
+        Session* session = nullptr;
+        Endpoint to;
+        std::span<std::byte> buffer;
+        std::size_t used = 0;
+        std::size_t segment_bytes = 0;
+        std::size_t count = 0;
+        bool open = false;  // its last message is as long as its first: another may follow
+        std::uint8_t tos = 0;
+        std::array<std::uint32_t, kSendSegmentsMax> plain_bytes;  // of each message, with padding
+    };
+    // Beside each open job: whose it is and where it came from.
+    struct Arrival {
+        Session* session;
+        std::uint32_t train;  // index into arriving_trains_
+    };
+    struct ArrivingTrain {
+        Endpoint from;
+        std::uint8_t ecn;
+    };
+
+    // worker_out.cpp
+    bool send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Outlet& outlet) noexcept;
+    Session* session_for(Peer& peer, Endpoint& to) noexcept;
+    void stage(Peer& peer, const TunTrain& train) noexcept;
+    void release_staged(Peer& peer, Outlet& outlet) noexcept;
+    std::byte* make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos, std::size_t padded_bytes, Outlet& outlet) noexcept;
+    void depart(Outlet& outlet) noexcept;
+    std::size_t padded(std::size_t bytes) const noexcept;
+    void want_handshake(Peer& peer) noexcept;
+    void ask(Peer& peer, Attention what) noexcept;
+
+    // worker_in.cpp
+    void take_datagram(std::span<std::byte> datagram, const UnderlayTrain& train, Outlet& outlet) noexcept;
+    void queue_handshake(std::span<const std::byte> datagram, const Endpoint& from) noexcept;
+    void take_data(std::span<std::byte> datagram, const UnderlayTrain& train, Outlet& outlet) noexcept;
+    void open_arrivals(Outlet& outlet) noexcept;
+    void settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outlet& outlet) noexcept;
+    void heard_from(Peer& peer, Session& session, const Endpoint& from, bool data) noexcept;
+    void deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;
+
+    Device& device_;
+    const unsigned id_;
+    Instant now_{};
+    const Snapshot* snapshot_ = nullptr;
+    std::uint64_t generation_ = 0;
+    bool requested_ = false;
+    Counters counters_;
+
+    Departing departing_;
+    Staging staging_;
+    std::vector<std::uint64_t> staged_peers_;
+    std::unique_ptr<std::byte[]> scratch_;  // where a staged packet is put together again; first used when one is
+
+    std::size_t arrivals_ = 0;
+    std::size_t arriving_trains_count_ = 0;
+    std::array<aead::OpenJob, kOpenBatch> jobs_;
+    std::array<Arrival, kOpenBatch> arrivals_of_;
+    std::array<ArrivingTrain, kOpenBatch> arriving_trains_;
+    Coalescer coalescer_;
+};
+
+}  // namespace vern

@@ -1,0 +1,155 @@
+// Worker: from the underlay to the TUN device.
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/core/worker.h"
+
+namespace vern {
+
+void Worker::from_underlay(const UnderlayTrain& train, Outlet& outlet) noexcept {
+    if (train.bytes.empty()) return counters_.add(Counter::underlay_empty);
+    if (arriving_trains_count_ == arriving_trains_.size()) open_arrivals(outlet);
+    arriving_trains_[arriving_trains_count_++] = {train.from, train.ecn};
+    const std::size_t segment = std::clamp<std::size_t>(train.segment_bytes, 1, train.bytes.size());
+    for (std::size_t at = 0; at < train.bytes.size(); at += segment)
+        take_datagram(train.bytes.subspan(at, std::min(segment, train.bytes.size() - at)), train, outlet);
+}
+
+// Type and length, before anything else is believed. The type is read with the three reserved bytes, which must be zero.
+void Worker::take_datagram(std::span<std::byte> datagram, const UnderlayTrain& train, Outlet& outlet) noexcept {
+    if (datagram.size() < sizeof(MessageHeader)) return counters_.add(Counter::underlay_short);
+    MessageHeader header;
+    std::memcpy(&header, datagram.data(), sizeof header);
+    std::size_t handshake_bytes = 0;
+    switch (static_cast<MessageType>(std::uint32_t{header.type})) {
+        case MessageType::data:
+            return datagram.size() < kDataOverheadBytes ? counters_.add(Counter::underlay_short) : take_data(datagram, train, outlet);
+        case MessageType::initiation: handshake_bytes = sizeof(MessageInitiation); break;
+        case MessageType::response: handshake_bytes = sizeof(MessageResponse); break;
+        case MessageType::cookie_reply: handshake_bytes = sizeof(MessageCookieReply); break;
+        default: return counters_.add(Counter::underlay_type);
+    }
+    if (datagram.size() != handshake_bytes) return counters_.add(Counter::underlay_length);
+    queue_handshake(datagram, train.from);
+}
+
+// The slow path's work: all that a flood costs here is this copy.
+void Worker::queue_handshake(std::span<const std::byte> datagram, const Endpoint& from) noexcept {
+    HandshakeMessage message;
+    message.from = from;
+    message.length = static_cast<std::uint32_t>(datagram.size());
+    std::memcpy(message.bytes.data(), datagram.data(), datagram.size());
+    if (!device_.queues(id_).handshakes.push(message)) counters_.add(Counter::handshake_queue_full);
+    requested_ = true;
+}
+
+void Worker::take_data(std::span<std::byte> datagram, const UnderlayTrain& train, Outlet& outlet) noexcept {
+    MessageDataHeader header;
+    std::memcpy(&header, datagram.data(), sizeof header);
+    const std::uint64_t counter = header.counter;
+    Session* session = device_.sessions().find(header.receiver_index);
+    if (!session) return counters_.add(Counter::unknown_index);
+    if (session->expired(now_) || counter >= kRejectAfterMessages) return counters_.add(Counter::session_expired);
+    if (arrivals_ == kOpenBatch) {
+        open_arrivals(outlet);
+        arriving_trains_[arriving_trains_count_++] = {train.from, train.ecn};
+    }
+    jobs_[arrivals_] = {session->receiving.span().data(), counter, datagram.data() + sizeof header,
+                        static_cast<std::uint32_t>(datagram.size() - kDataOverheadBytes), false};
+    arrivals_of_[arrivals_++] = {session, static_cast<std::uint32_t>(arriving_trains_count_ - 1)};
+}
+
+// Refuses replays while they are cheap, opens what is left in one call, and settles it session by session, in the order of arrival.
+void Worker::open_arrivals(Outlet& outlet) noexcept {
+    std::size_t kept = 0;
+    for (std::size_t begin = 0, end; begin < arrivals_; begin = end) {
+        Session& session = *arrivals_of_[begin].session;
+        const std::lock_guard hold(session.lock);
+        for (end = begin; end < arrivals_ && arrivals_of_[end].session == &session; ++end) {
+            if (!session.window.is_fresh(jobs_[end].counter)) {
+                counters_.add(Counter::replayed);
+                continue;
+            }
+            jobs_[kept] = jobs_[end];
+            arrivals_of_[kept++] = arrivals_of_[end];
+        }
+    }
+    const std::span jobs = std::span(jobs_).first(kept);
+    const std::span arrivals = std::span(arrivals_of_).first(kept);
+    if (kept > 0) device_.aead().open(jobs);
+    for (std::size_t begin = 0, end; begin < kept; begin = end) {
+        end = begin + 1;
+        while (end < kept && arrivals[end].session == arrivals[begin].session && arrivals[end].train == arrivals[begin].train) ++end;
+        settle(jobs.subspan(begin, end - begin), arrivals[begin], outlet);
+    }
+    arrivals_ = 0;
+    arriving_trains_count_ = 0;
+}
+
+// Messages of one session that came in one train.
+void Worker::settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outlet& outlet) noexcept {
+    Session& session = *arrival.session;
+    Peer& peer = *session.peer;
+    std::uint64_t bytes = 0;
+    bool data = false;
+    {
+        const std::lock_guard hold(session.lock);
+        for (aead::OpenJob& job : jobs) {
+            if (!job.authentic) {
+                counters_.add(Counter::bad_tag);
+            } else if (!session.window.accept(job.counter)) {
+                counters_.add(Counter::replayed);  // twice in one batch
+                job.authentic = false;
+            } else {
+                bytes += job.length + kDataOverheadBytes;
+                data |= job.length > 0;
+            }
+        }
+    }
+    if (bytes == 0) return;
+    peer.receive_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    const ArrivingTrain& train = arriving_trains_[arrival.train];
+    heard_from(peer, session, train.from, data);
+    for (const aead::OpenJob& job : jobs) {
+        if (job.authentic && job.length > 0) deliver(peer, {job.sealed, job.length}, train.ecn, outlet);
+    }
+    if (peer.staged_by.load(std::memory_order_relaxed) & (std::uint32_t{1} << id_)) release_staged(peer, outlet);
+}
+
+// Authenticated messages came: the peer lives, and it is where they came from.
+void Worker::heard_from(Peer& peer, Session& session, const Endpoint& from, bool data) noexcept {
+    peer.last_received.set(now_);
+    peer.unanswered_sent.clear();
+    if (data) peer.unanswered_received.set_if_clear(now_);
+    {
+        const std::lock_guard hold(peer.lock);
+        if (!(peer.endpoint == from)) peer.endpoint = from;
+    }
+    if (!session.confirmed.load(std::memory_order_relaxed)) {
+        session.confirmed.store(true, std::memory_order_release);
+        ask(peer, Attention::confirmed);
+    }
+    if (session.due_for_rekey_on_receive(now_) && !peer.lastminute_requested.exchange(true, std::memory_order_relaxed)) want_handshake(peer);
+}
+
+// An authentic message's content: whose is it, may it be, and on to the TUN device. What follows the inner packet's own length is padding.
+void Worker::deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept {
+    auto packet = InnerPacket::parse(plain);
+    if (!packet) return counters_.add(Counter::inner_malformed);
+    // Longest match over all peers: a peer with a /24 does not speak for a /32 in it that belongs to another.
+    if (snapshot_->allowed_ips.find_source(*packet) != &peer) return counters_.add(Counter::inner_source);
+    constexpr std::uint8_t kNotCapable = 0, kCongestionExperienced = 3;
+    if (outer_ecn == kCongestionExperienced) {
+        if (packet->ecn() == kNotCapable) return counters_.add(Counter::inner_ecn);
+        if (packet->ecn() != kCongestionExperienced) packet->set_congestion_experienced();
+    }
+    coalescer_.add(*packet, outlet);
+}
+
+void Worker::flush(Outlet& outlet) noexcept {
+    open_arrivals(outlet);
+    coalescer_.flush(outlet);
+    depart(outlet);
+}
+
+}  // namespace vern

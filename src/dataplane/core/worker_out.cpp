@@ -1,0 +1,191 @@
+// Worker: from the TUN device to the underlay.
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/core/worker.h"
+
+namespace vern {
+
+Worker::Worker(Device& device, unsigned id, const Options& options)
+    : device_(device), id_(id), scratch_(new std::byte[kTrainBytesMax]), coalescer_(options.coalesce_tcp, options.coalesce_udp) {
+    staged_peers_.reserve(Staging::kPeersMax);
+}
+
+void Worker::begin(Instant now) noexcept {
+    now_ = std::max(now_, now);
+    snapshot_ = &device_.snapshot();
+    if (snapshot_->generation == generation_) return;
+    generation_ = snapshot_->generation;
+    if (staging_.empty()) return;
+    staging_.list(staged_peers_);
+    for (const std::uint64_t serial : staged_peers_) {
+        if (!snapshot_->find(serial)) counters_.add(Counter::staged_given_up, staging_.drop(serial));
+    }
+}
+
+void Worker::from_tun(const TunTrain& train, Outlet& outlet) noexcept {
+    const auto packet = InnerPacket::parse(train.packet);
+    if (!packet) return counters_.add(Counter::tun_malformed);
+    const auto plan = Segmenter::plan(*packet, train.header);
+    if (!plan) return counters_.add(Counter::tun_gso);
+    Peer* peer = snapshot_->allowed_ips.find_destination(*packet);
+    if (!peer) return counters_.add(Counter::tun_no_route);
+    // What waits for this peer goes first, or the flow would be out of order.
+    if (!staging_.empty() && staging_.has(peer->serial)) release_staged(*peer, outlet);
+    if (!send_packet(*peer, *packet, *plan, outlet)) stage(*peer, train);
+}
+
+// False: there is no session to send it with.
+bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Outlet& outlet) noexcept {
+    Endpoint to = departing_.to;
+    Session* session = departing_.peer == &peer ? departing_.session : session_for(peer, to);
+    if (!session) return false;
+    for (std::size_t i = 0; i < plan.count(); ++i) {
+        const std::size_t bytes = plan.size(i);
+        const std::size_t with_padding = padded(bytes);
+        std::byte* plain = make_room(peer, *session, to, packet.ecn(), with_padding, outlet);
+        if (!plain) break;  // counted there; what is left of a superpacket would be lost as well
+        plan.write(i, plain);
+        std::memset(plain + bytes, 0, with_padding - bytes);
+    }
+    return true;
+}
+
+// To a multiple of 16, but never over the MTU: the far side would have to fragment what fits here. A packet above the MTU (it shrank meanwhile)
+// is padded as its last MTU-sized part would be.
+std::size_t Worker::padded(std::size_t bytes) const noexcept {
+    const std::size_t mtu = device_.mtu();
+    const std::size_t last = mtu > 0 && bytes > mtu ? bytes % mtu : bytes;
+    std::size_t with_padding = (last + kPaddingMultiple - 1) / kPaddingMultiple * kPaddingMultiple;
+    if (mtu > 0) with_padding = std::min(with_padding, std::max(mtu, last));
+    return bytes - last + with_padding;
+}
+
+// Where the next message's plaintext goes, in a train that it may join. Nothing joins behind a message that was shorter than the first, and a
+// longer one begins a train of its own. nullptr: given up, and counted.
+std::byte* Worker::make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos, std::size_t padded_bytes,
+                             Outlet& outlet) noexcept {
+    const std::size_t message_bytes = padded_bytes + kDataOverheadBytes;
+    if (message_bytes > kSendBytesMax) {
+        counters_.add(Counter::tun_too_large);
+        return nullptr;
+    }
+    Departing& train = departing_;
+    if (train.peer && (train.peer != &peer || train.session != &session || train.tos != tos || message_bytes > train.segment_bytes || !train.open ||
+                       train.used + message_bytes > kSendBytesMax || train.count == kSendSegmentsMax))
+        depart(outlet);
+    if (!train.peer) {
+        train.buffer = outlet.send_buffer();
+        if (train.buffer.empty()) {
+            counters_.add(Counter::no_send_buffer);
+            return nullptr;
+        }
+        train.peer = &peer;
+        train.session = &session;
+        train.to = to;
+        train.tos = tos;
+        train.segment_bytes = message_bytes;
+    }
+    std::byte* plain = train.buffer.data() + train.used + kDataHeaderBytes;
+    train.used += message_bytes;
+    train.plain_bytes[train.count++] = static_cast<std::uint32_t>(padded_bytes);
+    train.open = message_bytes == train.segment_bytes;
+    return plain;
+}
+
+// Seals the train that was being filled and sends it.
+void Worker::depart(Outlet& outlet) noexcept {
+    Departing& train = departing_;
+    if (!train.peer) return;
+    Peer& peer = *std::exchange(train.peer, nullptr);
+    const std::size_t count = std::exchange(train.count, 0);
+    const std::size_t used = std::exchange(train.used, 0);
+    std::uint64_t counter = 0;
+    if (!train.session->reserve(count, counter)) {
+        counters_.add(Counter::session_exhausted, count);
+        return want_handshake(peer);
+    }
+    std::array<aead::SealJob, kSendSegmentsMax> jobs;
+    MessageDataHeader header;
+    header.header.type = static_cast<std::uint32_t>(MessageType::data);
+    header.receiver_index = train.session->remote_index;
+    std::byte* at = train.buffer.data();
+    for (std::size_t i = 0; i < count; ++i) {
+        header.counter = counter + i;
+        std::memcpy(at, &header, sizeof header);
+        std::byte* plain = at + sizeof header;
+        jobs[i] = {train.session->sending.span().data(), counter + i, plain, plain, train.plain_bytes[i]};
+        at = plain + train.plain_bytes[i] + kTagBytes;
+    }
+    device_.aead().seal(std::span(jobs).first(count));
+
+    peer.transmit_bytes.fetch_add(used, std::memory_order_relaxed);
+    peer.last_sent.set(now_);
+    peer.unanswered_received.clear();
+    peer.unanswered_sent.set_if_clear(now_);
+    outlet.send(train.to, train.buffer.first(used), train.segment_bytes, train.tos);
+    if (train.session->due_for_rekey_on_send(now_)) want_handshake(peer);
+}
+
+// The session to send with, and where to; nullptr when there is none, and then a handshake has been asked for.
+Session* Worker::session_for(Peer& peer, Endpoint& to) noexcept {
+    Session* session;
+    {
+        const std::lock_guard hold(peer.lock);
+        session = peer.next && peer.next->confirmed.load(std::memory_order_acquire) ? peer.next : peer.current;
+        to = peer.endpoint;
+    }
+    if (session && session->usable_for_sending(now_)) return session;
+    want_handshake(peer);
+    return nullptr;
+}
+
+void Worker::want_handshake(Peer& peer) noexcept {
+    if (now_ >= peer.no_initiation_before.get()) ask(peer, Attention::initiate);
+}
+
+void Worker::ask(Peer& peer, Attention what) noexcept { requested_ |= device_.request(id_, peer, what); }
+
+void Worker::stage(Peer& peer, const TunTrain& train) noexcept {
+    {
+        const std::lock_guard hold(peer.lock);
+        if (!peer.endpoint.known()) return counters_.add(Counter::tun_no_endpoint);
+    }
+    if (const std::size_t lost = staging_.push(peer.serial, train)) counters_.add(Counter::staged_overflow, lost);
+    peer.staged_by.fetch_or(std::uint32_t{1} << id_, std::memory_order_acq_rel);
+    // The session may have come between the look and the note; the slow path's wake-up would then have missed this worker.
+    if (peer.unreachable.load(std::memory_order_relaxed)) return;
+    const std::lock_guard hold(peer.lock);
+    if (peer.current && peer.current->usable_for_sending(now_)) device_.wake_workers(std::uint32_t{1} << id_);
+}
+
+void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
+    Endpoint to;
+    if (!session_for(peer, to)) return;
+    peer.staged_by.fetch_and(~(std::uint32_t{1} << id_), std::memory_order_acq_rel);
+    TunTrain train;
+    while (staging_.pop(peer.serial, {scratch_.get(), kTrainBytesMax}, train)) {
+        const auto packet = InnerPacket::parse(train.packet);
+        const auto plan = packet ? Segmenter::plan(*packet, train.header) : std::nullopt;
+        // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
+        const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
+        if (!ours || !send_packet(peer, *packet, *plan, outlet)) counters_.add(Counter::staged_given_up);
+    }
+}
+
+void Worker::flush_staged(Outlet& outlet) noexcept {
+    staging_.list(staged_peers_);
+    for (const std::uint64_t serial : staged_peers_) {
+        Peer* peer = snapshot_->find(serial);
+        if (!peer) {
+            counters_.add(Counter::staged_given_up, staging_.drop(serial));
+        } else if (peer->unreachable.load(std::memory_order_relaxed)) {
+            peer->staged_by.fetch_and(~(std::uint32_t{1} << id_), std::memory_order_acq_rel);
+            counters_.add(Counter::staged_given_up, staging_.drop(serial));
+        } else {
+            release_staged(*peer, outlet);
+        }
+    }
+}
+
+}  // namespace vern

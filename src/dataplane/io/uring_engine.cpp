@@ -1,0 +1,279 @@
+// The engine for Linux 6.0 and later: datagrams arrive by multishot receives into a ring of buffers, so that one system
+// call a turn waits for all there is and brings it. Sends, TUN reads and TUN writes are plain calls (see docs/performance.md:
+// as ring entries they were no faster, and the ring would have to keep order among them).
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "dataplane/io/egress.h"
+#include "dataplane/io/engine.h"
+#include "dataplane/io/tun_io.h"
+#include "dataplane/io/uring.h"
+
+namespace vern {
+namespace {
+
+constexpr unsigned kEntries = 64;
+// A turn's worth. More would only spread a stream of full trains over more of the cache: the ring goes round.
+constexpr unsigned kBuffers = kTurnTrainsMax;
+
+// What a completion is about. In user_data, with the generation of the sockets: completions of sockets that were replaced
+// meanwhile still bring datagrams, but tell nothing about the new ones.
+enum class Kind : std::uint8_t { wake, tun_readable, receive_v4, receive_v6, writable_v4, writable_v6 };
+
+constexpr std::uint64_t tag(Kind kind, std::uint32_t generation) noexcept {
+    return std::uint64_t{generation} << 8 | static_cast<std::uint64_t>(kind);
+}
+
+// One socket's standing requests.
+struct SocketRequests {
+    Kind receive_kind;
+    Kind writable_kind;
+    bool receiving = false;
+    bool awaiting_writable = false;
+    bool broken = false;  // it does not receive, and never will
+};
+
+// The errors of a receive that come again at once when it is asked for again. None is to be expected.
+bool is_lasting(int code) noexcept { return code == EBADF || code == ENOTSOCK || code == EINVAL || code == EOPNOTSUPP; }
+
+class UringEngine final : public Engine {
+  public:
+    UringEngine(TunQueue& tun, Counters& counters, const EngineOptions& options, BufferPool pool, TunReader tun_reader,
+                std::unique_ptr<Uring> ring) noexcept
+        : counters_(counters),
+          egress_(std::move(pool), tun, counters, faults_, options.udp_gso),
+          tun_reader_(std::move(tun_reader)),
+          ring_(std::move(ring)),
+          tun_fd_(tun.fd.get()) {
+        receive_shape_.msg_namelen = kNameBytes;
+        receive_shape_.msg_controllen = kReceiveControlBytes;
+    }
+
+    Result<void> start(const UdpSockets& sockets) noexcept {
+        wake_.reset(::eventfd(0, EFD_CLOEXEC));
+        if (!wake_) return fail_errno("eventfd", errno);
+        return set_sockets(sockets);
+    }
+
+    std::string_view name() const noexcept override { return "io_uring"; }
+    std::span<std::byte> send_buffer() noexcept override { return egress_.send_buffer(); }
+    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
+              std::uint8_t tos) noexcept override {
+        egress_.send(to, train, segment_bytes, tos);
+    }
+    void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept override {
+        egress_.write(header, pieces);
+    }
+    void flush() noexcept override { egress_.flush(); }
+
+    void wake() noexcept override {
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
+    }
+
+    Result<void> set_sockets(const UdpSockets& sockets) noexcept override {
+        for (SocketRequests* requests : {&v4_, &v6_}) {
+            if (requests->receiving) ring_->cancel(tag(requests->receive_kind, generation_));
+            if (requests->awaiting_writable) ring_->cancel(tag(requests->writable_kind, generation_));
+            requests->receiving = requests->awaiting_writable = requests->broken = false;
+        }
+        ++generation_;
+        egress_.set_sockets(sockets);
+        return {};
+    }
+
+    Turn wait(std::optional<Duration> timeout) noexcept override {
+        begin_turn();
+        arm();
+        const bool tun_waits = tun_ready_ && !egress_.blocked();
+        ring_->enter(ring_->has_completions() || tun_waits ? Duration::zero() : timeout);
+
+        Turn turn;
+        take_completions(turn);
+        read_tun(turn);
+        turn.underlay = std::span(trains_).first(train_count_);
+        turn.source_refused = egress_.take_source_refused();
+        turn.tun_gone = tun_gone_ |= egress_.tun_gone();
+        return turn;
+    }
+
+  private:
+    // Before the payload lie the kernel's header, room for a name and for control data: in all three cache lines.
+    static constexpr std::size_t kNameBytes = 48;
+    static constexpr std::size_t kBeforePayload = sizeof(io_uring_recvmsg_out) + kNameBytes + kReceiveControlBytes;
+    static_assert(kBeforePayload % 64 == 0 && kBeforePayload + kTrainBytesMax <= kSlotStrideBytes);
+    static_assert(sizeof(SocketAddress) <= kNameBytes);
+
+    void begin_turn() noexcept {
+        for (std::size_t i = 0; i < held_count_; ++i) ring_->give_buffer(held_[i]);
+        if (held_count_ > 0) ring_->publish_buffers();
+        held_count_ = 0;
+        train_count_ = 0;
+        train_bytes_ = 0;
+    }
+
+    // Asks for everything that is not asked for already.
+    void arm() noexcept {
+        if (!wake_armed_) wake_armed_ = arm_wake();
+        arm_socket(v4_, egress_.v4());
+        arm_socket(v6_, egress_.v6());
+        if (!tun_armed_ && !tun_ready_ && !tun_gone_ && !egress_.blocked())
+            tun_armed_ = arm_poll(tun_fd_, POLLIN, tag(Kind::tun_readable, 0));
+    }
+
+    bool arm_wake() noexcept {
+        io_uring_sqe* entry = ring_->entry();
+        if (entry == nullptr) return false;
+        io_uring_prep_read(entry, wake_.get(), &wake_value_, sizeof wake_value_, 0);
+        entry->user_data = tag(Kind::wake, 0);
+        return true;
+    }
+
+    bool arm_poll(int fd, unsigned events, std::uint64_t user_data) noexcept {
+        io_uring_sqe* entry = ring_->entry();
+        if (entry == nullptr) return false;
+        io_uring_prep_poll_add(entry, fd, events);
+        entry->user_data = user_data;
+        return true;
+    }
+
+    void arm_socket(SocketRequests& requests, const SendQueue& queue) noexcept {
+        if (queue.socket() < 0) return;
+        if (!requests.receiving && !requests.broken)
+            requests.receiving = arm_receive(queue.socket(), tag(requests.receive_kind, generation_));
+        if (!requests.awaiting_writable && queue.blocked())
+            requests.awaiting_writable = arm_poll(queue.socket(), POLLOUT, tag(requests.writable_kind, generation_));
+    }
+
+    bool arm_receive(int fd, std::uint64_t user_data) noexcept {
+        io_uring_sqe* entry = ring_->entry();
+        if (entry == nullptr) return false;
+        io_uring_prep_recvmsg_multishot(entry, fd, &receive_shape_, 0);
+        entry->flags |= IOSQE_BUFFER_SELECT;
+        entry->buf_group = Uring::kBufferGroup;
+        entry->user_data = user_data;
+        return true;
+    }
+
+    // What does not fit the turn stays in the completion queue.
+    void take_completions(Turn& turn) noexcept {
+        while (train_count_ < kTurnTrainsMax && train_bytes_ < kTurnBytesMax) {
+            io_uring_cqe* completion = ring_->peek();
+            if (completion == nullptr) return;
+            take(*completion, turn);
+            ring_->consume(completion);
+        }
+    }
+
+    void take(const io_uring_cqe& completion, Turn& turn) noexcept {
+        const bool current = completion.user_data >> 8 == generation_;
+        switch (static_cast<Kind>(completion.user_data & 0xff)) {
+            case Kind::wake:
+                turn.woken = true;
+                wake_armed_ = false;
+                return;
+            case Kind::tun_readable:
+                tun_armed_ = false;
+                tun_ready_ = true;
+                if (completion.res < 0 || (completion.res & (POLLERR | POLLHUP | POLLNVAL)) != 0) tun_gone_ = true;
+                return;
+            case Kind::receive_v4: return take_datagram(completion, current ? &v4_ : nullptr);
+            case Kind::receive_v6: return take_datagram(completion, current ? &v6_ : nullptr);
+            case Kind::writable_v4:
+                if (current) take_writable(v4_, egress_.v4());
+                return;
+            case Kind::writable_v6:
+                if (current) take_writable(v6_, egress_.v6());
+                return;
+        }
+    }
+
+    // `requests` is null for a socket that was replaced.
+    void take_datagram(const io_uring_cqe& completion, SocketRequests* requests) noexcept {
+        if (requests != nullptr && (completion.flags & IORING_CQE_F_MORE) == 0) {
+            // No buffer left (ENOBUFS), or a late ICMP error: asked for again next turn, when there are buffers.
+            requests->receiving = false;
+            requests->broken = completion.res < 0 && is_lasting(-completion.res);
+        }
+        if ((completion.flags & IORING_CQE_F_BUFFER) == 0) return;
+        const auto id = static_cast<std::uint16_t>(completion.flags >> IORING_CQE_BUFFER_SHIFT);
+        held_[held_count_++] = id;
+        if (completion.res < static_cast<int>(kBeforePayload)) return;
+        if (!parse(ring_->buffer(id), static_cast<std::size_t>(completion.res) - kBeforePayload, trains_[train_count_])) {
+            counters_.add(Counter::underlay_truncated);
+            return;
+        }
+        train_bytes_ += trains_[train_count_++].bytes.size();
+    }
+
+    static bool parse(std::byte* buffer, std::size_t payload_bytes, UnderlayTrain& train) noexcept {
+        io_uring_recvmsg_out header;
+        std::memcpy(&header, buffer, sizeof header);
+        SocketAddress from{};
+        std::memcpy(&from, buffer + sizeof header, std::min<std::size_t>(header.namelen, sizeof from));
+        const std::span<const std::byte> control(buffer + sizeof header + kNameBytes,
+                                                 std::min<std::size_t>(header.controllen, kReceiveControlBytes));
+        train.bytes = {buffer + kBeforePayload, payload_bytes};
+        return parse_receive(from, control, static_cast<int>(header.flags), train);
+    }
+
+    static void take_writable(SocketRequests& requests, SendQueue& queue) noexcept {
+        requests.awaiting_writable = false;
+        if (queue.blocked()) queue.submit();
+    }
+
+    void read_tun(Turn& turn) noexcept {
+        if (!tun_ready_ || tun_gone_ || egress_.blocked()) return;
+        turn.tun = tun_reader_.read(counters_);
+        tun_ready_ = !tun_reader_.drained();
+        tun_gone_ = tun_reader_.gone();
+    }
+
+    Counters& counters_;
+    Egress egress_;
+    TunReader tun_reader_;
+    std::unique_ptr<Uring> ring_;
+    Fd wake_;
+    std::uint64_t wake_value_ = 0;
+    int tun_fd_;
+    SocketRequests v4_{Kind::receive_v4, Kind::writable_v4};
+    SocketRequests v6_{Kind::receive_v6, Kind::writable_v6};
+    std::uint32_t generation_ = 0;
+    bool wake_armed_ = false;
+    bool tun_armed_ = false;
+    bool tun_ready_ = false;  // it has more than was read
+    bool tun_gone_ = false;
+    msghdr receive_shape_{};  // the room that receives are to leave for name and control data
+
+    std::array<UnderlayTrain, kTurnTrainsMax> trains_{};
+    std::array<std::uint16_t, kBuffers> held_{};  // buffers that this turn looks at
+    std::size_t held_count_ = 0;
+    std::size_t train_count_ = 0;
+    std::size_t train_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> make_uring_engine(TunQueue& tun, const UdpSockets& sockets, Counters& counters,
+                                                  const EngineOptions& options) {
+    if (auto works = probe_uring(); !works) return tl::unexpected(works.error());
+    auto ring = Uring::make(kEntries, kBuffers);
+    if (!ring) return tl::unexpected(ring.error());
+    auto pool = BufferPool::make();
+    if (!pool) return tl::unexpected(pool.error());
+    auto reader = TunReader::make(tun);
+    if (!reader) return tl::unexpected(reader.error());
+    auto engine = std::make_unique<UringEngine>(tun, counters, options, std::move(*pool), std::move(*reader),
+                                                std::move(*ring));
+    if (auto started = engine->start(sockets); !started) return tl::unexpected(started.error());
+    return engine;
+}
+
+}  // namespace vern

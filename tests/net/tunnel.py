@@ -1,0 +1,161 @@
+"""WireGuard interfaces on lab hosts: which program runs them, their keys, their peers.
+
+The program under test is vernd (VERND, VERN: paths, as meson gives them). VERN_NET_SUBJECT=wireguard-go puts another in its place,
+which is how the tests themselves are tested.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+from lab import LabError, wait_until
+import peers
+
+PORT = 51820
+VERND = os.environ.get("VERND", "")
+VERN = os.environ.get("VERN", "")
+
+
+class Implementation:
+    """A program that makes a WireGuard interface: how it is called to stay in the foreground, and to go to the background."""
+
+    def __init__(self, name, program, foreground=(), options=(), environment=None):
+        self.name, self.program = name, program
+        self.foreground, self.options = list(foreground), list(options)
+        self.environment = environment or {}
+
+    def __repr__(self):
+        return self.name
+
+    def argv(self, interface, background=False):
+        return [self.program, *self.options, *([] if background else self.foreground), interface]
+
+
+def vernd(name, *options):
+    return Implementation(name, VERND, ["-f"], options, {"LOG_LEVEL": "debug"})
+
+
+def wireguard_go(name, program):
+    return Implementation(name, program, ["-f"], [], {"LOG_LEVEL": "error"})
+
+
+SUBJECT_IS_VERN = os.environ.get("VERN_NET_SUBJECT", "vernd") == "vernd"
+if SUBJECT_IS_VERN:
+    SUBJECTS = {
+        "io_uring": vernd("vernd-io_uring", "--engine", "io_uring"),
+        "epoll": vernd("vernd-epoll", "--engine", "epoll"),
+        "io_uring_plain": vernd("vernd-io_uring-plain", "--engine", "io_uring", "--offload", "none"),
+        "epoll_plain": vernd("vernd-epoll-plain", "--engine", "epoll", "--offload", "none"),
+    }
+    SUBJECT = vernd("vernd")  # as it comes: engine and offloads by its own choice
+else:
+    SUBJECT = wireguard_go("wireguard-go", shutil.which("wireguard-go"))
+    SUBJECTS = {"wireguard_go": SUBJECT}
+
+PEERS = {}  # others, by name: Implementation, or a sentence that says why there is none
+for _name, _found in peers.found().items():
+    if _found.path is None:
+        PEERS[_name] = _found.why_not
+    elif _name.startswith("boringtun"):
+        PEERS[_name] = Implementation(_name, _found.path, ["--foreground"], ["--disable-drop-privileges"], {"WG_LOG_LEVEL": "error"})
+    else:
+        PEERS[_name] = wireguard_go(_name, _found.path)
+
+
+def genkey():
+    return subprocess.run(["wg", "genkey"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def pubkey(private):
+    return subprocess.run(["wg", "pubkey"], check=True, capture_output=True, text=True, input=private).stdout.strip()
+
+
+def genpsk():
+    return subprocess.run(["wg", "genpsk"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Interface:
+    """An interface made by a program in the foreground on a host. It has a key and a port and no peers yet."""
+
+    def __init__(self, host, implementation, name="wg0", addresses=(), port=PORT, mtu=None, private=None):
+        self.host, self.implementation, self.name, self.port = host, implementation, name, port
+        self.private = private or genkey()
+        self.public = pubkey(self.private)
+        self.addresses = [address.split("/")[0] for address in addresses]
+        self.process = host.start(*implementation.argv(name), name=f"{implementation.name}-{name}", env=implementation.environment)
+        wait_until(lambda: self.ready() or not self.process.alive(), f"{implementation.name} on {host.name}")
+        if not self.process.alive():
+            raise LabError(f"{implementation.name} on {host.name} ended:\n{self.process.output()}")
+        self.wg("set", name, "private-key", host.write(f"{name}.key", self.private), "listen-port", port)
+        host.address(name, *addresses)
+        if mtu:
+            host.ip("link", "set", name, "mtu", str(mtu))
+        host.ip("link", "set", name, "addrgenmode", "none", check=False)
+        host.ip("link", "set", name, "up")
+
+    def ready(self):
+        return self.host.run("wg", "show", self.name, "listen-port", check=False).returncode == 0 and self.host.has_interface(self.name)
+
+    def wg(self, *argv, check=True):
+        return self.host.run("wg", *argv, check=check)
+
+    def peer(self, other, allowed, endpoint=None, psk=None, keepalive=None):
+        """Adds or changes a peer: another Interface, or a public key."""
+        key = other.public if isinstance(other, Interface) else other
+        argv = ["set", self.name, "peer", key]
+        if psk is not None:
+            argv += ["preshared-key", self.host.write("psk", psk) if psk else "/dev/null"]
+        if endpoint:
+            argv += ["endpoint", endpoint]
+        if keepalive is not None:
+            argv += ["persistent-keepalive", keepalive]
+        if allowed is not None:
+            argv += ["allowed-ips", ",".join(allowed)]
+        self.wg(*argv)
+
+    def show(self, what, other=None):
+        """{public key: value} as `wg show INTERFACE WHAT` prints it, or one peer's value."""
+        lines = self.wg("show", self.name, what).stdout.splitlines()
+        values = dict(line.split("\t", 1) for line in lines if "\t" in line)
+        return values[other.public] if other else values
+
+    def handshake(self, other):
+        return int(self.show("latest-handshakes", other))
+
+    def transfer(self, other):
+        received, sent = self.show("transfer", other).split()
+        return int(received), int(sent)
+
+    def stop(self):
+        return self.process.stop()
+
+
+def at(address, port=PORT):
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def host_routes(interface):
+    """Both families' full-length prefixes of an interface's own addresses."""
+    return [f"{address}/{128 if ':' in address else 32}" for address in interface.addresses]
+
+
+def pair(internet, implementation_a, implementation_b, outer="v4", psk=None, mtu=None, veth_mtu=1500, names=("a", "b"), knows=(True, True), number=0):
+    """Two hosts and a tunnel between them: 10.77.N.1, fd77:N::1 on the first; .2, ::2 on the second. `knows`: who has whose endpoint."""
+    interfaces = []
+    for index, (name, implementation) in enumerate(zip(names, (implementation_a, implementation_b)), 1):
+        host = internet.host(name, mtu=veth_mtu)
+        interfaces.append(Interface(host, implementation, mtu=mtu, addresses=[f"10.77.{number}.{index}/24", f"fd77:{number:x}::{index}/64"]))
+    a, b = interfaces
+    for one, other, knows_other in ((a, b, knows[0]), (b, a, knows[1])):
+        one.peer(other, host_routes(other), endpoint=at(getattr(other.host, outer)) if knows_other else None, psk=psk)
+    return a, b
+
+
+def vern(host, *argv, **options):
+    return host.run(VERN, *argv, **options)
+
+
+def path_with(*programs):
+    """Directories of our programs, for the PATH of those that call them by name (wg-quick, vern up)."""
+    return ":".join(dict.fromkeys(str(pathlib.Path(program).parent) for program in programs if program))
