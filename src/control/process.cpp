@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,7 +79,7 @@ void drain(Fd& fd, std::string& out) {
     }
 }
 
-// Carries input and output until the program has ended.
+// Carries input and output until the program has ended; without a descriptor for it (old kernels), until it closes its output.
 void attend(int program, Pipes& pipes, std::string_view input, ProcessResult& result) {
     for (const Fd* fd : {&pipes.input.writing, &pipes.output.reading, &pipes.errors.reading}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
     if (input.empty()) pipes.input.writing.reset();
@@ -97,6 +96,7 @@ void attend(int program, Pipes& pipes, std::string_view input, ProcessResult& re
         if (set[2].revents != 0 && !take(set[2].fd, result.errors)) pipes.errors.reading.reset();
         if (set[3].revents != 0 && !give(set[3].fd, input)) pipes.input.writing.reset();
         if (set[0].revents != 0) break;
+        if (program < 0 && !pipes.output.reading && !pipes.errors.reading) break;
     }
     drain(pipes.output.reading, result.output);
     drain(pipes.errors.reading, result.errors);
@@ -136,8 +136,8 @@ Result<ProcessResult> run_process(const std::vector<std::string>& arguments, con
         return fail_errno("cannot run " + arguments.front(), code);
     }
     ProcessResult result;
-    const Fd program(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
-    if (!options.keep_terminal && program) attend(program.get(), *pipes, options.input, result);
+    const Fd program(::pidfd_open(child, 0));
+    if (!options.keep_terminal) attend(program.get(), *pipes, options.input, result);
     result.status = wait_for(child);
     return result;
 }

@@ -138,7 +138,10 @@ std::vector<std::string> uapi_interfaces(std::string_view directory) {
         std::string_view name = entry->d_name;
         if (!name.ends_with(kSuffix)) continue;
         name.remove_suffix(kSuffix.size());
-        if (is_interface_name(name) && UapiClient::connect(name, std::chrono::seconds(1), directory)) names.emplace_back(name);
+        if (!is_interface_name(name)) continue;
+        // One that we may not speak to is there all the same.
+        const auto client = UapiClient::connect(name, std::chrono::seconds(1), directory);
+        if (client || client.error().code == EACCES) names.emplace_back(name);
     }
     std::sort(names.begin(), names.end());
     return names;

@@ -32,7 +32,7 @@ class UapiClient {
     std::chrono::milliseconds timeout_;
 };
 
-// Names of the interfaces whose sockets are in `directory` and are listened on, sorted.
+// Names of the interfaces whose sockets are in `directory` and that a daemon listens on (or may: those we must not speak to), sorted.
 std::vector<std::string> uapi_interfaces(std::string_view directory = kUapiDirectory);
 
 }  // namespace vern

@@ -38,6 +38,12 @@ bool from_base64(std::string_view text, std::span<std::byte, kKeyBytes> key) noe
     const int status = sodium_base642bin(decoded.data(), kKeyBytes, text.data(), text.size(), nullptr,
                                          &length, nullptr, kBase64);
     if (status != 0 || length != kKeyBytes) return false;
+    // libsodium 1.0.18 reads some characters above 0x7f as letters: only what encodes to the same text is its
+    // spelling.
+    Secret<kBase64Characters + 1> encoded;
+    sodium_bin2base64(reinterpret_cast<char*>(encoded.data()), kBase64Characters + 1, raw(decoded.span()),
+                      kKeyBytes, kBase64);
+    if (sodium_memcmp(encoded.data(), text.data(), kBase64Characters) != 0) return false;
     std::copy(decoded.span().begin(), decoded.span().end(), key.begin());
     return true;
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
+
 #include "vectors.h"
 
 namespace vern {
@@ -51,10 +53,12 @@ TEST(Keys, Base64RefusesEverythingElseAndLeavesTheKeyAlone) {
     for (char trailing : {'p', 'q', 'r'})
         EXPECT_TRUE(refused(good.substr(0, 42) + trailing + "=")) << trailing;
     for (std::size_t i = 0; i < 43; ++i)
-        for (char bad : {'-', '_', '=', '\0', ' ', '\x80'}) {
+        for (int bad = 0; bad < 256; ++bad) {
+            const auto character = static_cast<char>(bad);
+            if ((bad < 128 && std::isalnum(bad)) || character == '+' || character == '/') continue;
             std::string text = good;
-            text[i] = bad;
-            EXPECT_TRUE(refused(text)) << i << " " << int{bad};
+            text[i] = character;
+            EXPECT_TRUE(refused(text)) << i << " " << bad;
         }
 }
 
@@ -72,9 +76,10 @@ TEST(Keys, HexTakesBothCasesAndNothingElse) {
     EXPECT_FALSE(from_hex(lower + "00", a));
     EXPECT_FALSE(from_hex("", a));
     for (std::size_t i = 0; i < 64; ++i)
-        for (char bad : {'g', ':', ' ', '/', '@', '`', 'G', '\0'}) {
+        for (int bad = 0; bad < 256; ++bad) {
+            if (bad < 128 && std::isxdigit(bad)) continue;
             std::string text = lower;
-            text[i] = bad;
+            text[i] = static_cast<char>(bad);
             EXPECT_FALSE(from_hex(text, a)) << i << " " << bad;
         }
     EXPECT_EQ(a, before);

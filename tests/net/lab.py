@@ -263,8 +263,8 @@ class Internet(Host):
         host, number = Host(self.lab, name), self.next
         self.next += 1
         self.lab.hosts.append(host)
-        self.wire(f"to-{name}"[:15], host, "eth0", mtu)
-        self.ip("link", "set", f"to-{name}"[:15], "master", "br0", "addrgenmode", "none", "up")
+        self.wire(f"port{number}", host, "eth0", mtu)
+        self.ip("link", "set", f"port{number}", "master", "br0", "addrgenmode", "none", "up")
         host.ip("link", "set", "eth0", "addrgenmode", "none", "up")
         host.v4, host.v6 = f"192.0.2.{number}", f"2001:db8::{number:x}"
         host.address("eth0", f"{host.v4}/24", f"{host.v6}/64")

@@ -72,6 +72,8 @@ class Traffic:
     subject = None
 
     def setUp(self):
+        if reason := self.subject.why_not():
+            self.skipTest(reason)
         self.lab = self.enterContext(Lab())
         self.internet = self.lab.internet()
 

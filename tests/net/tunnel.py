@@ -4,6 +4,8 @@ The program under test is vernd (VERND, VERN: paths, as meson gives them). VERN_
 which is how the tests themselves are tested.
 """
 
+import ctypes
+import json
 import os
 import pathlib
 import shutil
@@ -28,8 +30,22 @@ class Implementation:
     def __repr__(self):
         return self.name
 
+    def why_not(self):
+        """Why it cannot run on this machine, or nothing."""
+        return why_no_io_uring() if "io_uring" in self.options else None
+
     def argv(self, interface, background=False):
         return [self.program, *self.options, *([] if background else self.foreground), interface]
+
+
+def why_no_io_uring():
+    """The kernel's answer to io_uring_setup here, or nothing if it works. The structure is zero but for what the kernel fills in."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.syscall(425, 1, ctypes.create_string_buffer(120))
+    if descriptor < 0:
+        return f"io_uring is not to be had here: {os.strerror(ctypes.get_errno())}"
+    os.close(descriptor)
+    return None
 
 
 def vernd(name, *options):
@@ -126,6 +142,13 @@ class Interface:
     def transfer(self, other):
         received, sent = self.show("transfer", other).split()
         return int(received), int(sent)
+
+    def status(self):
+        """What `vern show --json` says of it (vernd only)."""
+        return json.loads(vern(self.host, "show", self.name, "--json").stdout)
+
+    def counters(self):
+        return self.status()["counters"]
 
     def stop(self):
         return self.process.stop()

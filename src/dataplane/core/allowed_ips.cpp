@@ -5,21 +5,6 @@
 #include <bit>
 
 namespace vern {
-namespace {
-
-constexpr unsigned kStride = 6;
-constexpr unsigned kSlots = 1U << kStride;
-
-// Bits [depth, depth + 6) of an address of `bytes` bytes; what lies past its end reads as zero.
-unsigned chunk(const std::byte* address, std::size_t bytes, unsigned depth) noexcept {
-    const std::size_t at = depth / 8;
-    const unsigned high = at < bytes ? std::to_integer<unsigned>(address[at]) : 0;
-    const unsigned low = at + 1 < bytes ? std::to_integer<unsigned>(address[at + 1]) : 0;
-    return (((high << 8) | low) >> (16 - kStride - depth % 8)) & (kSlots - 1);
-}
-
-}  // namespace
-
 template <unsigned kBits>
 void AllowedIps::Trie<kBits>::build(std::span<const Entry> entries) {
     if (entries.empty()) return;
@@ -75,21 +60,6 @@ void AllowedIps::Trie<kBits>::build_node(std::size_t at, std::span<const Entry> 
     for (unsigned i = 0; i < kSlots; ++i) {
         const auto part = std::span<const Entry>(deeper).subspan(begin[i], begin[i + 1] - begin[i]);
         if (!part.empty()) build_node(child++, part, depth + kStride, colour[i]);
-    }
-}
-
-template <unsigned kBits>
-Peer* AllowedIps::Trie<kBits>::find(const std::byte* address) const noexcept {
-    if (nodes_.empty()) return nullptr;
-    const Node* node = &nodes_[0];
-    for (unsigned depth = 0;; depth += kStride) {
-        const std::uint64_t bit = std::uint64_t{1} << chunk(address, kBits / 8, depth);
-        const std::uint64_t upto = bit | (bit - 1);
-        if (node->children & bit) {
-            node = &nodes_[node->first_child + static_cast<std::size_t>(std::popcount(node->children & (bit - 1)))];
-        } else {
-            return leaves_[node->first_leaf + static_cast<std::size_t>(std::popcount(node->leaves & upto)) - 1];
-        }
     }
 }
 

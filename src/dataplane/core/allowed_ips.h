@@ -5,6 +5,7 @@
 // goes with the number of prefixes, not with where they lie. Immutable once built: part of a snapshot, shared by all threads.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -34,6 +35,16 @@ class AllowedIps {
     std::size_t memory_bytes() const noexcept;
 
   private:
+    static constexpr unsigned kStride = 6;
+    static constexpr unsigned kSlots = 1U << kStride;
+    // Bits [depth, depth + 6) of an address of `bytes` bytes; what lies past its end reads as zero.
+    static unsigned chunk(const std::byte* address, std::size_t bytes, unsigned depth) noexcept {
+        const std::size_t at = depth / 8;
+        const unsigned high = at < bytes ? std::to_integer<unsigned>(address[at]) : 0;
+        const unsigned low = at + 1 < bytes ? std::to_integer<unsigned>(address[at + 1]) : 0;
+        return (((high << 8) | low) >> (16 - kStride - depth % 8)) & (kSlots - 1);
+    }
+
     struct Node {
         std::uint64_t children = 0;  // bit i: the slot goes on in a child node
         std::uint64_t leaves = 0;    // bit i: the slot begins a run of equal leaves (only slots without a child count)
@@ -57,5 +68,20 @@ class AllowedIps {
     Trie<32> v4_;
     Trie<128> v6_;
 };
+
+template <unsigned kBits>
+Peer* AllowedIps::Trie<kBits>::find(const std::byte* address) const noexcept {
+    if (nodes_.empty()) return nullptr;
+    const Node* node = &nodes_[0];
+    for (unsigned depth = 0;; depth += kStride) {
+        const std::uint64_t bit = std::uint64_t{1} << chunk(address, kBits / 8, depth);
+        const std::uint64_t upto = bit | (bit - 1);
+        if (node->children & bit) {
+            node = &nodes_[node->first_child + static_cast<std::size_t>(std::popcount(node->children & (bit - 1)))];
+        } else {
+            return leaves_[node->first_leaf + static_cast<std::size_t>(std::popcount(node->leaves & upto)) - 1];
+        }
+    }
+}
 
 }  // namespace vern

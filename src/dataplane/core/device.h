@@ -82,6 +82,8 @@ class Device {
     // Whole or not at all. Sessions go on but for peers that are removed and for a changed private key. listen_port and fwmark are the
     // caller's to carry out; they are only kept for status() here.
     Result<void> apply(const DeviceChange& change, Instant now);
+    // Would apply() take it? For callers that have to change something else along with it.
+    Result<void> check(const DeviceChange& change) const;
     DeviceStatus status() const;
     // An interface that is down sends nothing and forgets its sessions.
     void set_running(bool running, Instant now);

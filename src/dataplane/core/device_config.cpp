@@ -53,6 +53,11 @@ Result<void> Device::apply(const DeviceChange& change, Instant now) {
     return {};
 }
 
+Result<void> Device::check(const DeviceChange& change) const {
+    const std::lock_guard hold(lock_);
+    return check_limits(change);
+}
+
 // Everything that could fail is looked at here, before anything changes. The bounds are upper ones: a change that names the same new peer
 // twice counts it once, one that moves prefixes counts them as new.
 Result<void> Device::check_limits(const DeviceChange& change) const {

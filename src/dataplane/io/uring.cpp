@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -102,7 +103,9 @@ io_uring_sqe* Uring::entry() noexcept {
 }
 
 void Uring::enter(std::optional<Duration> timeout) noexcept {
-    if (!enabled_) enabled_ = io_uring_enable_rings(&ring_) == 0;
+    // By number: liburing 2.3 declares io_uring_enable_rings() but does not export it.
+    if (!enabled_)
+        enabled_ = ::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0;
     if (!timeout) {
         io_uring_submit_and_wait(&ring_, 1);
     } else if (*timeout <= Duration::zero()) {

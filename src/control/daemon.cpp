@@ -1,0 +1,157 @@
+#include "control/daemon.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "control/log.h"
+
+namespace vern {
+
+Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
+
+// The runtime first: it stops the threads and closes the TUN device, and with that the interface is gone; the socket file goes last, so that
+// nobody who sees no socket finds an interface.
+Daemon::~Daemon() {
+    runtime_.reset();
+    uapi_.reset();
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
+    std::unique_ptr<Daemon> daemon(new Daemon(std::move(options)));
+    if (auto opened = daemon->open(); !opened) return tl::unexpected(opened.error());
+    return daemon;
+}
+
+Result<void> Daemon::open() {
+    sigset_t mask;
+    ::sigemptyset(&mask);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&mask, signal);
+    ::pthread_sigmask(SIG_BLOCK, &mask, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    signals_.reset(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_) return fail_errno("take signals", errno);
+
+    auto tun = options_.tun_fd >= 0 ? adopt_tun(options_.tun_fd, options_.tun) : create_tun(options_.interface_name, options_.tun);
+    if (!tun) return tl::unexpected(tun.error());
+    options_.interface_name = tun->name;
+    set_log_name(tun->name);
+    const std::uint32_t index = tun->index;
+    if (!options_.aead) options_.aead = &aead::best();
+    auto runtime = Runtime::create(std::move(*tun), *options_.aead, options_.runtime);
+    if (!runtime) return tl::unexpected(runtime.error());
+    runtime_ = std::move(*runtime);
+    runtime_->device().set_running(false, boot_time_now());
+
+    auto links = LinkMonitor::open(index);
+    if (!links) return tl::unexpected(links.error());
+    links_.emplace(std::move(*links));
+    handle_link();
+    auto uapi = UapiServer::open(options_.interface_name, *this, options_.uapi_fd);
+    if (!uapi) return tl::unexpected(uapi.error());
+    uapi_ = std::move(*uapi);
+    runtime_->start();
+    log_verbose(fmt::format("ready: engine {}, AEAD {}, UDP port {}", runtime_->engine_name(), options_.aead->name, runtime_->listen_port()));
+    return {};
+}
+
+std::string Daemon::run() {
+    using Clock = std::chrono::steady_clock;
+    std::vector<pollfd> set;
+    for (;;) {
+        set.clear();
+        set.push_back({signals_.get(), POLLIN, 0});
+        set.push_back({runtime_->gone_fd(), POLLIN, 0});
+        set.push_back({links_->fd(), POLLIN, 0});
+        uapi_->add_to(set);
+        int timeout = -1;
+        if (const auto deadline = uapi_->next_deadline(); deadline != Clock::time_point::max()) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+            timeout = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
+        }
+        ::poll(set.data(), set.size(), timeout);
+        if (set[0].revents) {
+            signalfd_siginfo info{};
+            if (::read(signals_.get(), &info, sizeof info) == sizeof info && info.ssi_signo != SIGHUP)
+                return fmt::format("ended by {}", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        }
+        if (set[2].revents) handle_link();
+        if (set[1].revents || link_gone_) return "the interface was deleted";
+        uapi_->handle(set, Clock::now());
+        if (uapi_->removed()) return "the UAPI socket was deleted";
+    }
+}
+
+void Daemon::handle_link() {
+    const LinkEvents events = links_->events();
+    link_gone_ |= events.gone;
+    if (events.mtu && *events.mtu != mtu_) {
+        mtu_ = *events.mtu;
+        runtime_->device().set_mtu(mtu_);
+        log_verbose(fmt::format("MTU {}", mtu_));
+    }
+    if (events.routing_changed) runtime_->device().clear_sources();
+    if (events.up) {
+        runtime_->device().set_running(*events.up, boot_time_now());
+        runtime_->attend();
+    }
+}
+
+DeviceStatus Daemon::status() { return runtime_->device().status(); }
+
+// Port and mark can be refused by the kernel, so they come first and go back when the rest fails.
+Result<void> Daemon::apply(DeviceChange change) {
+    Device& device = runtime_->device();
+    if (auto fine = device.check(change); !fine) return fine;
+    const std::uint16_t port_before = runtime_->listen_port();
+    if (change.listen_port && *change.listen_port != port_before) {
+        if (auto set = runtime_->set_listen_port(*change.listen_port); !set) return set;
+        log_verbose(fmt::format("UDP port {}", runtime_->listen_port()));
+    }
+    if (change.fwmark) {
+        if (auto set = runtime_->set_fwmark(*change.fwmark); !set) {
+            if (runtime_->listen_port() != port_before) (void)runtime_->set_listen_port(port_before);
+            return set;
+        }
+    }
+    change.listen_port = runtime_->listen_port();
+    auto applied = device.apply(change, boot_time_now());
+    runtime_->attend();
+    return applied;
+}
+
+void Daemon::refused(const Error& why) { log_error(why.message); }
+
+std::string Daemon::status_json() {
+    using nlohmann::json;
+    const auto offload = [](const Offload& o) { return json{{"on", o.on}, {"reason", o.reason}}; };
+    const auto faulted = [](Offload o, bool fault, const char* reason) { return fault ? Offload{false, reason} : o; };
+    bool gso_fault = false, tun_fault = false;
+    for (unsigned i = 0; i < runtime_->tun().queues.size(); ++i) {
+        gso_fault |= runtime_->faults(i).udp_gso_v4 || runtime_->faults(i).udp_gso_v6;
+        tun_fault |= runtime_->faults(i).tun_gso;
+    }
+    const char* tun_reason = "the kernel refused a superpacket written to the TUN device (EINVAL)";
+    json counters = json::object();
+    for (std::size_t i = 0; i < kCounterCount; ++i) counters[std::string(kCounterInfo[i].name)] = runtime_->count(static_cast<Counter>(i));
+    json status;
+    status["version"] = VERN_VERSION;
+    status["engine"] = {{"name", runtime_->engine_name()}, {"reason", runtime_->engine_reason()}};
+    status["aead"] = {{"name", options_.aead->name}, {"reason", options_.aead_reason}};
+    status["workers"] = runtime_->tun().queues.size();
+    status["mtu"] = mtu_;
+    status["offloads"] = {
+        {"tso", offload(faulted(runtime_->tun().tso, tun_fault, tun_reason))},
+        {"uso", offload(faulted(runtime_->tun().uso, tun_fault, tun_reason))},
+        {"gso", offload(faulted(runtime_->underlay().gso, gso_fault, "the kernel refused a segmented send (EIO: no checksum offload on the way out)"))},
+        {"gro", offload(runtime_->underlay().gro)},
+        {"ipv6", offload(runtime_->underlay().v6)},
+    };
+    status["counters"] = std::move(counters);
+    return status.dump();
+}
+
+}  // namespace vern

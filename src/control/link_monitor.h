@@ -1,0 +1,36 @@
+// What the kernel says about the tunnel's interface and about routing (rtnetlink): up or down, MTU, gone, routes or addresses changed.
+// Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "crypto/error.h"
+#include "dataplane/io/fd.h"
+
+namespace vern {
+
+struct LinkEvents {
+    std::optional<bool> up;
+    std::optional<std::uint32_t> mtu;
+    bool gone = false;
+    bool routing_changed = false;
+};
+
+class LinkMonitor {
+  public:
+    // Watches the interface with this index. The first events() tells how things stand.
+    static Result<LinkMonitor> open(std::uint32_t index);
+
+    int fd() const noexcept { return socket_.get(); }
+    // Everything that came since the last call, folded into one; never blocks.
+    LinkEvents events() noexcept;
+
+  private:
+    LinkMonitor(Fd socket, std::uint32_t index) noexcept : socket_(std::move(socket)), index_(index) {}
+    Result<void> ask() noexcept;
+    Fd socket_;
+    std::uint32_t index_;
+};
+
+}  // namespace vern

@@ -1,0 +1,15 @@
+// The daemon's log: one line a message, to standard error (systemd and terminals take it from there). Holds no secrets and no payload.
+#pragma once
+
+#include <string_view>
+
+namespace vern {
+
+enum class LogLevel { silent, error, verbose };
+
+void set_log_level(LogLevel level) noexcept;
+void set_log_name(std::string_view interface_name);  // "(wg0)" in front of every line; before other threads run
+void log_error(std::string_view message) noexcept;    // any thread
+void log_verbose(std::string_view message) noexcept;  // any thread
+
+}  // namespace vern

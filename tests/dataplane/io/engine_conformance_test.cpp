@@ -1,0 +1,774 @@
+// What every engine must do, with each offload on and off. Each test has a network namespace of its own.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dataplane/io/buffer_pool.h"
+#include "dataplane/io/engine.h"
+#include "network.h"
+
+namespace vern {
+namespace {
+
+using namespace std::chrono_literals;
+using test::endpoint;
+using test::ip;
+using test::pattern;
+using test::PlainSocket;
+
+using Bytes = std::vector<std::byte>;
+using MakeEngine = decltype(&make_epoll_engine);
+
+struct Variant {
+    const char* engine;
+    MakeEngine make;
+    bool udp_offloads;
+    bool tun_offloads;
+};
+
+std::string name_of(const testing::TestParamInfo<Variant>& variant) {
+    return std::string(variant.param.engine) + (variant.param.udp_offloads ? "_gso" : "_nogso") +
+           (variant.param.tun_offloads ? "_tso" : "_notso");
+}
+
+// An engine with a TUN device (10.9.0.1/24, fd09::1/64 on it) and sockets of its own.
+struct Host {
+    TunDevice tun;
+    Underlay underlay;
+    Counters counters;
+    std::unique_ptr<Engine> engine;
+
+    explicit Host(const Variant& variant, const std::string& name = "vern0", std::size_t buffer_bytes = 7 << 20) {
+        TunOptions tun_options;
+        tun_options.tso = tun_options.uso = variant.tun_offloads;
+        tun_options.mtu = 1400;
+        tun = std::move(create_tun(name, tun_options).value());
+        underlay = open(variant, 0, buffer_bytes);
+        start(variant);
+    }
+    Host(const Variant& variant, TunDevice device) : tun(std::move(device)), underlay(open(variant, 0, 7 << 20)) {
+        start(variant);
+    }
+    static Underlay open(const Variant& variant, std::uint16_t port, std::size_t buffer_bytes = 7 << 20) {
+        UdpOptions options;
+        options.port = port;
+        options.gso = options.gro = variant.udp_offloads;
+        options.buffer_bytes = buffer_bytes;
+        return std::move(open_underlay(options).value());
+    }
+    void start(const Variant& variant) {
+        EngineOptions options;
+        options.udp_gso = options.udp_gro = variant.udp_offloads;
+        engine = std::move(variant.make(tun.queues[0], underlay.workers[0], counters, options).value());
+    }
+    void number() const {
+        test::add_v4(tun.name, "10.9.0.1", 24);
+        test::set_up(tun.name, true);
+        test::add_v6(tun.name, "fd09::1", 64);
+    }
+
+    // Turns until `done`, each handed to `handle`; false when that takes unreasonably long.
+    bool run(const std::function<void(Turn&)>& handle, const std::function<bool()>& done) {
+        const auto end = std::chrono::steady_clock::now() + test::kPatience;
+        while (!done()) {
+            if (std::chrono::steady_clock::now() > end) return false;
+            Turn turn = engine->wait(50ms);
+            handle(turn);
+            engine->flush();
+        }
+        return true;
+    }
+    // False: there was no buffer.
+    bool send(const Endpoint& to, const Bytes& bytes, std::size_t segment_bytes, std::uint8_t tos = 0) {
+        const auto buffer = engine->send_buffer();
+        if (buffer.empty()) return false;
+        EXPECT_GE(buffer.size(), kTrainBytesMax);
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0U);
+        std::copy(bytes.begin(), bytes.end(), buffer.begin());
+        engine->send(to, buffer.first(bytes.size()), segment_bytes, tos);
+        return true;
+    }
+};
+
+// A train as the engine gave it, with a copy of its bytes.
+struct Received {
+    Bytes bytes;
+    UnderlayTrain train;
+};
+
+class EngineConformance : public testing::TestWithParam<Variant> {
+  protected:
+    void SetUp() override {
+        if (const auto why = test::enter_fresh_network(); !why.empty()) GTEST_SKIP() << why;
+    }
+
+    // The next `bytes` bytes from the underlay, train by train.
+    static std::vector<Received> receive(Host& host, std::size_t bytes) {
+        std::vector<Received> trains;
+        std::size_t got = 0;
+        host.run(
+            [&](Turn& turn) {
+                for (const auto& train : turn.underlay) {
+                    trains.push_back({Bytes(train.bytes.begin(), train.bytes.end()), train});
+                    got += train.bytes.size();
+                }
+            },
+            [&] { return got >= bytes; });
+        return trains;
+    }
+    static Bytes joined(const std::vector<Received>& trains) {
+        Bytes bytes;
+        for (const auto& train : trains) bytes.insert(bytes.end(), train.bytes.begin(), train.bytes.end());
+        return bytes;
+    }
+};
+
+// --- waiting -------------------------------------------------------------------------------------------------------
+
+TEST_P(EngineConformance, SaysItsName) {
+    Host host(GetParam());
+    EXPECT_EQ(host.engine->name(), GetParam().engine);
+}
+
+TEST_P(EngineConformance, WaitsNoLongerThanAsked) {
+    Host host(GetParam());
+    for (const auto timeout : {Duration(-1s), Duration(0), Duration(20ms)}) {
+        const auto before = std::chrono::steady_clock::now();
+        const Turn turn = host.engine->wait(timeout);
+        EXPECT_GE(std::chrono::steady_clock::now() - before, timeout);
+        EXPECT_TRUE(turn.underlay.empty());
+        EXPECT_TRUE(turn.tun.empty());
+        EXPECT_FALSE(turn.woken || turn.source_refused || turn.tun_gone);
+    }
+}
+
+TEST_P(EngineConformance, IsWokenByAnotherThreadOnceACall) {
+    Host host(GetParam());
+    for (int i = 0; i < 3; ++i) {
+        std::thread other([&] { host.engine->wake(); });
+        bool woken = false;
+        while (!woken) woken = host.engine->wait(std::nullopt).woken;
+        other.join();
+        EXPECT_FALSE(host.engine->wait(Duration(0)).woken);
+    }
+    host.engine->wake();  // before the wait
+    EXPECT_TRUE(host.engine->wait(std::nullopt).woken);
+}
+
+// The thread that makes an engine is not the one that drives it.
+TEST_P(EngineConformance, IsDrivenByAnotherThread) {
+    Host host(GetParam());
+    PlainSocket peer("127.0.0.1");
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    std::size_t got = 0;
+    std::thread worker([&] { got = receive(host, 100).size(); });
+    worker.join();
+    EXPECT_EQ(got, 1U);
+}
+
+// Nothing that happened leaves an engine that never sleeps again.
+TEST_P(EngineConformance, SleepsWhenNothingHappens) {
+    Host host(GetParam());
+    host.number();
+    PlainSocket peer("127.0.0.1");
+    host.send(endpoint("127.0.0.1", peer.port()), pattern(100), 100);
+    host.engine->flush();
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    EXPECT_EQ(receive(host, 100).size(), 1U);
+    while (!host.engine->wait(20ms).tun.empty()) {  // router solicitations of the device
+    }
+    // A wait may end early for nothing a few times, not all the time.
+    const auto before = std::chrono::steady_clock::now();
+    int waits = 0;
+    while (std::chrono::steady_clock::now() - before < 100ms) {
+        host.engine->wait(100ms);
+        ++waits;
+    }
+    EXPECT_LE(waits, 5);
+}
+
+// --- the underlay --------------------------------------------------------------------------------------------------
+
+TEST_P(EngineConformance, KeepsSourceAndEcnOfADatagram) {
+    Host host(GetParam());
+    struct Case {
+        std::string peer, local;
+        int ecn;
+    };
+    test::add_v6("lo", "fd00::9", 128);
+    for (const Case& at : {Case{"127.0.0.1", "127.0.0.9", 1}, Case{"::1", "fd00::9", 3}}) {
+        PlainSocket peer(at.peer);
+        peer.set_tos(at.ecn);
+        peer.send(at.local, host.underlay.port, pattern(148));
+        const auto trains = receive(host, 148);
+        ASSERT_EQ(trains.size(), 1U);
+        EXPECT_EQ(trains[0].bytes, pattern(148));
+        EXPECT_EQ(trains[0].train.segment_bytes, 148U);
+        EXPECT_EQ(trains[0].train.from.address, ip(at.peer));
+        EXPECT_EQ(trains[0].train.from.port, peer.port());
+        EXPECT_EQ(trains[0].train.from.source, ip(at.local));
+        EXPECT_EQ(trains[0].train.from.interface_index, ::if_nametoindex("lo"));
+        EXPECT_EQ(trains[0].train.ecn, at.ecn);
+
+        ASSERT_TRUE(host.send(trains[0].train.from, pattern(92), 92, 0x8a));
+        host.engine->flush();
+        const auto answer = peer.receive();
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->bytes, pattern(92));
+        EXPECT_EQ(answer->from, at.local);
+        EXPECT_EQ(answer->port, host.underlay.port);
+        EXPECT_EQ(answer->tos, 0x8a);
+    }
+}
+
+TEST_P(EngineConformance, ATrainArrivesWholeAndInOrderAtAPlainSocket) {
+    Host host(GetParam());
+    for (const char* address : {"127.0.0.1", "::1"}) {
+        PlainSocket peer(address);
+        const auto bytes = pattern(43 * 1452 + 77);
+        ASSERT_TRUE(host.send(endpoint(address, peer.port()), bytes, 1452));
+        host.engine->flush();
+        Bytes got;
+        for (int i = 0; i < 44; ++i) {
+            const auto datagram = peer.receive();
+            ASSERT_TRUE(datagram);
+            EXPECT_EQ(datagram->bytes.size(), i < 43 ? 1452U : 77U);
+            got.insert(got.end(), datagram->bytes.begin(), datagram->bytes.end());
+        }
+        EXPECT_EQ(got, bytes);
+    }
+    EXPECT_FALSE(host.engine->faults().udp_gso_v4 || host.engine->faults().udp_gso_v6);
+}
+
+TEST_P(EngineConformance, ATrainArrivesAsATrainAtAnotherEngine) {
+    Host sender(GetParam(), "vern0");
+    Host receiver(GetParam(), "vern1");
+    for (const char* address : {"127.0.0.1", "::1"}) {
+        const auto bytes = pattern(20 * 1000 + 500);
+        ASSERT_TRUE(sender.send(endpoint(address, receiver.underlay.port), bytes, 1000));
+        sender.engine->flush();
+        const auto trains = receive(receiver, bytes.size());
+        EXPECT_EQ(joined(trains), bytes);
+        EXPECT_EQ(trains.size(), GetParam().udp_offloads ? 1U : 21U);
+        for (const auto& train : trains)
+            EXPECT_EQ(train.train.segment_bytes, std::min<std::size_t>(1000, train.bytes.size()));
+    }
+}
+
+TEST_P(EngineConformance, TakesTheLongestDatagramWhole) {
+    Host host(GetParam());
+    PlainSocket peer("127.0.0.1");
+    peer.send("127.0.0.1", host.underlay.port, pattern(65507));
+    const auto trains = receive(host, 65507);
+    ASSERT_EQ(trains.size(), 1U);
+    EXPECT_EQ(trains[0].bytes, pattern(65507));
+    EXPECT_EQ(host.counters[Counter::underlay_truncated], 0U);
+}
+
+TEST_P(EngineConformance, ATurnKeepsToItsBudgetAndLosesNothing) {
+    Host host(GetParam());
+    PlainSocket peer("127.0.0.1");
+    for (const std::size_t size : {std::size_t{100}, std::size_t{60000}}) {
+        Bytes sent;
+        const std::size_t count = size == 100 ? 300 : 40;
+        for (unsigned i = 0; i < count; ++i) {
+            const auto bytes = pattern(size, i);
+            peer.send("127.0.0.1", host.underlay.port, bytes);
+            sent.insert(sent.end(), bytes.begin(), bytes.end());
+        }
+        Bytes got;
+        EXPECT_TRUE(host.run(
+            [&](Turn& turn) {
+                std::size_t in_turn = 0;
+                for (const auto& train : turn.underlay) {
+                    EXPECT_LT(in_turn, kTurnBytesMax);
+                    in_turn += train.bytes.size();
+                    got.insert(got.end(), train.bytes.begin(), train.bytes.end());
+                }
+                EXPECT_LE(turn.underlay.size(), kTurnTrainsMax);
+            },
+            [&] { return got.size() >= sent.size(); }));
+        EXPECT_EQ(got, sent);
+    }
+}
+
+TEST_P(EngineConformance, NeitherFamilyStarvesTheOther) {
+    Host host(GetParam());
+    PlainSocket v4("127.0.0.1");
+    PlainSocket v6("::1");
+    for (int i = 0; i < 300; ++i) v4.send("127.0.0.1", host.underlay.port, pattern(1000));
+    v6.send("::1", host.underlay.port, pattern(10));
+    std::size_t before = 0;
+    bool seen = false;
+    EXPECT_TRUE(host.run(
+        [&](Turn& turn) {
+            for (const auto& train : turn.underlay) {
+                seen |= train.from.address.family == Family::v6;
+                before += seen ? 0 : 1;
+            }
+        },
+        [&] { return seen; }));
+    EXPECT_LE(before, 2 * kTurnTrainsMax);
+}
+
+TEST_P(EngineConformance, DropsAndCountsWhatCameWithoutItsControlData) {
+    Host host(GetParam());
+    const int fd = host.underlay.workers[0].v4.get();
+    // More than the engine has room for.
+    const int on = 1;
+    for (const int option : {IP_RECVTTL, IP_RECVORIGDSTADDR, IP_RECVFRAGSIZE})
+        ASSERT_EQ(::setsockopt(fd, IPPROTO_IP, option, &on, sizeof on), 0);
+    ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on), 0);
+    ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on), 0);
+    PlainSocket peer("127.0.0.1");
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    EXPECT_TRUE(host.run([](Turn& turn) { EXPECT_TRUE(turn.underlay.empty()); },
+                         [&] { return host.counters[Counter::underlay_truncated] == 1; }));
+    const int off = 0;
+    ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &off, sizeof off), 0);
+    for (const int option : {IP_RECVTTL, IP_RECVORIGDSTADDR})
+        ASSERT_EQ(::setsockopt(fd, IPPROTO_IP, option, &off, sizeof off), 0);
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    EXPECT_EQ(receive(host, 100).size(), 1U);
+}
+
+TEST_P(EngineConformance, SendsAgainWithoutASourceThatIsRefusedAndSaysSo) {
+    Host host(GetParam());
+    PlainSocket peer("127.0.0.1");
+    auto to = endpoint("127.0.0.1", peer.port());
+    to.source = ip("192.0.2.1");
+    ASSERT_TRUE(host.send(to, pattern(2500), 1000));
+    host.engine->flush();
+    for (const std::size_t expected : {1000U, 1000U, 500U}) {
+        const auto datagram = peer.receive();
+        ASSERT_TRUE(datagram);
+        EXPECT_EQ(datagram->bytes.size(), expected);
+    }
+    EXPECT_TRUE(host.engine->wait(Duration(0)).source_refused);
+    EXPECT_FALSE(host.engine->wait(Duration(0)).source_refused);
+    EXPECT_EQ(host.counters[Counter::send_failed], 0U);
+}
+
+TEST_P(EngineConformance, SegmentsOverTheMtuAreFragmentedByIp) {
+    test::set_mtu("lo", 1300);
+    Host host(GetParam());
+    for (const char* address : {"127.0.0.1", "::1"}) {
+        PlainSocket peer(address);
+        const auto bytes = pattern(4000);
+        ASSERT_TRUE(host.send(endpoint(address, peer.port()), bytes, 1500));
+        host.engine->flush();
+        Bytes got;
+        for (int i = 0; i < 3; ++i) {
+            const auto datagram = peer.receive();
+            ASSERT_TRUE(datagram);
+            got.insert(got.end(), datagram->bytes.begin(), datagram->bytes.end());
+        }
+        EXPECT_EQ(got, bytes);
+    }
+    EXPECT_EQ(host.counters[Counter::send_failed], 0U);
+    EXPECT_FALSE(host.engine->faults().udp_gso_v4);  // no fault of the socket
+}
+
+TEST_P(EngineConformance, AnUnreachablePeerIsNoFault) {
+    Host host(GetParam());
+    ASSERT_TRUE(host.send(endpoint("192.0.2.1", 9), pattern(100), 100));  // no route
+    ASSERT_TRUE(host.send(endpoint("127.0.0.1", 9), pattern(100), 100));  // nobody there: ICMP port unreachable
+    host.engine->flush();
+    EXPECT_EQ(host.counters[Counter::send_failed], 1U);
+    PlainSocket peer("127.0.0.1");
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    EXPECT_EQ(receive(host, 100).size(), 1U);
+    ASSERT_TRUE(host.send(endpoint("127.0.0.1", peer.port()), pattern(100), 100));
+    host.engine->flush();
+    EXPECT_TRUE(peer.receive());
+}
+
+TEST_P(EngineConformance, DoesWithOneFamily) {
+    Host host(GetParam());
+    UdpSockets v4_only{std::move(host.underlay.workers[0].v4), Fd()};
+    ASSERT_TRUE(host.engine->set_sockets(v4_only));
+    host.underlay.workers[0].v6.reset();
+    PlainSocket peer("127.0.0.1");
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    EXPECT_EQ(receive(host, 100).size(), 1U);
+    ASSERT_TRUE(host.send(endpoint("::1", 9), pattern(100), 100));
+    ASSERT_TRUE(host.send(endpoint("127.0.0.1", peer.port()), pattern(100), 100));
+    host.engine->flush();
+    EXPECT_EQ(host.counters[Counter::send_failed], 1U);
+    EXPECT_TRUE(peer.receive());
+    host.engine.reset();  // before v4_only
+}
+
+TEST_P(EngineConformance, TakesOtherSocketsUnderTraffic) {
+    Host host(GetParam());
+    std::atomic<std::uint16_t> port{host.underlay.port};
+    std::atomic<bool> stop{false};
+    std::thread traffic([&] {
+        PlainSocket peer("127.0.0.1");
+        while (!stop) {
+            try {
+                peer.send("127.0.0.1", port, pattern(500));
+            } catch (const std::exception&) {  // ICMP told that the old port is gone
+            }
+            std::this_thread::yield();
+        }
+    });
+    const auto hear = [&](std::size_t bytes) { return joined(receive(host, bytes)).size() >= bytes; };
+    EXPECT_TRUE(hear(50000));
+    for (int i = 0; i < 5; ++i) {
+        auto other = Host::open(GetParam(), 0);
+        port = other.port;
+        EXPECT_TRUE(host.engine->set_sockets(other.workers[0]));
+        const auto old_port = host.underlay.port;
+        host.underlay = std::move(other);
+        // Out of use: nothing holds the old port any more.
+        EXPECT_TRUE(open_underlay({.port = old_port}));
+        EXPECT_TRUE(hear(50000));
+    }
+    stop = true;
+    traffic.join();
+}
+
+TEST_P(EngineConformance, LeavesNothingBehind) {
+    std::uint16_t port = 0;
+    {
+        Host host(GetParam());
+        host.engine->wait(Duration(0));
+        port = host.underlay.port;
+    }
+    EXPECT_TRUE(open_underlay({.port = port}));
+    EXPECT_EQ(::if_nametoindex("vern0"), 0U);
+}
+
+// --- a full socket -------------------------------------------------------------------------------------------------
+
+class EngineBackpressure : public EngineConformance {
+  protected:
+    static constexpr std::size_t kBytes = 900;
+
+    void SetUp() override {
+        EngineConformance::SetUp();
+        if (IsSkipped()) return;
+        tap = std::make_unique<test::Tap>("tap0", "10.1.0.1", 24);
+        host = std::make_unique<Host>(GetParam(), "vern0", 1);  // the smallest socket buffer there is
+        host->number();
+    }
+    // Sends numbered trains until there is no buffer left.
+    void fill() {
+        while (host->send(endpoint("10.1.0.2", 9), pattern(kBytes, sent), kBytes)) {
+            ++sent;
+            ASSERT_LT(sent, 200U);
+        }
+    }
+    void expect_all_in_order() {
+        for (; heard < sent; ++heard) {
+            const auto payload = tap->next_udp_payload();
+            ASSERT_TRUE(payload);
+            ASSERT_EQ(*payload, pattern(kBytes, heard)) << "train " << heard << " of " << sent;
+        }
+    }
+    void run_until_sent() {
+        EXPECT_TRUE(host->run([](Turn&) {}, [&] {
+            const auto first = host->engine->send_buffer();
+            return !first.empty();
+        }));
+    }
+
+    std::unique_ptr<test::Tap> tap;
+    std::unique_ptr<Host> host;
+    unsigned sent = 0;
+    unsigned heard = 0;
+};
+
+TEST_P(EngineBackpressure, KeepsOrderAndRecovers) {
+    fill();
+    EXPECT_GE(sent, BufferPool::kBuffers);
+    EXPECT_TRUE(host->engine->send_buffer().empty());
+    EXPECT_EQ(host->counters[Counter::send_failed], 0U);
+    tap->resolve("10.1.0.2");
+    run_until_sent();
+    for (int i = 0; i < 50; ++i) {  // behind those that still wait
+        const auto more = [&] { return host->send(endpoint("10.1.0.2", 9), pattern(kBytes, sent), kBytes); };
+        EXPECT_TRUE(host->run([](Turn&) {}, more));
+        ++sent;
+    }
+    host->engine->flush();
+    std::atomic<bool> stop{false};
+    std::thread worker([&] {
+        while (!stop) {
+            host->engine->wait(std::nullopt);
+            host->engine->flush();
+        }
+    });
+    expect_all_in_order();
+    stop = true;
+    host->engine->wake();
+    worker.join();
+}
+
+TEST_P(EngineBackpressure, ReadsNoTunMeanwhileButStillReceives) {
+    fill();
+    PlainSocket inner("10.9.0.1");
+    inner.send("10.9.0.2", 9, pattern(333));
+    PlainSocket peer("127.0.0.1");
+    for (int i = 0; i < 3; ++i) {
+        peer.send("127.0.0.1", host->underlay.port, pattern(100));
+        std::size_t got = 0;
+        EXPECT_TRUE(host->run(
+            [&](Turn& turn) {
+                EXPECT_TRUE(turn.tun.empty());
+                for (const auto& train : turn.underlay) got += train.bytes.size();
+            },
+            [&] { return got == 100; }));
+    }
+    const auto before = std::chrono::steady_clock::now();
+    int waits = 0;
+    while (std::chrono::steady_clock::now() - before < 50ms) {  // and does not spin
+        EXPECT_TRUE(host->engine->wait(50ms).tun.empty());
+        ++waits;
+    }
+    EXPECT_LE(waits, 5);
+
+    tap->resolve("10.1.0.2");
+    bool read = false;
+    EXPECT_TRUE(host->run(
+        [&](Turn& turn) {
+            for (const auto& train : turn.tun) read |= train.packet.size() == 333 + 28;
+        },
+        [&] { return read; }));
+    run_until_sent();
+    expect_all_in_order();
+}
+
+// --- the TUN device ------------------------------------------------------------------------------------------------
+
+// The far end of the TUN device for a test: gives every packet back with its addresses exchanged, so that the host talks to
+// itself under the name of a neighbour. Checksums stay right, since sums do not see the exchange.
+class Mirror {
+  public:
+    explicit Mirror(Engine& engine) : engine_(engine) {}
+
+    void operator()(Turn& turn) {
+        for (const auto& train : turn.tun) {
+            const bool v4 = (train.packet[0] >> 4) == std::byte{4};
+            if (!v4 && train.packet[6] == std::byte{58}) continue;  // ICMPv6 of the device's own
+            const auto source = train.packet.subspan(v4 ? 12 : 8, v4 ? 4 : 16);
+            std::swap_ranges(source.begin(), source.end(), source.end());
+            if (train.header.gso_type != VnetHeader::kGsoNone) ++superpackets;
+            longest = std::max(longest, train.packet.size());
+            // In pieces, as the core gathers them.
+            const std::size_t cut = train.packet.size() / 3;
+            const std::array<iovec, 2> pieces{iovec{train.packet.data(), cut},
+                                              iovec{train.packet.data() + cut, train.packet.size() - cut}};
+            engine_.write(train.header, pieces);
+        }
+    }
+    std::size_t superpackets = 0;
+    std::size_t longest = 0;
+
+  private:
+    Engine& engine_;
+};
+
+Fd tcp_socket(const std::string& address, std::uint16_t& port, bool listens) {
+    SocketAddress at{};
+    socklen_t bytes = to_socket_address(endpoint(address, port), at);
+    Fd fd(::socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (listens) {
+        EXPECT_EQ(::bind(fd.get(), &at.any, bytes), 0);
+        EXPECT_EQ(::listen(fd.get(), 1), 0);
+        EXPECT_EQ(::getsockname(fd.get(), &at.any, &bytes), 0);
+        port = ntohs(at.v6.sin6_port);
+    } else {
+        EXPECT_EQ(::connect(fd.get(), &at.any, bytes), 0);
+    }
+    return fd;
+}
+
+// A TCP stream of `sent` through the device, mirrored; what arrived.
+Bytes stream_through(Host& host, Mirror& mirror, const std::string& near, const std::string& far, const Bytes& sent) {
+    std::uint16_t port = 0;
+    const Fd listener = tcp_socket(near, port, true);
+    std::thread client([&] {
+        const Fd connection = tcp_socket(far, port, false);
+        for (std::size_t done = 0; done < sent.size();) {
+            const auto taken = ::send(connection.get(), sent.data() + done, sent.size() - done, MSG_NOSIGNAL);
+            if (taken <= 0) return;
+            done += static_cast<std::size_t>(taken);
+        }
+    });
+    std::atomic<bool> finished{false};
+    Bytes got;
+    std::thread server([&] {
+        const Fd connection(::accept(listener.get(), nullptr, nullptr));
+        Bytes piece(1 << 20);
+        for (ssize_t count = 0; (count = ::recv(connection.get(), piece.data(), piece.size(), 0)) > 0;)
+            got.insert(got.end(), piece.begin(), piece.begin() + count);
+        finished = true;
+        host.engine->wake();
+    });
+    EXPECT_TRUE(host.run(std::ref(mirror), [&] { return finished.load(); }));
+    ::shutdown(listener.get(), SHUT_RDWR);
+    client.join();
+    server.join();
+    return got;
+}
+
+TEST_P(EngineConformance, CarriesTcpInSuperpacketsBothWays) {
+    Host host(GetParam());
+    ASSERT_EQ(host.tun.tso.on, GetParam().tun_offloads) << host.tun.tso.reason;
+    host.number();
+    Mirror mirror(*host.engine);
+    const auto sent = pattern(8 << 20);
+    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
+    EXPECT_EQ(mirror.superpackets > 0, GetParam().tun_offloads);
+    EXPECT_EQ(mirror.longest > 1400, GetParam().tun_offloads);
+    mirror.superpackets = 0;
+    EXPECT_EQ(stream_through(host, mirror, "fd09::1", "fd09::2", sent), sent);
+    EXPECT_EQ(mirror.superpackets > 0, GetParam().tun_offloads);
+    EXPECT_EQ(host.counters[Counter::tun_write_failed], 0U);
+    EXPECT_FALSE(host.engine->faults().tun_gso);
+}
+
+TEST_P(EngineConformance, CarriesUdpTrainsBothWays) {
+    Host host(GetParam());
+    host.number();
+    Mirror mirror(*host.engine);
+    PlainSocket sender("10.9.0.1");
+    PlainSocket receiver("10.9.0.1");
+    const auto sent = pattern(20 * 1000);
+    sender.send_train("10.9.0.2", receiver.port(), sent, 1000);
+    std::size_t packets = 0;
+    EXPECT_TRUE(host.run(
+        [&](Turn& turn) {
+            packets += turn.tun.size();
+            mirror(turn);
+        },
+        [&] { return packets >= (host.tun.uso.on ? 1U : 20U); }));
+    Bytes got;
+    for (int i = 0; i < 20; ++i) {
+        const auto datagram = receiver.receive();
+        ASSERT_TRUE(datagram);
+        EXPECT_EQ(datagram->from, "10.9.0.2");
+        got.insert(got.end(), datagram->bytes.begin(), datagram->bytes.end());
+    }
+    EXPECT_EQ(got, sent);
+    EXPECT_EQ(mirror.superpackets, host.tun.uso.on ? 1U : 0U);
+}
+
+TEST_P(EngineConformance, AFloodFromTheTunKeepsToTheBudgetAndItsOrder) {
+    Host host(GetParam());
+    host.number();
+    PlainSocket inner("10.9.0.1");
+    for (unsigned i = 0; i < 300; ++i) inner.send("10.9.0.2", 9, pattern(100, i));
+    unsigned next = 0;
+    EXPECT_TRUE(host.run(
+        [&](Turn& turn) {
+            EXPECT_LE(turn.tun.size(), kTurnTrainsMax);
+            for (const auto& train : turn.tun) {
+                if (train.packet.size() != 128) continue;
+                const auto expected = pattern(100, next++);
+                EXPECT_TRUE(std::equal(expected.begin(), expected.end(), train.packet.begin() + 28));
+            }
+        },
+        [&] { return next == 300; }));
+}
+
+TEST_P(EngineConformance, DoesWithoutTheVirtioHeader) {
+    Fd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+    ifreq request{};
+    std::string("plain0").copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_flags = IFF_TUN | IFF_NO_PI;
+    ASSERT_EQ(::ioctl(fd.get(), TUNSETIFF, &request), 0);
+    Host host(GetParam(), std::move(adopt_tun(fd.release(), {}).value()));
+    host.number();
+    Mirror mirror(*host.engine);
+    const auto sent = pattern(1 << 20);
+    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
+    EXPECT_EQ(mirror.superpackets, 0U);
+}
+
+TEST_P(EngineConformance, SurvivesTheInterfaceGoingDown) {
+    Host host(GetParam());
+    host.number();
+    Mirror mirror(*host.engine);
+    const auto sent = pattern(100000);
+    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
+    test::set_up("vern0", false);
+    auto packet = pattern(60);
+    packet[0] = std::byte{0x45};
+    const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
+    host.engine->write({}, pieces);
+    host.engine->flush();
+    EXPECT_EQ(host.counters[Counter::tun_write_failed], 1U);
+    EXPECT_FALSE(host.engine->wait(10ms).tun_gone);
+    test::set_up("vern0", true);
+    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
+}
+
+TEST_P(EngineConformance, SaysThatTheInterfaceWasDeletedAndGoesOnReceiving) {
+    Host host(GetParam());
+    host.number();
+    while (!host.engine->wait(20ms).tun.empty()) {
+    }
+    std::thread other([] { test::delete_interface("vern0"); });
+    bool gone = false;
+    while (!gone) gone = host.engine->wait(std::nullopt).tun_gone;
+    other.join();
+    auto packet = pattern(60);
+    const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
+    host.engine->write({}, pieces);
+    const auto before = std::chrono::steady_clock::now();
+    EXPECT_TRUE(host.engine->wait(20ms).tun_gone);
+    EXPECT_GE(std::chrono::steady_clock::now() - before, 20ms);
+    PlainSocket peer("127.0.0.1");
+    peer.send("127.0.0.1", host.underlay.port, pattern(100));
+    EXPECT_EQ(receive(host, 100).size(), 1U);
+}
+
+// One odd superpacket is its writer's fault; when none is taken any more it is the kernel's.
+TEST_P(EngineConformance, SaysThatSuperpacketsAreRefused) {
+    Host host(GetParam());
+    host.number();
+    auto packet = pattern(60);
+    packet[0] = std::byte{0x45};
+    VnetHeader header;
+    header.gso_type = 0x7f;
+    header.gso_size = 8;
+    const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
+    host.engine->write(header, pieces);
+    EXPECT_FALSE(host.engine->faults().tun_gso);
+    for (int i = 0; i < 20; ++i) host.engine->write(header, pieces);
+    host.engine->flush();
+    EXPECT_TRUE(host.engine->faults().tun_gso);
+    EXPECT_EQ(host.counters[Counter::tun_write_failed], 21U);
+}
+
+std::vector<Variant> variants(bool all) {
+    std::vector<Variant> list;
+    for (const auto& [name, make] : {std::pair{"epoll", &make_epoll_engine}, std::pair{"io_uring", &make_uring_engine}}) {
+        for (const bool udp : {true, false}) {
+            for (const bool tun : {true, false}) {
+                if (all || udp == tun) list.push_back({name, make, udp, tun});
+            }
+        }
+    }
+    return list;
+}
+
+INSTANTIATE_TEST_SUITE_P(Linux, EngineConformance, testing::ValuesIn(variants(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(Linux, EngineBackpressure, testing::ValuesIn(variants(false)), name_of);
+
+}  // namespace
+}  // namespace vern

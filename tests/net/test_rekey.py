@@ -1,0 +1,79 @@
+"""Sessions grow old: after 120 s the one who began a session begins the next, and traffic notices nothing. All implementations and both
+roles at the same time, so that it takes the time of one."""
+
+import re
+import unittest
+
+from lab import Lab, wait_until
+from tunnel import PEERS, SUBJECT, SUBJECT_IS_VERN, SUBJECTS, Implementation, Interface, at, genpsk
+
+PINGS, INTERVAL_S = 680, 0.2  # 136 s: past REKEY_AFTER_TIME, before a second time could be
+
+
+class Rekey(unittest.TestCase):
+    """Built once; each test looks at one tunnel."""
+
+    def setUp(self):
+        self.tunnels = type(self).all_tunnels()
+
+    lab = None
+    tunnels_made = None
+
+    @classmethod
+    def all_tunnels(cls):
+        if cls.tunnels_made is None:
+            cls.tunnels_made = {}
+            cls.lab = Lab()
+            cls.lab.__enter__()
+            cls.addClassCleanup(cls.lab.__exit__, None, None, None)
+            cls.run_all()
+        return cls.tunnels_made
+
+    @classmethod
+    def run_all(cls):
+        internet = cls.lab.internet()
+        number, running = 0, []
+        for subject_name in MAIN_SUBJECTS:
+            if SUBJECTS[subject_name].why_not():
+                continue
+            hub = Interface(internet.host(f"ours-{subject_name}"), SUBJECTS[subject_name], addresses=["10.77.255.1/16", "fd77::ffff/64"])
+            for other_name, other in {**PEERS, "ours": SUBJECT}.items():
+                for we_begin in (True, False):
+                    if not isinstance(other, Implementation):
+                        continue
+                    number += 1
+                    far = Interface(internet.host(f"n{number}"), other, addresses=[f"10.77.0.{number}/16", f"fd77::{number:x}/64"])
+                    psk = genpsk() if we_begin else None
+                    hub.peer(far, [f"10.77.0.{number}/32"], endpoint=at(far.host.v4) if we_begin else None, psk=psk)
+                    far.peer(hub, ["10.77.255.1/32"], endpoint=None if we_begin else at(hub.host.v4), psk=psk)
+                    one, two = (hub, far) if we_begin else (far, hub)
+                    one.host.ping(two.addresses[0])
+                    running.append((subject_name, other_name, we_begin, one, two, (one.handshake(two), two.handshake(one)),
+                                    one.host.start("ping", "-n", "-q", "-c", PINGS, "-i", INTERVAL_S, "-W", 10, two.addresses[0])))
+        for subject_name, other_name, we_begin, one, two, before, ping in running:
+            ping.wait(PINGS * INTERVAL_S * 3)
+            cls.tunnels_made[subject_name, other_name, we_begin] = (before, (one.handshake(two), two.handshake(one)), ping.output())
+
+    def tunnel(self, subject_name, other_name, we_begin):
+        if reason := SUBJECTS[subject_name].why_not():
+            self.skipTest(reason)
+        if isinstance(PEERS.get(other_name), str):
+            self.skipTest(PEERS[other_name])
+        before, after, output = self.tunnels[subject_name, other_name, we_begin]
+        received = int(re.search(r"(\d+) received", output).group(1))
+        self.assertEqual(received, PINGS, output)  # not one is lost by it
+        for then, now in zip(before, after):
+            # Whole seconds of the machine's clock, begun by the first packet after 120 s; 5 s more if a handshake message was lost.
+            self.assertTrue(119 <= now - then <= 130, f"handshake before: {before}, after: {after}")
+
+
+MAIN_SUBJECTS = ("io_uring", "epoll") if SUBJECT_IS_VERN else tuple(SUBJECTS)
+for _subject in MAIN_SUBJECTS:
+    for _other in (*PEERS, "ours"):
+        for _we_begin in (True, False):
+            setattr(Rekey, f"test_{_subject}_and_{_other.replace('-', '_')}_{'we' if _we_begin else 'they'}_began",
+                    lambda self, key=(_subject, _other, _we_begin): self.tunnel(*key))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,224 @@
+// vernd IFNAME: the daemon of one WireGuard interface. Arguments and environment are wireguard-go's, and some of its own.
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <fmt/format.h>
+
+#include <boost/program_options.hpp>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "control/daemon.h"
+#include "control/daemonize.h"
+#include "control/log.h"
+#include "crypto/start.h"
+
+namespace {
+
+using namespace vern;
+namespace po = boost::program_options;
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+struct Arguments {
+    DaemonOptions daemon;
+    bool foreground = false;
+    LogLevel log_level = LogLevel::error;
+};
+
+Result<void> read_offloads(std::string_view list, DaemonOptions& options) {
+    struct Name {
+        std::string_view name;
+        std::vector<bool*> switches;
+    };
+    const Name names[] = {{"gso", {&options.runtime.udp.gso, &options.runtime.engine_options.udp_gso}},
+                          {"gro", {&options.runtime.udp.gro, &options.runtime.engine_options.udp_gro}},
+                          {"tso", {&options.tun.tso}},
+                          {"uso", {&options.tun.uso}}};
+    const auto set_all = [&](bool on) {
+        for (const Name& name : names) {
+            for (bool* one : name.switches) *one = on;
+        }
+    };
+    // A list that begins with a name says what may be on; one that begins with a minus, what may not.
+    if (list.empty() || list.front() != '-') set_all(list == "all");
+    if (list == "none" || list == "all") return {};
+    while (!list.empty()) {
+        const std::string_view item = list.substr(0, list.find(','));
+        list.remove_prefix(std::min(list.size(), item.size() + 1));
+        const bool on = item.empty() || item.front() != '-';
+        const std::string_view wanted = on ? item : item.substr(1);
+        bool known = false;
+        for (const Name& name : names) {
+            if (name.name != wanted) continue;
+            known = true;
+            for (bool* one : name.switches) *one = on;
+        }
+        if (!known) return fail(fmt::format("--offload: \"{}\" is none of gso, gro, tso, uso, all, none", wanted));
+    }
+    return {};
+}
+
+Result<void> read_engine(const std::string& name, DaemonOptions& options) {
+    using Choice = RuntimeOptions::EngineChoice;
+    if (name == "auto") options.runtime.engine = Choice::best;
+    else if (name == "io_uring") options.runtime.engine = Choice::io_uring;
+    else if (name == "epoll") options.runtime.engine = Choice::epoll;
+    else return fail("--engine: \"" + name + "\" is none of auto, io_uring, epoll");
+    return {};
+}
+
+Result<void> read_aead(const std::string& name, DaemonOptions& options) {
+    options.aead = aead::find(name);
+    if (options.aead) {
+        options.aead_reason = "chosen by --aead";
+        return {};
+    }
+    std::string known;
+    for (const auto* implementation : aead::implementations()) known += (known.empty() ? "" : ", ") + std::string(implementation->name);
+    return fail("--aead: \"" + name + "\" is not one that this CPU and build have (" + known + ")");
+}
+
+Result<LogLevel> read_log_level(std::string_view name) {
+    if (name == "silent") return LogLevel::silent;
+    if (name == "error") return LogLevel::error;
+    if (name == "verbose" || name == "debug") return LogLevel::verbose;
+    return fail("log level \"" + std::string(name) + "\" is none of silent, error, verbose");
+}
+
+Result<int> read_fd(const char* variable) {
+    const char* text = std::getenv(variable);
+    if (!text || !*text) return -1;
+    const std::string_view digits(text);
+    int fd = -1;
+    const auto [end, status] = std::from_chars(digits.data(), digits.data() + digits.size(), fd);
+    if (status != std::errc{} || end != digits.data() + digits.size() || fd < 0)
+        return fail(std::string(variable) + ": not the number of a file descriptor");
+    return fd;
+}
+
+Result<void> read_environment(Arguments& arguments) {
+    if (const char* level = std::getenv("LOG_LEVEL"); level && *level) {
+        if (auto read = read_log_level(level)) arguments.log_level = *read;  // as wireguard-go, which passes over what it does not know
+    }
+    const char* foreground = std::getenv("WG_PROCESS_FOREGROUND");
+    arguments.foreground = foreground && std::string_view(foreground) == "1";
+    const auto tun = read_fd("WG_TUN_FD");
+    if (!tun) return tl::unexpected(tun.error());
+    const auto uapi = read_fd("WG_UAPI_FD");
+    if (!uapi) return tl::unexpected(uapi.error());
+    arguments.daemon.tun_fd = *tun;
+    arguments.daemon.uapi_fd = *uapi;
+    return {};
+}
+
+Result<void> read_options(const po::variables_map& values, Arguments& arguments) {
+    arguments.foreground |= values.count("foreground") > 0;
+    if (values.count("log-level")) {
+        auto level = read_log_level(values["log-level"].as<std::string>());
+        if (!level) return tl::unexpected(level.error());
+        arguments.log_level = *level;
+    }
+    if (auto read = read_engine(values["engine"].as<std::string>(), arguments.daemon); !read) return read;
+    if (values.count("offload")) {
+        if (auto read = read_offloads(values["offload"].as<std::string>(), arguments.daemon); !read) return read;
+    }
+    if (values.count("aead")) {
+        if (auto read = read_aead(values["aead"].as<std::string>(), arguments.daemon); !read) return read;
+    }
+    const unsigned workers = values["workers"].as<unsigned>();
+    if (workers < 1 || workers > kWorkersMax) return fail(fmt::format("--workers: from 1 to {}", kWorkersMax));
+    arguments.daemon.tun.queues = workers;
+    return {};
+}
+
+// Keys must reach neither a core file nor another process of the same user.
+void protect_memory() {
+    ::prctl(PR_SET_DUMPABLE, 0);
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+}
+
+int run(Arguments arguments) {
+    set_log_level(arguments.log_level);
+    protect_memory();
+    if (!start_crypto()) {
+        std::fputs("vernd: libsodium or OpenSSL could not be started\n", stderr);
+        return kExitFailure;
+    }
+    std::optional<Background> background;
+    if (!arguments.foreground) {
+        auto begun = Background::begin();
+        if (!begun) {
+            std::fprintf(stderr, "vernd: %s\n", begun.error().message.c_str());
+            return kExitFailure;
+        }
+        background.emplace(std::move(*begun));
+    }
+    auto daemon = Daemon::start(std::move(arguments.daemon));
+    if (!daemon) {
+        std::fprintf(stderr, "vernd: %s\n", daemon.error().message.c_str());
+        return kExitFailure;
+    }
+    if (background) background->ready();
+    notify_service_manager("READY=1");
+    const std::string why = (*daemon)->run();
+    notify_service_manager("STOPPING=1");
+    log_verbose(why);
+    return EXIT_SUCCESS;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    po::options_description shown("Options");
+    // clang-format off
+    shown.add_options()
+        ("foreground,f", "stay in the foreground")
+        ("engine", po::value<std::string>()->default_value("auto")->value_name("NAME"), "auto, io_uring or epoll; auto takes io_uring where the host allows it")
+        ("offload", po::value<std::string>()->value_name("LIST"), "which of gso,gro,tso,uso may be used, or -gso,-tso to turn some off; all, none")
+        ("aead", po::value<std::string>()->value_name("NAME"), "which ChaCha20-Poly1305; the best for this CPU if not given")
+        ("workers", po::value<unsigned>()->default_value(1)->value_name("N"), "threads that carry packets, each with a queue of the interface")
+        ("log-level", po::value<std::string>()->value_name("LEVEL"), "silent, error or verbose; LOG_LEVEL if not given, else error")
+        ("version", "print the version and end")
+        ("help,h", "print this and end");
+    // clang-format on
+    po::options_description all;
+    all.add(shown).add_options()("interface", po::value<std::string>());
+    po::positional_options_description positional;
+    positional.add("interface", 1);
+
+    po::variables_map values;
+    try {
+        po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), values);
+    } catch (const po::error& error) {
+        std::fprintf(stderr, "vernd: %s\nTry 'vernd --help'.\n", error.what());
+        return kExitUsage;
+    }
+    if (values.count("help")) {
+        std::cout << "Usage: vernd [options] IFNAME\n\nCarries the WireGuard interface IFNAME; configure it with vern, wg or wg-quick.\n\n" << shown;
+        return EXIT_SUCCESS;
+    }
+    if (values.count("version")) {
+        std::cout << "vernd " VERN_VERSION "\n";
+        return EXIT_SUCCESS;
+    }
+    if (!values.count("interface")) {
+        std::fputs("vernd: which interface? Usage: vernd [options] IFNAME\n", stderr);
+        return kExitUsage;
+    }
+    Arguments arguments;
+    arguments.daemon.interface_name = values["interface"].as<std::string>();
+    if (auto read = read_environment(arguments).and_then([&] { return read_options(values, arguments); }); !read) {
+        std::fprintf(stderr, "vernd: %s\n", read.error().message.c_str());
+        return kExitUsage;
+    }
+    return run(std::move(arguments));
+}
