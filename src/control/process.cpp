@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,7 +136,8 @@ Result<ProcessResult> run_process(const std::vector<std::string>& arguments, con
         return fail_errno("cannot run " + arguments.front(), code);
     }
     ProcessResult result;
-    const Fd program(::pidfd_open(child, 0));
+    // By number: glibc 2.36's header does not declare it for C++.
+    const Fd program(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
     if (!options.keep_terminal) attend(program.get(), *pipes, options.input, result);
     result.status = wait_for(child);
     return result;

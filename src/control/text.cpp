@@ -70,7 +70,7 @@ Result<std::uint32_t> zone_index(std::string_view zone) {
     if (!zone.empty() && zone.size() < IFNAMSIZ) {
         if (const unsigned index = ::if_nametoindex(std::string(zone).c_str()); index != 0) return index;
     }
-    return fail("no network interface '" + quoted(zone, IFNAMSIZ) + "' on this host");
+    return fail("no network interface '" + printable(zone, IFNAMSIZ) + "' on this host");
 }
 
 Result<Endpoint> numeric_endpoint(const HostPort& parts) {
@@ -79,7 +79,7 @@ Result<Endpoint> numeric_endpoint(const HostPort& parts) {
     std::string_view host = parts.host;
     const auto percent = host.find('%');
     const auto address = parse_address(host.substr(0, percent));
-    if (!address) return fail("'" + quoted(parts.host) + "' is not an IP address");
+    if (!address) return fail("'" + printable(parts.host) + "' is not an IP address");
     if ((address->family == Family::v6) != parts.bracketed && host.find(':') == std::string_view::npos) {
         return fail("square brackets belong around IPv6 addresses only");
     }
@@ -226,7 +226,7 @@ Result<HostPort> split_endpoint(std::string_view text) {
     }
     std::string_view host = text.substr(0, colon);
     const auto port = parse_port(text.substr(colon + 1));
-    if (!port || *port == 0) return fail("'" + quoted(text.substr(colon + 1)) + "' is not a port (1 to 65535)");
+    if (!port || *port == 0) return fail("'" + printable(text.substr(colon + 1)) + "' is not a port (1 to 65535)");
     if (host.starts_with('[')) {
         if (!host.ends_with(']')) return fail("has no ']' before the port");
         host = host.substr(1, host.size() - 2);
@@ -237,9 +237,9 @@ Result<HostPort> split_endpoint(std::string_view text) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                std::string_view(".-_:%").find(c) != std::string_view::npos;
     });
-    if (!plain) return fail("'" + quoted(host) + "' is neither a host name nor an IP address");
+    if (!plain) return fail("'" + printable(host) + "' is neither a host name nor an IP address");
     if (!parts.bracketed && host.find(':') != std::string_view::npos) {
-        return fail("an IPv6 address needs square brackets: [" + quoted(host) + "]:" + std::to_string(*port));
+        return fail("an IPv6 address needs square brackets: [" + printable(host) + "]:" + std::to_string(*port));
     }
     parts.host = host;
     parts.port = *port;
@@ -272,13 +272,13 @@ Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries) {
         }
         if (status == 0 || !may_pass(status) || attempt >= retries) {
             const char* reason = status == 0 ? "it has no IP address" : ::gai_strerror(status);
-            return fail("cannot resolve '" + quoted(parts->host) + "': " + reason, EHOSTUNREACH);
+            return fail("cannot resolve '" + printable(parts->host) + "': " + reason, EHOSTUNREACH);
         }
         pause_before_retry(attempt);
     }
 }
 
-std::string quoted(std::string_view text, std::size_t max) {
+std::string printable(std::string_view text, std::size_t max) {
     std::string safe(text.substr(0, max));
     for (char& c : safe) {
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';

@@ -65,6 +65,6 @@ void append_decimal(String& out, T value) {
 }
 
 // At most `max` characters of something from outside, fit for one line of a message or a log: no control characters.
-std::string quoted(std::string_view text, std::size_t max = 64);
+std::string printable(std::string_view text, std::size_t max = 64);
 
 }  // namespace vern

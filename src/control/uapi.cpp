@@ -46,7 +46,7 @@ class Lines {
 };
 
 tl::unexpected<Error> refuse(const Line& line, const std::string& what, int code = EINVAL) {
-    return fail("line " + std::to_string(line.number) + ": " + quoted(line.key, 32) + ": " + what, code);
+    return fail("line " + std::to_string(line.number) + ": " + printable(line.key, 32) + ": " + what, code);
 }
 
 Result<void> read_true(const Line& line, bool& flag) {
@@ -85,7 +85,7 @@ Result<Endpoint> read_endpoint(const Line& line) {
 
 Result<Prefix> read_prefix(const Line& line, std::string_view text) {
     const auto prefix = text.find('/') == std::string_view::npos ? std::nullopt : parse_prefix(text);
-    if (!prefix) return refuse(line, "'" + quoted(text) + "' is not a prefix (address/length)");
+    if (!prefix) return refuse(line, "'" + printable(text) + "' is not a prefix (address/length)");
     return *prefix;
 }
 

@@ -73,7 +73,7 @@ Result<void> receive_whole(int fd, SecretText& answer, Clock::time_point deadlin
 }  // namespace
 
 Result<UapiClient> UapiClient::connect(std::string_view name, std::chrono::milliseconds timeout, std::string_view directory) {
-    if (!is_interface_name(name)) return fail("'" + quoted(name, 32) + "' cannot be an interface's name");
+    if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
     const std::string path = std::string(directory) + "/" + std::string(name) + ".sock";
     sockaddr_un address{};
     address.sun_family = AF_UNIX;

@@ -285,9 +285,9 @@ void UapiServer::State::answer(Client& client, std::string_view request) {
     const std::string_view operation = request.substr(0, end);
     const std::string_view body = end == std::string_view::npos ? std::string_view() : request.substr(end + 1);
     if (operation == "set=1") return answer_set(client, body);
-    if (!body.empty()) return refuse(client, Error{"'" + quoted(operation, 16) + "' is not followed by an empty line", EPROTO});
+    if (!body.empty()) return refuse(client, Error{"'" + printable(operation, 16) + "' is not followed by an empty line", EPROTO});
     if (operation == "get=1") return answer_get(client);
-    if (operation != "get=vern") return refuse(client, Error{"unknown operation '" + quoted(operation, 16) + "'", EPROTO});
+    if (operation != "get=vern") return refuse(client, Error{"unknown operation '" + printable(operation, 16) + "'", EPROTO});
     client.output.append(target.status_json()).push_back('\n');
     answer_errno(client, 0);
 }
@@ -347,7 +347,7 @@ UapiServer::~UapiServer() {
 Result<std::unique_ptr<UapiServer>> UapiServer::open(std::string_view name, UapiTarget& target, int adopt_fd,
                                                      std::string_view directory) {
     Fd adopted(adopt_fd);
-    if (!is_interface_name(name)) return fail("'" + quoted(name, 32) + "' cannot be an interface's name");
+    if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
     const std::string directory_path(directory);
     const std::string path = directory_path + "/" + std::string(name) + ".sock";
     if (adopt_fd < 0) {

@@ -55,7 +55,7 @@ std::string shown(std::string_view value) {
         run = of_base64(c) ? run + 1 : 0;
         if (run >= 32) return "(not shown)";
     }
-    return "'" + quoted(value) + "'";
+    return "'" + printable(value) + "'";
 }
 
 enum class Section { none, interface, peer, unknown };

@@ -8,7 +8,10 @@ namespace vern {
 
 void Coalescer::add(const InnerPacket& packet, Outlet& outlet) noexcept {
     Candidate candidate;
-    if (!examine(packet, candidate)) return write_plain(packet, outlet);
+    if (!examine(packet, candidate)) {
+        if (open_ > 0) close_flows_of(packet, outlet);
+        return write_plain(packet, outlet);
+    }
 
     auto flow = open_ == 0 ? flows_.end() : std::find_if(flows_.begin(), flows_.end(), [&](const Flow& f) {
         return f.count > 0 && same_flow(f.first, candidate);
@@ -41,8 +44,21 @@ void Coalescer::flush(Outlet& outlet) noexcept {
     open_ = 0;
 }
 
-// False: not TCP or UDP, or in a form that no superpacket has; it is then not of any open flow either, but for fragments, which the stack puts
-// in order itself.
+// A packet that no superpacket holds may yet be of an open flow (a fragment, IPv4 options, a wrong length; in IPv6 whatever lies behind extension
+// headers): it must not overtake what came before it.
+void Coalescer::close_flows_of(const InnerPacket& packet, Outlet& outlet) noexcept {
+    const auto protocol = static_cast<IpProtocol>(packet.protocol());
+    const bool hidden = packet.v6 && protocol != IpProtocol::tcp && protocol != IpProtocol::udp;
+    for (Flow& flow : flows_) {
+        const InnerPacket& first = flow.first.packet;
+        if (flow.count == 0 || first.v6 != packet.v6 || (flow.first.protocol != protocol && !hidden)) continue;
+        if (std::memcmp(first.source(), packet.source(), 2 * packet.address_bytes()) != 0) continue;
+        write(flow, outlet);
+        --open_;
+    }
+}
+
+// False: not TCP or UDP, or in a form that no superpacket has.
 bool Coalescer::examine(const InnerPacket& packet, Candidate& out) const noexcept {
     const auto protocol = static_cast<IpProtocol>(packet.protocol());
     if (!(protocol == IpProtocol::tcp && tcp_) && !(protocol == IpProtocol::udp && udp_)) return false;

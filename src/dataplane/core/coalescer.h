@@ -64,6 +64,7 @@ class Coalescer {
     static bool checksum_valid(const Candidate& candidate) noexcept;
     void append(Flow& flow, const Candidate& next) noexcept;
     void begin(const Candidate& first, Outlet& outlet) noexcept;
+    void close_flows_of(const InnerPacket& packet, Outlet& outlet) noexcept;
     static void write(Flow& flow, Outlet& outlet) noexcept;
     static void write_plain(const InnerPacket& packet, Outlet& outlet) noexcept;
 

@@ -6,7 +6,8 @@
 namespace vern {
 namespace {
 
-constexpr Duration kInitiationInterval = std::chrono::seconds(1) / kInitiationsPerSecond;
+constexpr Duration kInitiationInterval = Duration(std::chrono::seconds(1)) / kInitiationsPerSecond;
+static_assert(kInitiationInterval == std::chrono::milliseconds(20));
 
 CookieSource cookie_source(const Endpoint& endpoint) noexcept {
     CookieSource source;

@@ -7,8 +7,9 @@
 namespace vern {
 namespace {
 
-constexpr Duration kCost = std::chrono::seconds(1) / RateLimiter::kMessagesPerSecond;
+constexpr Duration kCost = Duration(std::chrono::seconds(1)) / RateLimiter::kMessagesPerSecond;  // in nanoseconds: whole seconds would give 0
 constexpr Duration kAllowance = kCost * RateLimiter::kBurst;
+static_assert(kCost == std::chrono::milliseconds(50));
 
 }  // namespace
 

@@ -31,7 +31,7 @@ std::size_t Staging::push(std::uint64_t serial, const TunTrain& train) noexcept 
     }
     if (chunks > free_chunks_ || free_packet_ == kNone) {
         if (queue->count == 0) remove(*queue);
-        return 1;
+        return given_up + 1;
     }
     const std::uint16_t at = free_packet_;
     Packet& packet = packets_[at];

@@ -21,7 +21,7 @@ class Staging {
     Staging(const Staging&) = delete;
     Staging& operator=(const Staging&) = delete;
 
-    // How many packets were given up for it: 0, 1 (the peer's oldest, or this one when there is no room).
+    // How many packets were given up for it: 0, 1 (the peer's oldest, or this one when there is no room), or 2 (both: the oldest made too little).
     std::size_t push(std::uint64_t serial, const TunTrain& train) noexcept;
     bool has(std::uint64_t serial) const noexcept { return find(serial) != nullptr; }
     bool empty() const noexcept { return peers_in_use_ == 0; }

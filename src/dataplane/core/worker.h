@@ -67,6 +67,13 @@ class Worker {
         std::uint8_t ecn;
     };
 
+    // The last source looked up; of this turn only, since configuration may change between turns.
+    struct SourceMemo {
+        std::array<std::byte, 16> address;
+        bool v6;
+        const Peer* owner = nullptr;
+    };
+
     // worker_out.cpp
     bool send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Outlet& outlet) noexcept;
     Session* session_for(Peer& peer, Endpoint& to) noexcept;
@@ -85,6 +92,7 @@ class Worker {
     void open_arrivals(Outlet& outlet) noexcept;
     void settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outlet& outlet) noexcept;
     void heard_from(Peer& peer, Session& session, const Endpoint& from, bool data) noexcept;
+    const Peer* owner_of_source(const InnerPacket& packet) noexcept;
     void deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;
 
     Device& device_;
@@ -105,6 +113,7 @@ class Worker {
     std::array<aead::OpenJob, kOpenBatch> jobs_;
     std::array<Arrival, kOpenBatch> arrivals_of_;
     std::array<ArrivingTrain, kOpenBatch> arriving_trains_;
+    SourceMemo source_memo_;
     Coalescer coalescer_;
 };
 

@@ -137,13 +137,23 @@ void Worker::deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t 
     auto packet = InnerPacket::parse(plain);
     if (!packet) return counters_.add(Counter::inner_malformed);
     // Longest match over all peers: a peer with a /24 does not speak for a /32 in it that belongs to another.
-    if (snapshot_->allowed_ips.find_source(*packet) != &peer) return counters_.add(Counter::inner_source);
+    if (owner_of_source(*packet) != &peer) return counters_.add(Counter::inner_source);
     constexpr std::uint8_t kNotCapable = 0, kCongestionExperienced = 3;
     if (outer_ecn == kCongestionExperienced) {
         if (packet->ecn() == kNotCapable) return counters_.add(Counter::inner_ecn);
         if (packet->ecn() != kCongestionExperienced) packet->set_congestion_experienced();
     }
     coalescer_.add(*packet, outlet);
+}
+
+// Packets of a train mostly have one source, and the lookup is the same for all of them.
+const Peer* Worker::owner_of_source(const InnerPacket& packet) noexcept {
+    SourceMemo& memo = source_memo_;
+    if (memo.owner && memo.v6 == packet.v6 && std::memcmp(memo.address.data(), packet.source(), packet.address_bytes()) == 0) return memo.owner;
+    memo.owner = snapshot_->allowed_ips.find_source(packet);
+    memo.v6 = packet.v6;
+    std::memcpy(memo.address.data(), packet.source(), packet.address_bytes());
+    return memo.owner;
 }
 
 void Worker::flush(Outlet& outlet) noexcept {

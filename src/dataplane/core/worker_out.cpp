@@ -14,6 +14,7 @@ Worker::Worker(Device& device, unsigned id, const Options& options)
 void Worker::begin(Instant now) noexcept {
     now_ = std::max(now_, now);
     snapshot_ = &device_.snapshot();
+    source_memo_.owner = nullptr;
     if (snapshot_->generation == generation_) return;
     generation_ = snapshot_->generation;
     if (staging_.empty()) return;

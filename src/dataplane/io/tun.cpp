@@ -215,8 +215,6 @@ Result<TunDevice> adopt_tun(int fd, const TunOptions& options) {
     if (!attached) return tl::unexpected(attached.error());
     const auto flags = static_cast<unsigned short>(attached->ifr_flags);
     if ((flags & IFF_TUN) == 0) return fail(fmt::format("descriptor {} is a TAP device's: give a TUN device's", fd));
-    if ((flags & IFF_NO_PI) == 0)
-        return fail(fmt::format("the TUN device of descriptor {} was made without IFF_NO_PI, which is needed", fd));
     const int status = ::fcntl(fd, F_GETFL);
     if (status < 0 || ::fcntl(fd, F_SETFL, status | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return fail_errno(fmt::format("descriptor {}", fd), errno);

@@ -46,8 +46,9 @@ struct TunDevice {
 // Makes the interface. Refuses one that is already there (also a TUN device of another process, which IFF_MULTI_QUEUE
 // would silently join). Errors name what is missing: /dev/net/tun, CAP_NET_ADMIN, the name taken.
 Result<TunDevice> create_tun(std::string_view name, const TunOptions& options);
-// Takes a descriptor that somebody else made (WG_TUN_FD): one queue, offloads as far as the descriptor allows. The
-// descriptor stays the caller's when this fails.
+// Takes a descriptor that somebody else made (WG_TUN_FD): one queue, offloads as far as the descriptor allows. It must have
+// been made with IFF_NO_PI; TUNGETIFF claims that of every device, so it cannot be checked. The descriptor stays the
+// caller's when this fails.
 Result<TunDevice> adopt_tun(int fd, const TunOptions& options);
 
 // The device's MTU now, and setting it.

@@ -2,12 +2,14 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
 
 #include <condition_variable>
 #include <utility>
 
+#include "dataplane/runtime/pacing.h"
 #include "dataplane/runtime/quiescence.h"
 
 namespace vern {
@@ -26,6 +28,15 @@ void signal(const Fd& event) noexcept {
 void clear(const Fd& event) noexcept {
     std::uint64_t value;
     [[maybe_unused]] const auto read = ::read(event.get(), &value, sizeof value);
+}
+
+// As they are on the wire: a train counts by its segments.
+std::size_t packets_in(const Turn& turn) noexcept {
+    std::size_t packets = 0;
+    for (const UnderlayTrain& train : turn.underlay)
+        packets += train.segment_bytes > 0 ? (train.bytes.size() + train.segment_bytes - 1) / train.segment_bytes : 1;
+    for (const TunTrain& train : turn.tun) packets += train.header.gso_size > 0 ? train.packet.size() / train.header.gso_size + 1 : 1;
+    return packets;
 }
 
 WallTime wall_time_now() noexcept { return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now()); }
@@ -139,13 +150,16 @@ void Runtime::stop() noexcept {
 }
 
 void Runtime::run_worker(WorkerThread& self) {
+    ::prctl(PR_SET_TIMERSLACK, 1UL);  // a pause of 50 us must not become one of 100
     Quiescence quiescence;
+    Pacing pacing;
     Engine& engine = *self.engine;
     Worker& worker = self.worker;
     while (!stopping_.load(std::memory_order_acquire)) {
         const Turn turn = engine.wait(std::nullopt);
         quiescence.enter();
-        worker.begin(boot_time_now());
+        const Instant now = boot_time_now();
+        worker.begin(now);
         if (turn.woken) take_commands(self);
         if (engine.faults().tun_gso.load(std::memory_order_relaxed)) worker.allow_coalescing(false, false);
         for (const UnderlayTrain& train : turn.underlay) worker.from_underlay(train, engine);
@@ -161,6 +175,10 @@ void Runtime::run_worker(WorkerThread& self) {
         if (turn.tun_gone) {
             signal(gone_);
             break;
+        }
+        if (const Duration pause = pacing.pause_after(packets_in(turn), now); pause != Duration::zero()) {
+            const timespec nap{0, pause.count()};
+            ::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
         }
     }
     const std::lock_guard hold(self.lock);
