@@ -1,4 +1,5 @@
 // vernd IFNAME: the daemon of one WireGuard interface. Arguments and environment are wireguard-go's, and some of its own.
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -139,6 +140,14 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
     return {};
 }
 
+// A configuration of 10,000 peers comes as megabytes of text, once: what it took must go back to the system. Fixing the threshold keeps glibc from
+// raising it with the first large block, and one arena is enough for threads that hardly ever allocate.
+void keep_heap_small() {
+    ::mallopt(M_MMAP_THRESHOLD, 64 << 10);
+    ::mallopt(M_TRIM_THRESHOLD, 256 << 10);
+    ::mallopt(M_ARENA_MAX, 1);
+}
+
 // Keys must reach neither a core file nor another process of the same user.
 void protect_memory() {
     ::prctl(PR_SET_DUMPABLE, 0);
@@ -148,6 +157,7 @@ void protect_memory() {
 
 int run(Arguments arguments) {
     set_log_level(arguments.log_level);
+    keep_heap_small();
     protect_memory();
     if (!start_crypto()) {
         std::fputs("vernd: libsodium or OpenSSL could not be started\n", stderr);

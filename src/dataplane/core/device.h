@@ -40,12 +40,15 @@ inline constexpr unsigned kWorkersMax = 32;             // bits of Peer::staged_
 inline constexpr std::size_t kHandshakeQueueMax = 1024;  // messages a worker may have waiting for the slow path; under load from 1/8 on
 inline constexpr std::size_t kAttentionQueueMax = 4096;  // peers a worker may have waiting for the slow path
 
+// In a list that is sorted by serial; nullptr when it is not there.
+Peer* find_peer(std::span<Peer* const> peers, std::uint64_t serial) noexcept;
+
 // The configuration as workers see it. Never changes once published.
 struct Snapshot {
     std::uint64_t generation = 0;
     std::vector<Peer*> peers;  // by serial, rising
     AllowedIps allowed_ips;
-    Peer* find(std::uint64_t serial) const noexcept;
+    Peer* find(std::uint64_t serial) const noexcept { return find_peer(peers, serial); }
 };
 
 // A handshake message on its way from a worker to the slow path.
@@ -212,7 +215,7 @@ class Device {
     RateLimiter rate_limiter_;
     std::optional<Instant> loaded_at_;  // last time that a queue was found long
     std::unordered_map<PublicKey, Peer*, KeyHash> peers_by_key_;
-    std::map<std::uint64_t, Peer*> peers_by_serial_;
+    std::vector<Peer*> peers_;  // by serial, rising
     std::map<Prefix, Peer*> allowed_ips_;
     std::uint64_t next_serial_ = 1;
     std::uint16_t listen_port_ = 0;

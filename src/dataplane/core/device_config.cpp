@@ -6,9 +6,8 @@
 
 namespace vern {
 
-Peer* Snapshot::find(std::uint64_t serial) const noexcept {
-    const auto at = std::lower_bound(peers.begin(), peers.end(), serial,
-                                     [](const Peer* peer, std::uint64_t wanted) { return peer->serial < wanted; });
+Peer* find_peer(std::span<Peer* const> peers, std::uint64_t serial) noexcept {
+    const auto at = std::ranges::lower_bound(peers, serial, {}, &Peer::serial);
     return at != peers.end() && (*at)->serial == serial ? *at : nullptr;
 }
 
@@ -25,7 +24,7 @@ Device::Device(Random& random, const aead::Implementation& aead, unsigned worker
 }
 
 Device::~Device() {
-    for (auto& [serial, peer] : peers_by_serial_) {
+    for (Peer* peer : peers_) {
         drop_sessions(*peer);
         end_handshake(*peer);
         retired_.peers.push_back(peer);
@@ -44,8 +43,8 @@ Result<void> Device::apply(const DeviceChange& change, Instant now) {
     if (change.fwmark) fwmark_ = *change.fwmark;
     if (change.replace_peers) {
         allowed_ips_.clear();
-        for (auto& [serial, peer] : peers_by_serial_) peer->allowed_ip_count = 0;
-        while (!peers_by_serial_.empty()) remove_peer(*peers_by_serial_.begin()->second);
+        for (Peer* peer : peers_) peer->allowed_ip_count = 0;
+        while (!peers_.empty()) remove_peer(*peers_.back());
     }
     sweep_allowed_ips(change);
     for (const PeerChange& peer : change.peers) apply_peer(peer, now);
@@ -80,7 +79,7 @@ void Device::set_private_key(const PrivateKey& key) {
     if (identity_ && identity_->keys.private_key == key) return;
     identity_pool_.destroy(std::exchange(identity_, nullptr));
     if (!key.is_zero()) identity_ = identity_pool_.make<Identity>(noise::identity_of(key));
-    for (auto& [serial, peer] : peers_by_serial_) {
+    for (Peer* peer : peers_) {
         peer->static_static.wipe();
         peer->static_static_known = false;
         forget_handshakes(*peer);
@@ -166,7 +165,7 @@ Peer* Device::add_peer(const PublicKey& key) {
     peer->stale_jitter = jitter();
     ++next_serial_;
     peers_by_key_.emplace(key, peer);
-    peers_by_serial_.emplace_hint(peers_by_serial_.end(), peer->serial, peer);
+    peers_.push_back(peer);
     return peer;
 }
 
@@ -176,15 +175,14 @@ void Device::remove_peer(Peer& peer) {
     end_handshake(peer);
     drop_allowed_ips(peer);
     peers_by_key_.erase(peer.public_key);
-    peers_by_serial_.erase(peer.serial);
+    peers_.erase(std::ranges::lower_bound(peers_, peer.serial, {}, &Peer::serial));
     retired_.peers.push_back(&peer);
 }
 
 void Device::publish_snapshot() {
     auto fresh = std::make_unique<Snapshot>();
     fresh->generation = snapshot_->generation + 1;
-    fresh->peers.reserve(peers_by_serial_.size());
-    for (const auto& [serial, peer] : peers_by_serial_) fresh->peers.push_back(peer);
+    fresh->peers = peers_;
     std::vector<AllowedIps::Entry> entries;
     entries.reserve(allowed_ips_.size());
     for (const auto& [prefix, peer] : allowed_ips_) entries.push_back({prefix, peer});
@@ -203,9 +201,9 @@ DeviceStatus Device::status() const {
     }
     status.listen_port = listen_port_;
     status.fwmark = fwmark_;
-    status.peers.reserve(peers_by_serial_.size());
+    status.peers.reserve(peers_.size());
     std::unordered_map<const Peer*, std::size_t> position;
-    for (const auto& [serial, peer] : peers_by_serial_) {
+    for (Peer* peer : peers_) {
         position.emplace(peer, status.peers.size());
         PeerStatus& out = status.peers.emplace_back();
         out.public_key = peer->public_key;
@@ -225,7 +223,7 @@ void Device::set_running(bool running, Instant now) {
     const std::lock_guard hold(lock_);
     now = monotonic(now);
     if (std::exchange(running_, running) == running) return;
-    for (auto& [serial, peer] : peers_by_serial_) {
+    for (Peer* peer : peers_) {
         if (running) {
             peer->keepalive_now = peer->persistent_keepalive_s != 0;
             if (peer->keepalive_now) peer->keepalive_from = now;
@@ -238,7 +236,7 @@ void Device::set_running(bool running, Instant now) {
 
 void Device::clear_sources() {
     const std::lock_guard hold(lock_);
-    for (auto& [serial, peer] : peers_by_serial_) {
+    for (Peer* peer : peers_) {
         const std::lock_guard hold_peer(peer->lock);
         peer->endpoint.clear_source();
     }

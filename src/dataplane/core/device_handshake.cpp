@@ -161,7 +161,7 @@ void Device::consume_cookie_reply(const HandshakeMessage& message, Instant now) 
     if (!peer) {
         if (Session* session = sessions_.find(reply.receiver_index)) peer = session->peer;
     }
-    if (!peer || !peer->cookies.consume(reply, peer->mac_keys, now)) counters_.add(Counter::handshake_bad_cookie);
+    if (!peer || !peer->cookies.consume(reply, MacKeys::of(peer->public_key), now)) counters_.add(Counter::handshake_bad_cookie);
 }
 
 // A new series (`retry` false) begins its attempt time anew; either way no two initiations leave within REKEY_TIMEOUT.
@@ -284,7 +284,7 @@ void Device::drop_sessions(Peer& peer) {
 
 // Adds the macs and sends to where the peer is now.
 void Device::send_handshake(Peer& peer, std::span<std::byte> message, Instant now, DatagramSink& sink) {
-    peer.cookies.add_macs(message, peer.mac_keys, now);
+    peer.cookies.add_macs(message, MacKeys::of(peer.public_key), now);
     Endpoint to;
     {
         const std::lock_guard hold(peer.lock);

@@ -47,10 +47,10 @@ bool Device::service(Instant now, WallTime wall, DatagramSink& sink) {
         const Deadline due = deadlines_.front();
         std::pop_heap(deadlines_.begin(), deadlines_.end(), std::greater<>());
         deadlines_.pop_back();
-        const auto found = peers_by_serial_.find(due.serial);
-        if (found == peers_by_serial_.end() || found->second->timer_at != due.at) continue;
-        found->second->timer_at = {};
-        run_timers(*found->second, now, wall, sink);
+        Peer* peer = find_peer(peers_, due.serial);
+        if (!peer || peer->timer_at != due.at) continue;
+        peer->timer_at = {};
+        run_timers(*peer, now, wall, sink);
     }
     return more;
 }
@@ -62,9 +62,9 @@ std::optional<Instant> Device::next_deadline() const {
 }
 
 void Device::attend(std::uint64_t serial, Instant now, WallTime wall, DatagramSink& sink) {
-    const auto found = peers_by_serial_.find(serial);
-    if (found == peers_by_serial_.end()) return;
-    Peer& peer = *found->second;
+    Peer* found = find_peer(peers_, serial);
+    if (!found) return;
+    Peer& peer = *found;
     const std::uint32_t wanted = peer.attention.exchange(0, std::memory_order_acq_rel);
     if (wanted & kConfirmed) promote_confirmed(peer, wall);
     if (wanted & kInitiate) initiate(peer, false, now, wall, sink);
@@ -192,7 +192,7 @@ std::optional<Instant> Device::due(const Peer& peer) const {
 void Device::schedule(Peer& peer) {
     const auto at = due(peer);
     if (!at || (peer.timer_at != Instant{} && peer.timer_at <= *at)) return;
-    if (deadlines_.size() > 2 * peers_by_serial_.size() + 64) discard_stale_deadlines();
+    if (deadlines_.size() > 2 * peers_.size() + 64) discard_stale_deadlines();
     peer.timer_at = *at;
     deadlines_.push_back({*at, peer.serial});
     std::push_heap(deadlines_.begin(), deadlines_.end(), std::greater<>());
@@ -201,8 +201,8 @@ void Device::schedule(Peer& peer) {
 // Entries that were overtaken by earlier ones would add up under a flood of configuration changes.
 void Device::discard_stale_deadlines() {
     std::erase_if(deadlines_, [this](const Deadline& entry) {
-        const auto found = peers_by_serial_.find(entry.serial);
-        return found == peers_by_serial_.end() || found->second->timer_at != entry.at;
+        const Peer* peer = find_peer(peers_, entry.serial);
+        return !peer || peer->timer_at != entry.at;
     });
     std::make_heap(deadlines_.begin(), deadlines_.end(), std::greater<>());
 }

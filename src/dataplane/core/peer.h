@@ -43,7 +43,7 @@ enum class Attention : std::uint32_t {
 
 struct Peer {
     explicit Peer(const PublicKey& key, std::uint64_t serial_number) noexcept
-        : public_key(key), serial(serial_number), mac_keys(MacKeys::of(key)) {}
+        : public_key(key), serial(serial_number) {}
 
     // Fixed.
     const PublicKey public_key;
@@ -70,7 +70,6 @@ struct Peer {
     std::atomic<std::uint64_t> transmit_bytes{0};
 
     // slow
-    const MacKeys mac_keys;
     CookieJar cookies;
     PresharedKey preshared_key;
     SharedSecret static_static;  // X25519(our static, theirs): made when first needed

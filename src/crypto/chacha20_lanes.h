@@ -1,0 +1,146 @@
+// ChaCha20 (RFC 8439, 2.3) in the lanes of a vector type V, two ways:
+//  - tall: a vector holds one word of the state of kLanes blocks; each lane has its own key, nonce and block
+//    number. The most blocks per cycle.
+//  - flat: a vector holds one row of the state of kLanes / 4 blocks. A few blocks in half the time of a tall
+//    pass, whose latency is the same however few of its lanes are wanted.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vern::aead {
+namespace {
+
+constexpr std::size_t kBlockBytes = 64;
+constexpr std::uint32_t kSigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
+
+// The messages whose blocks fill the lanes, word by word: lane or index i is message i.
+template <class V>
+struct alignas(64) Keys {
+    std::uint32_t key[8][V::kLanes];
+    std::uint32_t counter[2][V::kLanes];
+    bool one_key;  // every message has the same
+};
+
+// Which block each lane computes.
+template <class V>
+struct alignas(64) Lanes {
+    std::uint32_t message[V::kLanes];
+    std::uint32_t block[V::kLanes];
+};
+
+template <class V>
+struct ChaCha20 {
+    using U32 = typename V::U32;
+    static constexpr int kVectorsPerBlock = 16 / V::kLanes;
+    static constexpr int kFlatBlocks = V::kLanes / 4;
+
+    // a += b; d = (d ^ a) <<< R, for the four columns (S = 0) or diagonals (S = 1) at once: four independent
+    // chains hide each other's latency.
+    template <int A, int B, int D, int S, int R>
+    [[gnu::always_inline]] static void half_quarter(U32 (&x)[16]) {
+        for (int i = 0; i < 4; ++i) {
+            U32& a = x[A + (i + S * (A / 4)) % 4];
+            const U32 b = x[B + (i + S * (B / 4)) % 4];
+            U32& d = x[D + (i + S * (D / 4)) % 4];
+            a = V::add32(a, b);
+            d = V::xor32(d, a);
+        }
+        for (int i = 0; i < 4; ++i) x[D + i] = V::template rotate32<R>(x[D + i]);
+    }
+    template <int S>
+    [[gnu::always_inline]] static void round(U32 (&x)[16]) {
+        half_quarter<0, 4, 12, S, 16>(x);
+        half_quarter<8, 12, 4, S, 12>(x);
+        half_quarter<0, 4, 12, S, 8>(x);
+        half_quarter<8, 12, 4, S, 7>(x);
+    }
+
+    [[gnu::always_inline]] static U32 start_word(const Keys<V>& keys, const Lanes<V>& lanes, U32 message,
+                                                 int i) {
+        if (i < 4) return V::set32(kSigma[i]);
+        if (i < 12) {
+            const U32 table = V::load32(keys.key[i - 4]);
+            return keys.one_key ? table : V::permute32(table, message);
+        }
+        if (i == 12) return V::load32(lanes.block);
+        if (i == 13) return V::set32(0);
+        return V::permute32(V::load32(keys.counter[i - 14]), message);
+    }
+
+    // x[i] becomes word i of each lane's block.
+    [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys<V>& keys, const Lanes<V>& lanes) {
+        const U32 message = V::load32(lanes.message);
+        for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, message, i);
+        for (int i = 0; i < 10; ++i) {
+            round<0>(x);
+            round<1>(x);
+        }
+        for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start_word(keys, lanes, message, i));
+    }
+
+    // From words to bytes: vector q of lane j's block is x[q * kLanes + j] afterwards.
+    [[gnu::always_inline]] static void to_blocks(U32 (&x)[16]) {
+        for (int q = 0; q < kVectorsPerBlock; ++q)
+            V::transpose32(reinterpret_cast<U32(&)[V::kLanes]>(x[q * V::kLanes]));
+    }
+
+    // `Sets` * kFlatBlocks blocks, one after the other in `out`: block[i] of message[i].
+    template <int Sets>
+    static void flat(std::byte* out, const Keys<V>& keys, const Lanes<V>& lanes) {
+        alignas(64) std::uint32_t rows[Sets * kFlatBlocks][3][4];
+        for (int i = 0; i < Sets * kFlatBlocks; ++i) {
+            const std::uint32_t m = lanes.message[i];
+            for (int w = 0; w < 8; ++w) rows[i][w / 4][w % 4] = keys.key[w][m];
+            rows[i][2][0] = lanes.block[i];
+            rows[i][2][1] = 0;
+            rows[i][2][2] = keys.counter[0][m];
+            rows[i][2][3] = keys.counter[1][m];
+        }
+        U32 start[Sets][4], x[Sets][4];
+        for (int s = 0; s < Sets; ++s) {
+            for (int row = 0; row < 4; ++row) {
+                const std::uint32_t* from[kFlatBlocks];
+                for (int i = 0; i < kFlatBlocks; ++i)
+                    from[i] = row == 0 ? kSigma : rows[s * kFlatBlocks + i][row - 1];
+                x[s][row] = start[s][row] = V::gather128(from);
+            }
+        }
+        for (int i = 0; i < 10; ++i) {
+            flat_round<Sets, 1>(x);
+            flat_round<Sets, 3>(x);
+        }
+        for (int s = 0; s < Sets; ++s) {
+            for (int row = 0; row < 4; ++row) x[s][row] = V::add32(x[s][row], start[s][row]);
+            V::transpose128(x[s]);
+            for (int row = 0; row < 4; ++row)
+                V::store_bytes(out + (s * 4 + row) * 4 * V::kLanes, x[s][row]);
+        }
+        V::wipe(rows, sizeof rows);
+    }
+
+  private:
+    // A round, then rows b, c, d turned so that the diagonals are columns (T = 1), or back (T = 3).
+    template <int Sets, int T>
+    [[gnu::always_inline]] static void flat_round(U32 (&x)[Sets][4]) {
+        flat_half<Sets, 0, 1, 3, 16>(x);
+        flat_half<Sets, 2, 3, 1, 12>(x);
+        flat_half<Sets, 0, 1, 3, 8>(x);
+        flat_half<Sets, 2, 3, 1, 7>(x);
+        for (int s = 0; s < Sets; ++s) {
+            x[s][1] = V::template turn32<T>(x[s][1]);
+            x[s][2] = V::template turn32<2>(x[s][2]);
+            x[s][3] = V::template turn32<4 - T>(x[s][3]);
+        }
+    }
+    template <int Sets, int A, int B, int D, int R>
+    [[gnu::always_inline]] static void flat_half(U32 (&x)[Sets][4]) {
+        for (int s = 0; s < Sets; ++s) {
+            x[s][A] = V::add32(x[s][A], x[s][B]);
+            x[s][D] = V::template rotate32<R>(V::xor32(x[s][D], x[s][A]));
+        }
+    }
+};
+
+}  // namespace
+}  // namespace vern::aead
