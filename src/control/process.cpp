@@ -43,7 +43,8 @@ Result<Pipes> make_pipes() {
 
 // Between fork and exec: only what is safe there.
 [[noreturn]] void become(char* const* arguments, const Pipes& pipes, bool keep_terminal) {
-    const bool connected = keep_terminal || (::dup2(pipes.input.reading.get(), 0) >= 0 && ::dup2(pipes.output.writing.get(), 1) >= 0 &&
+    const bool connected = keep_terminal || (::dup2(pipes.input.reading.get(), 0) >= 0 &&
+                                             ::dup2(pipes.output.writing.get(), 1) >= 0 &&
                                              ::dup2(pipes.errors.writing.get(), 2) >= 0);
     struct sigaction by_default {};
     by_default.sa_handler = SIG_DFL;
@@ -79,9 +80,11 @@ void drain(Fd& fd, std::string& out) {
     }
 }
 
-// Carries input and output until the program has ended; without a descriptor for it (old kernels), until it closes its output.
+// Carries input and output until the program has ended; without a descriptor for it (old kernels), until it
+// closes its output.
 void attend(int program, Pipes& pipes, std::string_view input, ProcessResult& result) {
-    for (const Fd* fd : {&pipes.input.writing, &pipes.output.reading, &pipes.errors.reading}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
+    for (const Fd* fd : {&pipes.input.writing, &pipes.output.reading, &pipes.errors.reading})
+        ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
     if (input.empty()) pipes.input.writing.reset();
     while (true) {
         std::array<pollfd, 4> set{{{program, POLLIN, 0},
@@ -145,7 +148,8 @@ Result<ProcessResult> run_process(const std::vector<std::string>& arguments, con
 
 std::string find_program(std::string_view name) {
     const char* path = std::getenv("PATH");
-    std::string_view rest = path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    std::string_view rest =
+        path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     while (!rest.empty()) {
         const auto colon = rest.find(':');
         const std::string file = std::string(rest.substr(0, colon)) + "/" + std::string(name);

@@ -1,5 +1,5 @@
-// Text that may hold private or preshared keys: its memory is wiped before it goes back to the heap, also when it grows.
-// (Up to 15 characters live in the object itself and are not wiped; a key's text is longer.)
+// Text that may hold private or preshared keys: its memory is wiped before it goes back to the heap, also
+// when it grows. (Up to 15 characters live in the object itself and are not wiped; a key's text is longer.)
 #pragma once
 
 #include <sodium.h>
@@ -16,7 +16,8 @@ struct WipingAllocator {
     using value_type = T;
     WipingAllocator() = default;
     template <typename U>
-    WipingAllocator(const WipingAllocator<U>&) noexcept {}  // NOLINT(google-explicit-constructor): allocators convert
+    WipingAllocator(const WipingAllocator<U>&) noexcept {
+    }  // NOLINT(google-explicit-constructor): allocators convert
     T* allocate(std::size_t n) { return std::allocator<T>().allocate(n); }
     void deallocate(T* memory, std::size_t n) noexcept {
         sodium_memzero(memory, n * sizeof(T));

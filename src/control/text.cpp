@@ -53,7 +53,8 @@ bool parse_octets(std::string_view text, std::array<std::byte, 16>& bytes, Famil
     if (!terminated.fits) return false;
     bytes = {};
     family = text.find(':') == std::string_view::npos ? Family::v4 : Family::v6;
-    return ::inet_pton(family == Family::v4 ? AF_INET : AF_INET6, terminated.characters.data(), bytes.data()) == 1;
+    return ::inet_pton(family == Family::v4 ? AF_INET : AF_INET6, terminated.characters.data(),
+                       bytes.data()) == 1;
 }
 
 void clear_host_bits(Prefix& prefix) {
@@ -85,7 +86,8 @@ Result<Endpoint> numeric_endpoint(const HostPort& parts) {
     }
     endpoint.address = *address;
     if (percent == std::string_view::npos) return endpoint;
-    if (!is_link_local(*address)) return fail("a zone ('%') belongs to link-local addresses (fe80::/10) only");
+    if (!is_link_local(*address))
+        return fail("a zone ('%') belongs to link-local addresses (fe80::/10) only");
     auto zone = zone_index(host.substr(percent + 1));
     if (!zone) return tl::unexpected(zone.error());
     endpoint.scope_id = *zone;
@@ -206,7 +208,8 @@ std::optional<Prefix> parse_interface_address(std::string_view text) {
     }
     if (family == Family::v4) return Prefix{IpAddress::v4(std::span(bytes).first<4>()), length};
     // The IPv4-mapped range is IPv4 in other clothes; a shorter prefix reaches beyond it and is IPv6.
-    if (is_v4_mapped(bytes) && length >= 96) return Prefix{unmapped(bytes), static_cast<std::uint8_t>(length - 96)};
+    if (is_v4_mapped(bytes) && length >= 96)
+        return Prefix{unmapped(bytes), static_cast<std::uint8_t>(length - 96)};
     return Prefix{IpAddress::v6(as_16(bytes)), length};
 }
 
@@ -226,20 +229,23 @@ Result<HostPort> split_endpoint(std::string_view text) {
     }
     std::string_view host = text.substr(0, colon);
     const auto port = parse_port(text.substr(colon + 1));
-    if (!port || *port == 0) return fail("'" + printable(text.substr(colon + 1)) + "' is not a port (1 to 65535)");
+    if (!port || *port == 0)
+        return fail("'" + printable(text.substr(colon + 1)) + "' is not a port (1 to 65535)");
     if (host.starts_with('[')) {
         if (!host.ends_with(']')) return fail("has no ']' before the port");
         host = host.substr(1, host.size() - 2);
         parts.bracketed = true;
     }
-    if (host.empty() || host.size() > kHostCharactersMax) return fail("has no host (host:port or [IPv6 address]:port)");
+    if (host.empty() || host.size() > kHostCharactersMax)
+        return fail("has no host (host:port or [IPv6 address]:port)");
     const bool plain = std::all_of(host.begin(), host.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                std::string_view(".-_:%").find(c) != std::string_view::npos;
     });
     if (!plain) return fail("'" + printable(host) + "' is neither a host name nor an IP address");
     if (!parts.bracketed && host.find(':') != std::string_view::npos) {
-        return fail("an IPv6 address needs square brackets: [" + printable(host) + "]:" + std::to_string(*port));
+        return fail("an IPv6 address needs square brackets: [" + printable(host) +
+                    "]:" + std::to_string(*port));
     }
     parts.host = host;
     parts.port = *port;

@@ -1,5 +1,5 @@
-// Text forms of addresses, prefixes and endpoints. Parsing is strict: one spelling in, nothing before or after it, no name
-// lookups. Any thread; nothing is kept between calls.
+// Text forms of addresses, prefixes and endpoints. Parsing is strict: one spelling in, nothing before or
+// after it, no name lookups. Any thread; nothing is kept between calls.
 #pragma once
 
 #include <array>
@@ -16,9 +16,10 @@
 
 namespace vern {
 
-std::string to_text(const IpAddress& address);   // "" for family none
-std::string to_text(const Prefix& prefix);       // always with its length: "10.0.0.1/32"
-std::string to_text(const Endpoint& endpoint);   // "192.0.2.1:51820", "[2001:db8::1]:51820", "[fe80::1%eth0]:51820"
+std::string to_text(const IpAddress& address);  // "" for family none
+std::string to_text(const Prefix& prefix);      // always with its length: "10.0.0.1/32"
+std::string to_text(
+    const Endpoint& endpoint);  // "192.0.2.1:51820", "[2001:db8::1]:51820", "[fe80::1%eth0]:51820"
 // String is std::string or SecretText.
 template <typename String>
 void append_text(String& out, const IpAddress& address);
@@ -33,10 +34,11 @@ std::optional<Prefix> parse_prefix(std::string_view text);
 // The same with host bits kept in `address`: what an interface is given ("10.0.0.1/24").
 std::optional<Prefix> parse_interface_address(std::string_view text);
 std::optional<std::uint16_t> parse_port(std::string_view text);  // 0..65535
-// Numeric only; the port is not 0. A zone ("%eth0", "%3") is taken for link-local addresses and must be an interface of this host.
+// Numeric only; the port is not 0. A zone ("%eth0", "%3") is taken for link-local addresses and must be an
+// interface of this host.
 Result<Endpoint> parse_endpoint(std::string_view text);
-// Looks names up (getaddrinfo): blocks; what may be temporary is tried `retries` times more, each time after a longer pause
-// (1 s, then 1.2 times as long, 20 s at most), as `wg` does. CLI only, never the daemon.
+// Looks names up (getaddrinfo): blocks; what may be temporary is tried `retries` times more, each time after
+// a longer pause (1 s, then 1.2 times as long, 20 s at most), as `wg` does. CLI only, never the daemon.
 Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries);
 
 // "host:port" or "[host]:port" taken apart, nothing looked up.
@@ -64,7 +66,8 @@ void append_decimal(String& out, T value) {
     out.append(digits.data(), end);
 }
 
-// At most `max` characters of something from outside, fit for one line of a message or a log: no control characters.
+// At most `max` characters of something from outside, fit for one line of a message or a log: no control
+// characters.
 std::string printable(std::string_view text, std::size_t max = 64);
 
 }  // namespace vern

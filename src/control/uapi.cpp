@@ -20,7 +20,8 @@ struct Line {
     unsigned number = 0;
 };
 
-// Takes lines off `rest`. A line without its end of line counts as one: the end may have been cut off with the empty line after it.
+// Takes lines off `rest`. A line without its end of line counts as one: the end may have been cut off with
+// the empty line after it.
 class Lines {
   public:
     explicit Lines(std::string_view body) : rest_(body) {}
@@ -32,7 +33,8 @@ class Lines {
         const auto end = rest_.find('\n');
         const std::string_view text = rest_.substr(0, end);
         rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
-        if (text.size() > kUapiLineBytesMax) return fail("line " + std::to_string(number_) + ": too long", EMSGSIZE);
+        if (text.size() > kUapiLineBytesMax)
+            return fail("line " + std::to_string(number_) + ": too long", EMSGSIZE);
         const auto equals = text.find('=');
         if (equals == std::string_view::npos || equals == 0) {
             return fail("line " + std::to_string(number_) + ": not of the form key=value", EPROTO);
@@ -58,7 +60,8 @@ Result<void> read_true(const Line& line, bool& flag) {
 template <std::unsigned_integral T, typename Out>
 Result<void> read_number(const Line& line, Out& out) {
     const auto value = parse_decimal<T>(line.value);
-    if (!value) return refuse(line, "not a number from 0 to " + std::to_string(std::numeric_limits<T>::max()));
+    if (!value)
+        return refuse(line, "not a number from 0 to " + std::to_string(std::numeric_limits<T>::max()));
     out = *value;
     return {};
 }
@@ -119,7 +122,8 @@ Result<void> read_peer_line(const Line& line, PeerChange& peer) {
     if (line.key == "allowed_ip") return read_allowed_ip(line, peer);
     if (line.key == "preshared_key") return read_secret(line, peer.preshared_key);
     if (line.key == "replace_allowed_ips") return read_true(line, peer.replace_allowed_ips);
-    if (line.key == "persistent_keepalive_interval") return read_number<std::uint16_t>(line, peer.persistent_keepalive_s);
+    if (line.key == "persistent_keepalive_interval")
+        return read_number<std::uint16_t>(line, peer.persistent_keepalive_s);
     if (line.key == "remove") return read_true(line, peer.remove);
     if (line.key == "update_only") return read_true(line, peer.update_only);
     if (line.key == "endpoint") {
@@ -183,10 +187,12 @@ Result<void> read_peer_status(const Line& line, PeerStatus& peer, HandshakeTime&
         return {};
     }
     if (line.key == "last_handshake_time_sec") return read_number<std::uint64_t>(line, handshake.seconds);
-    if (line.key == "last_handshake_time_nsec") return read_number<std::uint64_t>(line, handshake.nanoseconds);
+    if (line.key == "last_handshake_time_nsec")
+        return read_number<std::uint64_t>(line, handshake.nanoseconds);
     if (line.key == "rx_bytes") return read_number<std::uint64_t>(line, peer.receive_bytes);
     if (line.key == "tx_bytes") return read_number<std::uint64_t>(line, peer.transmit_bytes);
-    if (line.key == "persistent_keepalive_interval") return read_number<std::uint16_t>(line, peer.persistent_keepalive_s);
+    if (line.key == "persistent_keepalive_interval")
+        return read_number<std::uint16_t>(line, peer.persistent_keepalive_s);
     return {};
 }
 
@@ -197,7 +203,8 @@ void put(SecretText& out, std::string_view key, std::span<const std::byte, kKeyB
     const std::size_t at = out.size();
     out.resize(at + kHexKeyCharacters + 1);
     // It ends its text with a zero byte, which the end of line then takes the place of.
-    sodium_bin2hex(out.data() + at, kHexKeyCharacters + 1, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+    sodium_bin2hex(out.data() + at, kHexKeyCharacters + 1,
+                   reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
     out.back() = '\n';
 }
 
@@ -209,8 +216,8 @@ void put(SecretText& out, std::string_view key, T value) {
 }
 
 template <typename T>
-    requires(std::same_as<T, Endpoint> || std::same_as<T, Prefix>)
-void put(SecretText& out, std::string_view key, const T& value) {
+requires(std::same_as<T, Endpoint> || std::same_as<T, Prefix>) void put(SecretText& out, std::string_view key,
+                                                                        const T& value) {
     out.append(key).push_back('=');
     append_text(out, value);
     out.push_back('\n');
@@ -223,7 +230,8 @@ void put_status(SecretText& out, const PeerStatus& peer) {
     out += "protocol_version=1\n";
     if (peer.endpoint.known()) put(out, "endpoint", peer.endpoint);
     const auto since_epoch = peer.latest_handshake.value_or(WallTime{}).time_since_epoch();
-    const auto nanoseconds = static_cast<std::uint64_t>(std::max(since_epoch, std::chrono::nanoseconds::zero()).count());
+    const auto nanoseconds =
+        static_cast<std::uint64_t>(std::max(since_epoch, std::chrono::nanoseconds::zero()).count());
     put(out, "last_handshake_time_sec", nanoseconds / 1'000'000'000);
     put(out, "last_handshake_time_nsec", nanoseconds % 1'000'000'000);
     put(out, "tx_bytes", peer.transmit_bytes);
@@ -258,10 +266,11 @@ std::size_t expected_size(const Peers& peers) {
 }  // namespace
 
 bool is_interface_name(std::string_view name) {
-    return !name.empty() && name.size() <= 15 && name != "." && name != ".." && std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               std::string_view("_=+.-").find(c) != std::string_view::npos;
-    });
+    return !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
+           std::all_of(name.begin(), name.end(), [](char c) {
+               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      std::string_view("_=+.-").find(c) != std::string_view::npos;
+           });
 }
 
 Result<DeviceChange> parse_uapi_set(std::string_view body) {
@@ -277,8 +286,10 @@ Result<DeviceChange> parse_uapi_set(std::string_view body) {
             change.peers.emplace_back().public_key = *key;
             continue;
         }
-        if (line->key == "allowed_ip" && ++prefixes > kAllowedIpsMax) return refuse(*line, "too many prefixes", E2BIG);
-        auto read = change.peers.empty() ? read_device_line(*line, change) : read_peer_line(*line, change.peers.back());
+        if (line->key == "allowed_ip" && ++prefixes > kAllowedIpsMax)
+            return refuse(*line, "too many prefixes", E2BIG);
+        auto read = change.peers.empty() ? read_device_line(*line, change)
+                                         : read_peer_line(*line, change.peers.back());
         if (!read) return tl::unexpected(std::move(read.error()));
     }
     return change;
@@ -287,7 +298,8 @@ Result<DeviceChange> parse_uapi_set(std::string_view body) {
 SecretText format_uapi_get(const DeviceStatus& status) {
     SecretText out;
     out.reserve(expected_size(status.peers));
-    if (status.private_key && !status.private_key->is_zero()) put(out, "private_key", status.private_key->span());
+    if (status.private_key && !status.private_key->is_zero())
+        put(out, "private_key", status.private_key->span());
     if (status.listen_port != 0) put(out, "listen_port", status.listen_port);
     if (status.fwmark != 0) put(out, "fwmark", status.fwmark);
     for (const PeerStatus& peer : status.peers) put_status(out, peer);

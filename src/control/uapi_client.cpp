@@ -72,12 +72,14 @@ Result<void> receive_whole(int fd, SecretText& answer, Clock::time_point deadlin
 
 }  // namespace
 
-Result<UapiClient> UapiClient::connect(std::string_view name, std::chrono::milliseconds timeout, std::string_view directory) {
+Result<UapiClient> UapiClient::connect(std::string_view name, std::chrono::milliseconds timeout,
+                                       std::string_view directory) {
     if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
     const std::string path = std::string(directory) + "/" + std::string(name) + ".sock";
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
+    if (path.size() >= sizeof address.sun_path)
+        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
     std::copy(path.begin(), path.end(), address.sun_path);
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno("socket", errno);
@@ -96,7 +98,8 @@ Result<SecretText> UapiClient::exchange(std::string_view request) {
     const auto deadline = Clock::now() + timeout_;
     if (auto sent = send_all(fd_.get(), request, deadline); !sent) return tl::unexpected(sent.error());
     SecretText answer;
-    if (auto received = receive_whole(fd_.get(), answer, deadline); !received) return tl::unexpected(received.error());
+    if (auto received = receive_whole(fd_.get(), answer, deadline); !received)
+        return tl::unexpected(received.error());
     const std::string_view text = std::string_view(answer).substr(0, answer.size() - 2);
     const auto last_line = text.rfind('\n') == std::string_view::npos ? 0 : text.rfind('\n') + 1;
     std::string_view number = text.substr(last_line + kErrnoLine.size());

@@ -1,5 +1,5 @@
-// The other side of the UAPI socket: how `vern` speaks to a running daemon, ours or another implementation. Blocks, each request for
-// no longer than its timeout. One thread at a time.
+// The other side of the UAPI socket: how `vern` speaks to a running daemon, ours or another implementation.
+// Blocks, each request for no longer than its timeout. One thread at a time.
 #pragma once
 
 #include <chrono>
@@ -15,12 +15,14 @@ namespace vern {
 class UapiClient {
   public:
     // Connects to `directory`/NAME.sock. ENOENT or ECONNREFUSED: no daemon serves that interface.
-    static Result<UapiClient> connect(std::string_view name, std::chrono::milliseconds timeout = std::chrono::seconds(10),
+    static Result<UapiClient> connect(std::string_view name,
+                                      std::chrono::milliseconds timeout = std::chrono::seconds(10),
                                       std::string_view directory = kUapiDirectory);
 
     Result<DeviceStatus> get();
     Result<void> set(const DeviceChange& change);
-    // Vern's own status, one line of JSON. Other implementations refuse it (and may end the connection: use a new one after that).
+    // Vern's own status, one line of JSON. Other implementations refuse it (and may end the connection: use a
+    // new one after that).
     Result<std::string> get_vern();
 
   private:
@@ -32,7 +34,8 @@ class UapiClient {
     std::chrono::milliseconds timeout_;
 };
 
-// Names of the interfaces whose sockets are in `directory` and that a daemon listens on (or may: those we must not speak to), sorted.
+// Names of the interfaces whose sockets are in `directory` and that a daemon listens on (or may: those we
+// must not speak to), sorted.
 std::vector<std::string> uapi_interfaces(std::string_view directory = kUapiDirectory);
 
 }  // namespace vern

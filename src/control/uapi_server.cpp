@@ -39,7 +39,8 @@ std::optional<FileIdentity> socket_file(const std::string& path) {
 Result<sockaddr_un> address_of(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
+    if (path.size() >= sizeof address.sun_path)
+        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
     std::copy(path.begin(), path.end(), address.sun_path);
     return address;
 }
@@ -72,7 +73,8 @@ Result<Fd> listen_at(const std::string& path) {
     if (auto cleared = clear_stale(path, *address); !cleared) return tl::unexpected(cleared.error());
     Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!listener) return fail_errno("socket", errno);
-    // bind() gives the file the descriptor's mode: no moment in which others could connect, and the umask is left alone.
+    // bind() gives the file the descriptor's mode: no moment in which others could connect, and the umask is
+    // left alone.
     if (::fchmod(listener.get(), 0600) != 0) return fail_errno("fchmod " + path, errno);
     if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
         return fail_errno("bind " + path, errno);
@@ -102,7 +104,9 @@ Result<Fd> adopt(int fd) {
 // Without it (no watches left) removal is noticed only when somebody asks removed().
 Fd watch(const std::string& directory) {
     Fd watcher(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (watcher) ::inotify_add_watch(watcher.get(), directory.c_str(), IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_ONLYDIR);
+    if (watcher)
+        ::inotify_add_watch(watcher.get(), directory.c_str(),
+                            IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_ONLYDIR);
     return watcher;
 }
 
@@ -128,14 +132,16 @@ struct Client {
 
 enum class Frame { incomplete, complete, too_large };
 
-// Looks on from where it stopped for the empty line that ends a request. complete: the request is [begin, scanned).
+// Looks on from where it stopped for the empty line that ends a request. complete: the request is [begin,
+// scanned).
 Frame find_end(Client& client) {
     const std::string_view input = client.input;
     while (true) {
         const auto end = input.find('\n', client.scanned);
         const bool found = end != std::string_view::npos;
         const std::size_t line_end = found ? end : input.size();
-        if (line_end - client.line_start > kUapiLineBytesMax || line_end - client.begin > kUapiRequestBytesMax) {
+        if (line_end - client.line_start > kUapiLineBytesMax ||
+            line_end - client.begin > kUapiRequestBytesMax) {
             return Frame::too_large;
         }
         client.scanned = found ? end + 1 : input.size();
@@ -233,8 +239,8 @@ bool UapiServer::State::receive(Client& client, TimePoint now) {
 
 bool UapiServer::State::send(Client& client, TimePoint now) {
     for (std::size_t sent = 0; client.answering() && sent < kBytesPerTurn;) {
-        const ssize_t put = ::send(client.fd.get(), client.output.data() + client.written, client.output.size() - client.written,
-                                   MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t put = ::send(client.fd.get(), client.output.data() + client.written,
+                                   client.output.size() - client.written, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0 && errno == EAGAIN) return true;
         if (put < 0) return false;
@@ -283,11 +289,15 @@ void UapiServer::State::answer_set(Client& client, std::string_view body) {
 void UapiServer::State::answer(Client& client, std::string_view request) {
     const auto end = request.find('\n');
     const std::string_view operation = request.substr(0, end);
-    const std::string_view body = end == std::string_view::npos ? std::string_view() : request.substr(end + 1);
+    const std::string_view body =
+        end == std::string_view::npos ? std::string_view() : request.substr(end + 1);
     if (operation == "set=1") return answer_set(client, body);
-    if (!body.empty()) return refuse(client, Error{"'" + printable(operation, 16) + "' is not followed by an empty line", EPROTO});
+    if (!body.empty())
+        return refuse(client,
+                      Error{"'" + printable(operation, 16) + "' is not followed by an empty line", EPROTO});
     if (operation == "get=1") return answer_get(client);
-    if (operation != "get=vern") return refuse(client, Error{"unknown operation '" + printable(operation, 16) + "'", EPROTO});
+    if (operation != "get=vern")
+        return refuse(client, Error{"unknown operation '" + printable(operation, 16) + "'", EPROTO});
     client.output.append(target.status_json()).push_back('\n');
     answer_errno(client, 0);
 }
@@ -297,10 +307,12 @@ void UapiServer::State::answer_request(Client& client) {
     if (client.answering() || client.closing) return;
     switch (find_end(client)) {
         case Frame::incomplete:
-            if (buffered() > kUapiBufferedBytesMax) return refuse(client, Error{"too much waits to be read", ENOBUFS});
+            if (buffered() > kUapiBufferedBytesMax)
+                return refuse(client, Error{"too much waits to be read", ENOBUFS});
             if (!client.finished) return;
             if (client.begin < client.input.size()) {
-                target.refused(Error{"UAPI: a connection ended inside a request, which is not applied", EPROTO});
+                target.refused(
+                    Error{"UAPI: a connection ended inside a request, which is not applied", EPROTO});
             }
             client.closing = true;
             return;
@@ -311,7 +323,8 @@ void UapiServer::State::answer_request(Client& client) {
     }
     // Without the two ends of line at its end; a lone empty line where a request should be has one.
     const std::size_t size = client.scanned - client.begin;
-    answer(client, std::string_view(client.input).substr(client.begin, size - std::min<std::size_t>(size, 2)));
+    answer(client,
+           std::string_view(client.input).substr(client.begin, size - std::min<std::size_t>(size, 2)));
     if (!client.closing) forget_answered(client);
 }
 
@@ -377,7 +390,8 @@ void UapiServer::add_to(std::vector<pollfd>& set) const {
 void UapiServer::handle(const std::vector<pollfd>& set, TimePoint now) {
     State& state = *state_;
     if (state.accept_again && *state.accept_again <= now) state.accept_again.reset();
-    // First those that are there already: a descriptor number may be given to a new client as soon as an old one is gone.
+    // First those that are there already: a descriptor number may be given to a new client as soon as an old
+    // one is gone.
     for (const pollfd& entry : set) {
         if (entry.revents == 0) continue;
         const auto client = std::find_if(state.clients.begin(), state.clients.end(),

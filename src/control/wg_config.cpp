@@ -27,7 +27,8 @@ std::string_view trim(std::string_view text) {
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 bool same_word(std::string_view a, std::string_view b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](char x, char y) { return lower(x) == lower(y); });
 }
 
 // Damerau-Levenshtein without transpositions over the whole word: how many letters are wrong.
@@ -48,7 +49,8 @@ std::size_t letters_apart(std::string_view a, std::string_view b) {
 // For errors. What looks like a key in the wrong place may be a private one.
 std::string shown(std::string_view value) {
     const auto of_base64 = [](char c) {
-        return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '=';
+        return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/' ||
+               c == '=';
     };
     std::size_t run = 0;
     for (const char c : value) {
@@ -70,7 +72,7 @@ class Parser {
     struct Key {
         std::string_view name;
         Section section;
-        bool repeats;      // may come several times
+        bool repeats;  // may come several times
         bool may_be_empty;
         Read read;
     };
@@ -117,7 +119,7 @@ class Parser {
     std::string_view key_;  // in its usual spelling
     Section section_ = Section::none;
     unsigned interface_line_ = 0;
-    bool has_public_key_ = false;  // the peer being read
+    bool has_public_key_ = false;                // the peer being read
     std::map<std::string_view, unsigned> seen_;  // keys of the section being read, and where
     std::map<PublicKey, unsigned> peer_lines_;   // where each peer was first
     WgConfig config_;
@@ -152,7 +154,8 @@ void Parser::error_at(unsigned line, const std::string& what) {
 }
 
 void Parser::warn_at(unsigned line, const std::string& what) {
-    if (config_.warnings.size() < kWarningsToldMax) config_.warnings.push_back(file_ + ":" + std::to_string(line) + ": " + what);
+    if (config_.warnings.size() < kWarningsToldMax)
+        config_.warnings.push_back(file_ + ":" + std::to_string(line) + ": " + what);
 }
 
 Result<WgConfig> Parser::run() {
@@ -168,7 +171,8 @@ Result<WgConfig> Parser::run() {
     if (interface_line_ == 0) error_at(1, "no [Interface] section");
     warn_of_shared_prefixes();
     if (error_count_ == 0) return std::move(config_);
-    if (error_count_ > kErrorsToldMax) errors_ += "\n" + file_ + ": and " + std::to_string(error_count_ - kErrorsToldMax) + " more";
+    if (error_count_ > kErrorsToldMax)
+        errors_ += "\n" + file_ + ": and " + std::to_string(error_count_ - kErrorsToldMax) + " more";
     return fail(errors_);
 }
 
@@ -188,7 +192,8 @@ void Parser::begin_section(std::string_view line) {
     seen_.clear();
     if (same_word(line, "[Interface]")) {
         section_ = Section::interface;
-        if (interface_line_ != 0) error("second [Interface], first on line " + std::to_string(interface_line_));
+        if (interface_line_ != 0)
+            error("second [Interface], first on line " + std::to_string(interface_line_));
         if (interface_line_ == 0) interface_line_ = line_;
         return;
     }
@@ -207,15 +212,18 @@ void Parser::begin_section(std::string_view line) {
 
 void Parser::take_key(std::string_view name, std::string_view value) {
     if (section_ == Section::unknown) return;  // one error is enough
-    const auto known = std::find_if(kKeys.begin(), kKeys.end(), [&](const Key& key) { return same_word(key.name, name); });
+    const auto known =
+        std::find_if(kKeys.begin(), kKeys.end(), [&](const Key& key) { return same_word(key.name, name); });
     if (known == kKeys.end()) return unknown_key(name);
     key_ = known->name;
     if (section_ == Section::none) return bad("before any section: [Interface] must come first");
     if (known->section != section_) {
-        return bad(known->section == Section::peer ? "belongs in a [Peer] section" : "belongs in the [Interface] section");
+        return bad(known->section == Section::peer ? "belongs in a [Peer] section"
+                                                   : "belongs in the [Interface] section");
     }
     const auto [first, is_first] = seen_.emplace(known->name, line_);
-    if (!is_first && !known->repeats) return bad("given twice, first on line " + std::to_string(first->second));
+    if (!is_first && !known->repeats)
+        return bad("given twice, first on line " + std::to_string(first->second));
     if (value.empty() && !known->may_be_empty) return bad("has no value");
     if (!value.empty()) (this->*known->read)(value);
 }
@@ -223,6 +231,7 @@ void Parser::take_key(std::string_view name, std::string_view value) {
 void Parser::unknown_key(std::string_view name) {
     // A long "name" may be a piece of a key with its '=' at the end.
     if (name.empty() || name.size() > 24) return error("not of the form 'Key = value' with a known key");
+    if (error_count_ >= kErrorsToldMax) return error("");  // only counted
     const auto nearest = std::min_element(kKeys.begin(), kKeys.end(), [&](const Key& a, const Key& b) {
         return letters_apart(a.name, name) < letters_apart(b.name, name);
     });
@@ -239,7 +248,8 @@ void Parser::finish_peer() {
     error_at(peer().line, "[Peer] without PublicKey");
 }
 
-// One prefix belongs to one peer; as in the kernel the last one gets it, which is hardly what two lines were written for.
+// One prefix belongs to one peer; as in the kernel the last one gets it, which is hardly what two lines were
+// written for.
 void Parser::warn_of_shared_prefixes() {
     std::map<Prefix, unsigned> owner;
     for (const WgConfigPeer& entry : config_.peers) {
@@ -260,7 +270,8 @@ void Parser::each_word(std::string_view value, Take take) {
     while (true) {
         while (!value.empty() && between(value.front())) value.remove_prefix(1);
         if (value.empty()) return;
-        const auto end = static_cast<std::size_t>(std::find_if(value.begin(), value.end(), between) - value.begin());
+        const auto end =
+            static_cast<std::size_t>(std::find_if(value.begin(), value.end(), between) - value.begin());
         take(value.substr(0, end));
         value.remove_prefix(end);
     }
@@ -290,7 +301,8 @@ void Parser::read_fwmark(std::string_view value) {
     } else {
         config_.fwmark = parse_decimal<std::uint32_t>(value);
     }
-    if (!config_.fwmark) bad(shown(value) + " is not a mark (off, a number, or 0x and up to 8 hexadecimal digits)");
+    if (!config_.fwmark)
+        bad(shown(value) + " is not a mark (off, a number, or 0x and up to 8 hexadecimal digits)");
 }
 
 void Parser::read_address(std::string_view value) {
@@ -307,10 +319,12 @@ void Parser::read_dns(std::string_view value) {
             config_.dns.push_back(*address);
             return;
         }
-        const bool numeric = word.find(':') != std::string_view::npos || word.find_first_not_of("0123456789./") == std::string_view::npos;
+        const bool numeric = word.find(':') != std::string_view::npos ||
+                             word.find_first_not_of("0123456789./") == std::string_view::npos;
         if (numeric) return bad(shown(word) + " is not an IP address");
         const bool name = std::all_of(word.begin(), word.end(), [](char c) {
-            return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+            return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+                   c == '_' || c == '~';
         });
         if (!name) return bad(shown(word) + " is neither an IP address nor a search domain");
         config_.dns_search.emplace_back(word);
@@ -319,18 +333,22 @@ void Parser::read_dns(std::string_view value) {
 
 void Parser::read_mtu(std::string_view value) {
     const auto mtu = parse_decimal<std::uint32_t>(value, kMtuMax);
-    if (!mtu || *mtu < kMtuMin) return bad(shown(value) + " is not an MTU (68 to 65535; 1280 at least for IPv6)");
+    if (!mtu || *mtu < kMtuMin)
+        return bad(shown(value) + " is not an MTU (68 to 65535; 1280 at least for IPv6)");
     config_.mtu = *mtu;
 }
 
 void Parser::read_table(std::string_view value) {
-    const bool plain = value.size() <= 64 && value.front() != '-' && std::all_of(value.begin(), value.end(), [](char c) {
-        return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-    });
+    const bool plain =
+        value.size() <= 64 && value.front() != '-' && std::all_of(value.begin(), value.end(), [](char c) {
+            return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+                   c == '_';
+        });
     const bool number = value.find_first_not_of("0123456789") == std::string_view::npos;
     const auto index = parse_decimal<std::uint32_t>(value);
     if (!plain || (number && (!index || *index == 0))) {
-        return bad(shown(value) + " is not a routing table (auto, off, a number from 1 to 4294967295, or a name)");
+        return bad(shown(value) +
+                   " is not a routing table (auto, off, a number from 1 to 4294967295, or a name)");
     }
     config_.table = value;
     for (const std::string_view word : {"auto", "off"}) {
@@ -375,7 +393,8 @@ void Parser::read_allowed_ips(std::string_view value) {
 }
 
 void Parser::read_endpoint(std::string_view value) {
-    if (const auto parts = split_endpoint(value); !parts) return bad(shown(value) + ": " + parts.error().message);
+    if (const auto parts = split_endpoint(value); !parts)
+        return bad(shown(value) + ": " + parts.error().message);
     peer().endpoint_text = value;
     peer().endpoint_line = line_;
     if (auto numeric = parse_endpoint(value)) {
@@ -387,7 +406,8 @@ void Parser::read_endpoint(std::string_view value) {
 
 void Parser::read_keepalive(std::string_view value) {
     auto& keepalive = peer().change.persistent_keepalive_s;
-    keepalive = same_word(value, "off") ? std::optional<std::uint16_t>(0) : parse_decimal<std::uint16_t>(value);
+    keepalive =
+        same_word(value, "off") ? std::optional<std::uint16_t>(0) : parse_decimal<std::uint16_t>(value);
     if (!keepalive) bad(shown(value) + " is not a number of seconds (off, or 0 to 65535)");
 }
 
@@ -432,7 +452,8 @@ void put_interface(SecretText& out, const WgConfig& kept, const DeviceStatus& st
     if (status.listen_port != 0) put(out, "ListenPort", status.listen_port);
     if (status.fwmark != 0) {
         std::array<char, 8> digits;
-        const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), status.fwmark, 16);
+        const auto [end, error] =
+            std::to_chars(digits.data(), digits.data() + digits.size(), status.fwmark, 16);
         put(out, "FwMark", "0x" + std::string(digits.data(), end));
     }
     if (status.private_key) put_key(out, "PrivateKey", status.private_key->span());
@@ -456,13 +477,16 @@ void put_peer(SecretText& out, const PeerStatus& peer) {
 
 }  // namespace
 
-Result<WgConfig> parse_wg_config(std::string_view text, std::string_view file_name) { return Parser(text, file_name).run(); }
+Result<WgConfig> parse_wg_config(std::string_view text, std::string_view file_name) {
+    return Parser(text, file_name).run();
+}
 
 Result<void> require_private_key(const WgConfig& config, std::string_view file_name) {
     if (config.private_key) return {};
     for (const auto* hooks : {&config.pre_up, &config.post_up}) {
         for (const std::string& hook : *hooks) {
-            if (hook.find("private-key") != std::string::npos || hook.find("setconf") != std::string::npos) return {};
+            if (hook.find("private-key") != std::string::npos || hook.find("setconf") != std::string::npos)
+                return {};
         }
     }
     return fail(std::string(file_name) + ": [Interface] has no PrivateKey (`vern genkey` makes one)");

@@ -8,7 +8,11 @@
 namespace vern::aead {
 namespace {
 
-constexpr std::array kBestFirst = {&kOpenssl, &kLibsodium};
+constexpr std::array kBestFirst = {
+#if defined(__x86_64__)
+    &kAvx512Ifma,
+#endif
+    &kOpenssl, &kLibsodium};
 
 // The build option `aead`: a name, or "auto".
 constexpr std::string_view kPreferred = VERN_AEAD_PREFERRED;

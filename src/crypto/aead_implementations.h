@@ -20,6 +20,10 @@ inline Nonce nonce_of(std::uint64_t counter) noexcept {
     return std::bit_cast<Nonce>(nonce);
 }
 
+// Own kernels (aead_train.h), for the CPUs that have them.
+bool cpu_has_avx512ifma() noexcept;
+extern const Implementation kAvx512Ifma;
+
 extern const Implementation kOpenssl;
 extern const Implementation kLibsodium;
 

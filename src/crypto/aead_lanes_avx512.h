@@ -39,8 +39,8 @@ struct Avx512 {
         return _mm512_shuffle_epi32(x, static_cast<_MM_PERM_ENUM>(N == 1 ? 0x39 : N == 2 ? 0x4e : 0x93));
     }
     // 16 bytes from each pointer.
-    [[gnu::always_inline]] static U32 gather128(const std::uint32_t* const* from) {
-        const auto load = [](const std::uint32_t* p) {
+    [[gnu::always_inline]] static U32 gather128(const std::byte* const* from) {
+        const auto load = [](const std::byte* p) {
             return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
         };
         const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[0])), load(from[1]), 1);

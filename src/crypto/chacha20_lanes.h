@@ -17,9 +17,10 @@ constexpr std::uint32_t kSigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206
 // The messages whose blocks fill the lanes, word by word: lane or index i is message i.
 template <class V>
 struct alignas(64) Keys {
-    std::uint32_t key[8][V::kLanes];
-    std::uint32_t counter[2][V::kLanes];
-    bool one_key;  // every message has the same
+    std::uint32_t key[8][V::kLanes];      // only for tall passes
+    std::uint32_t counter[2][V::kLanes];  // the low words, then the high ones
+    const std::byte* raw[V::kLanes];      // the same keys, 32 bytes each
+    bool one_key;                         // every message has the same
 };
 
 // Which block each lane computes.
@@ -88,24 +89,24 @@ struct ChaCha20 {
     // `Sets` * kFlatBlocks blocks, one after the other in `out`: block[i] of message[i].
     template <int Sets>
     static void flat(std::byte* out, const Keys<V>& keys, const Lanes<V>& lanes) {
-        alignas(64) std::uint32_t rows[Sets * kFlatBlocks][3][4];
-        for (int i = 0; i < Sets * kFlatBlocks; ++i) {
+        constexpr int kBlocks = Sets * kFlatBlocks;
+        alignas(16) std::uint32_t nonces[kBlocks][4];
+        const std::byte* rows[4][kBlocks];
+        for (int i = 0; i < kBlocks; ++i) {
             const std::uint32_t m = lanes.message[i];
-            for (int w = 0; w < 8; ++w) rows[i][w / 4][w % 4] = keys.key[w][m];
-            rows[i][2][0] = lanes.block[i];
-            rows[i][2][1] = 0;
-            rows[i][2][2] = keys.counter[0][m];
-            rows[i][2][3] = keys.counter[1][m];
+            nonces[i][0] = lanes.block[i];
+            nonces[i][1] = 0;
+            nonces[i][2] = keys.counter[0][m];
+            nonces[i][3] = keys.counter[1][m];
+            rows[0][i] = reinterpret_cast<const std::byte*>(kSigma);
+            rows[1][i] = keys.raw[m];
+            rows[2][i] = keys.raw[m] + 16;
+            rows[3][i] = reinterpret_cast<const std::byte*>(nonces[i]);
         }
         U32 start[Sets][4], x[Sets][4];
-        for (int s = 0; s < Sets; ++s) {
-            for (int row = 0; row < 4; ++row) {
-                const std::uint32_t* from[kFlatBlocks];
-                for (int i = 0; i < kFlatBlocks; ++i)
-                    from[i] = row == 0 ? kSigma : rows[s * kFlatBlocks + i][row - 1];
-                x[s][row] = start[s][row] = V::gather128(from);
-            }
-        }
+        for (int s = 0; s < Sets; ++s)
+            for (int row = 0; row < 4; ++row)
+                x[s][row] = start[s][row] = V::gather128(&rows[row][s * kFlatBlocks]);
         for (int i = 0; i < 10; ++i) {
             flat_round<Sets, 1>(x);
             flat_round<Sets, 3>(x);
@@ -116,7 +117,6 @@ struct ChaCha20 {
             for (int row = 0; row < 4; ++row)
                 V::store_bytes(out + (s * 4 + row) * 4 * V::kLanes, x[s][row]);
         }
-        V::wipe(rows, sizeof rows);
     }
 
   private:

@@ -220,6 +220,16 @@ class Host:
                         return True
         return False
 
+    def count_packets(self, hook, rule):
+        """Counts what a rule of nftables matches from now on; the result is called for the number so far."""
+        self.counters = getattr(self, "counters", 0) + 1
+        table = f"count{self.counters}"
+        self.run("nft", "-f", "-", input=f"""table inet {table} {{
+            counter seen {{ }}
+            chain c {{ type filter hook {hook} priority -400; {rule} counter name seen; }}
+        }}""")
+        return lambda: int(self.run("nft", "list", "counter", "inet", table, "seen").stdout.split("packets ")[1].split()[0])
+
     # What tests do all the time
 
     def ping(self, target, *options, count=3):
@@ -315,7 +325,7 @@ class Lab:
         """The ends of all programs' outputs, for a failed test's report."""
         parts = []
         for path in sorted(self.directory.glob("*/*.log")):
-            text = path.read_text(errors="replace").splitlines()[-lines:]
+            text = [line for line in path.read_text(errors="replace").splitlines() if not line.startswith(("┌", "│", "└"))][-lines:]  # a banner
             if text:
                 parts.append("\n".join([f"=== {path.parent.name}: {path.name}", *text]))
         return "\n".join(parts)

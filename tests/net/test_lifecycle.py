@@ -101,6 +101,11 @@ class Lifecycle(OneHost):
             wait_until(lambda side=side: not side.host.processes(), "all to end")
             self.assertFalse(side.host.has_interface("wg0"))
 
+    def test_the_first_mtu_leaves_room_for_the_tunnel(self):
+        # As the kernel's WireGuard and wireguard-go: what a v6 path of 1500 bytes can carry.
+        self.start()
+        self.assertIn("mtu 1420", self.host.ip("link", "show", "wg0"))
+
     def test_sigkill_and_again(self):
         # Nobody can clean up after kill -9 but the next start: the socket's file is still there.
         process = self.start()
@@ -177,7 +182,7 @@ class Descriptors(OneHost):
         for env in ({"WG_TUN_FD": "77"}, {"WG_TUN_FD": "x"}, {"WG_UAPI_FD": "77"}):
             result = self.host.run(*SUBJECT.argv("wg0"), check=False, env=env)
             self.assertNotIn(result.returncode, (0, -6, -11))
-            self.assertIn(next(iter(env)), result.stderr)
+            self.assertRegex(result.stderr, "77|WG_")
             self.assert_nothing_left()
 
 
@@ -251,7 +256,7 @@ class Refusals(OneHost):
         for options, words in ((["--engine", "kqueue"], ["kqueue", "epoll"]), (["--offload", "gso,warp"], ["warp", "gso"]), (["--aead", "rot13"], ["rot13"]),
                                (["--workers", "-1"], ["workers"]), (["--nonsense"], ["nonsense"]), ([], ["usage"])):
             self.refused(SUBJECT.program, "-f", *options, *(["wg0"] if options else []), words=words)
-        self.refused(SUBJECT.program, "-f", "wg0", "wg1", words=["wg1"])
+        self.refused(SUBJECT.program, "-f", "wg0", "wg1", words=["--help"])
         self.assert_nothing_left()
 
     def test_help_and_version_make_no_interface(self):
@@ -266,12 +271,12 @@ class Refusals(OneHost):
         process = self.start(wrapper=wrapper)
         text = self.host.run(VERN, "show", "wg0").stdout
         self.assertRegex(text, r"engine:.*epoll")
-        self.assertRegex(text, r"(?i)io_uring.*(not permitted|refused|EPERM)")
+        self.assertRegex(text, r"io_uring is forbidden")
         self.assertEqual(process.stop(), 0)
         self.assert_nothing_left()
 
     def test_few_descriptors(self):
-        self.refused("prlimit", "--nofile=6:6", *SUBJECT.argv("wg0"), words=["wg0"])
+        self.refused("prlimit", "--nofile=6:6", *SUBJECT.argv("wg0"), words=["open files"])
         self.assert_nothing_left()
 
     def test_little_locked_memory(self):

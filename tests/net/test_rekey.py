@@ -4,34 +4,30 @@ roles at the same time, so that it takes the time of one."""
 import re
 import unittest
 
-from lab import Lab, wait_until
+from lab import Lab
 from tunnel import PEERS, SUBJECT, SUBJECT_IS_VERN, SUBJECTS, Implementation, Interface, at, genpsk
 
 PINGS, INTERVAL_S = 680, 0.2  # 136 s: past REKEY_AFTER_TIME, before a second time could be
 
 
 class Rekey(unittest.TestCase):
-    """Built once; each test looks at one tunnel."""
+    """All tunnels run once; each test looks at what one has shown."""
 
     def setUp(self):
         self.tunnels = type(self).all_tunnels()
 
-    lab = None
     tunnels_made = None
 
     @classmethod
     def all_tunnels(cls):
         if cls.tunnels_made is None:
             cls.tunnels_made = {}
-            cls.lab = Lab()
-            cls.lab.__enter__()
-            cls.addClassCleanup(cls.lab.__exit__, None, None, None)
-            cls.run_all()
+            with Lab() as lab:
+                cls.run_all(lab.internet())
         return cls.tunnels_made
 
     @classmethod
-    def run_all(cls):
-        internet = cls.lab.internet()
+    def run_all(cls, internet):
         number, running = 0, []
         for subject_name in MAIN_SUBJECTS:
             if SUBJECTS[subject_name].why_not():
@@ -62,7 +58,9 @@ class Rekey(unittest.TestCase):
         before, after, output = self.tunnels[subject_name, other_name, we_begin]
         received = int(re.search(r"(\d+) received", output).group(1))
         self.assertEqual(received, PINGS, output)  # not one is lost by it
-        for then, now in zip(before, after):
+        if other_name == "boringtun":  # tells the handshake's age where the protocol wants its time
+            before, after = ([seconds for seconds in pair if seconds > 1_000_000_000] for pair in (before, after))
+        for then, now in zip(before, after, strict=True):
             # Whole seconds of the machine's clock, begun by the first packet after 120 s; 5 s more if a handshake message was lost.
             self.assertTrue(119 <= now - then <= 130, f"handshake before: {before}, after: {after}")
 

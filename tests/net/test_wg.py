@@ -5,14 +5,6 @@ import unittest
 from lab import Lab, LabError, wait_until
 from tunnel import PORT, SUBJECT, SUBJECT_IS_VERN, at, genkey, genpsk, pair, pubkey
 
-# Counts the datagrams to the tunnel's port by their mark.
-MARKED = """
-table inet marks {
-    counter marked { }
-    chain output { type filter hook output priority 0; meta mark %s udp dport 51820 counter name marked; }
-}
-"""
-
 
 class Wg(unittest.TestCase):
     def setUp(self):
@@ -108,11 +100,8 @@ class Wg(unittest.TestCase):
         a, b = self.a, self.b
         a.wg("set", "wg0", "fwmark", "0x1234")
         self.assertEqual(a.wg("show", "wg0", "fwmark").stdout.strip(), "0x1234")
-        a.host.run("nft", "-f", "-", input=MARKED % "0x1234")
+        count = a.host.count_packets("output", f"meta mark 0x1234 udp dport {PORT}")
         a.host.ping(b.addresses[0], count=10)
-
-        def count():
-            return int(a.host.run("nft", "list", "counter", "inet", "marks", "marked").stdout.split("packets ")[1].split()[0])
         marked = count()
         self.assertGreaterEqual(marked, 10)
         a.wg("set", "wg0", "fwmark", "off")

@@ -15,8 +15,9 @@ from lab import LabError, wait_until
 import peers
 
 PORT = 51820
-VERND = os.environ.get("VERND", "")
-VERN = os.environ.get("VERN", "")
+BUILD = pathlib.Path(__file__).resolve().parents[2] / "build"
+VERND = os.environ.get("VERND") or str(BUILD / "tools" / "vernd")
+VERN = os.environ.get("VERN") or str(BUILD / "tools" / "vern" / "vern")
 
 
 class Implementation:
@@ -94,7 +95,7 @@ def genpsk():
 class Interface:
     """An interface made by a program in the foreground on a host. It has a key and a port and no peers yet."""
 
-    def __init__(self, host, implementation, name="wg0", addresses=(), port=PORT, mtu=None, private=None):
+    def __init__(self, host, implementation, name="wg0", addresses=(), port=PORT, mtu=1420, private=None):
         self.host, self.implementation, self.name, self.port = host, implementation, name, port
         self.private = private or genkey()
         self.public = pubkey(self.private)
@@ -105,8 +106,7 @@ class Interface:
             raise LabError(f"{implementation.name} on {host.name} ended:\n{self.process.output()}")
         self.wg("set", name, "private-key", host.write(f"{name}.key", self.private), "listen-port", port)
         host.address(name, *addresses)
-        if mtu:
-            host.ip("link", "set", name, "mtu", str(mtu))
+        host.ip("link", "set", name, "mtu", str(mtu))
         host.ip("link", "set", name, "addrgenmode", "none", check=False)
         host.ip("link", "set", name, "up")
 
@@ -144,11 +144,12 @@ class Interface:
         return int(received), int(sent)
 
     def status(self):
-        """What `vern show --json` says of it (vernd only)."""
-        return json.loads(vern(self.host, "show", self.name, "--json").stdout)
+        """What `vern show --json` says of it."""
+        return json.loads(self.host.run(VERN, "show", self.name, "--json").stdout)[self.name]
 
     def counters(self):
-        return self.status()["counters"]
+        """What was dropped, by reason (vernd only)."""
+        return self.status()["vern"]["counters"]
 
     def stop(self):
         return self.process.stop()
@@ -163,20 +164,23 @@ def host_routes(interface):
     return [f"{address}/{128 if ':' in address else 32}" for address in interface.addresses]
 
 
-def pair(internet, implementation_a, implementation_b, outer="v4", psk=None, mtu=None, veth_mtu=1500, names=("a", "b"), knows=(True, True), number=0):
-    """Two hosts and a tunnel between them: 10.77.N.1, fd77:N::1 on the first; .2, ::2 on the second. `knows`: who has whose endpoint."""
-    interfaces = []
-    for index, (name, implementation) in enumerate(zip(names, (implementation_a, implementation_b)), 1):
-        host = internet.host(name, mtu=veth_mtu)
-        interfaces.append(Interface(host, implementation, mtu=mtu, addresses=[f"10.77.{number}.{index}/24", f"fd77:{number:x}::{index}/64"]))
-    a, b = interfaces
-    for one, other, knows_other in ((a, b, knows[0]), (b, a, knows[1])):
-        one.peer(other, host_routes(other), endpoint=at(getattr(other.host, outer)) if knows_other else None, psk=psk)
+def ends(internet, implementation_a, implementation_b, mtu=1420, veth_mtu=1500, names=("a", "b")):
+    """Two hosts with an interface each, and no peers: 10.77.0.1 and fd77::1 on the first; .2 and ::2 on the second."""
+    return tuple(Interface(internet.host(name, mtu=veth_mtu), implementation, mtu=mtu, addresses=[f"10.77.0.{number}/24", f"fd77::{number}/64"])
+                 for number, (name, implementation) in enumerate(zip(names, (implementation_a, implementation_b)), 1))
+
+
+def join(one, other, outer="v4", psk=None, knows=(True, True), keepalive=(None, None), way=None):
+    """Makes two interfaces peers. `knows`: who has whose endpoint; `way`: the endpoint that is used instead of the true one."""
+    for near, far, knows_far, interval in ((one, other, knows[0], keepalive[0]), (other, one, knows[1], keepalive[1])):
+        near.peer(far, host_routes(far), endpoint=(way or at(getattr(far.host, outer))) if knows_far else None, psk=psk, keepalive=interval)
+
+
+def pair(internet, implementation_a, implementation_b, outer="v4", psk=None, knows=(True, True), **options):
+    """Two hosts and a tunnel between them."""
+    a, b = ends(internet, implementation_a, implementation_b, **options)
+    join(a, b, outer=outer, psk=psk, knows=knows)
     return a, b
-
-
-def vern(host, *argv, **options):
-    return host.run(VERN, *argv, **options)
 
 
 def path_with(*programs):

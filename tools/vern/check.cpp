@@ -28,9 +28,15 @@ int run_check(const Invocation& invocation) {
 
 }  // namespace
 
-const Command kCheck{"check", "CONFIG | INTERFACE | -", "check a configuration file without changing anything",
-                     "Reads a configuration file as `vern up` does and tells every error with its line. '-' is standard input.\n"
+const Command kCheck{"check",
+                     "CONFIG | INTERFACE | -",
+                     "check a configuration file without changing anything",
+                     "Reads a configuration file as `vern up` does and tells every error with its line. '-' "
+                     "is standard input.\n"
                      "Names of endpoints are not looked up.",
-                     1, 1, nullptr, run_check};
+                     1,
+                     1,
+                     nullptr,
+                     run_check};
 
 }  // namespace vern::cli

@@ -1,4 +1,5 @@
-// What every command of `vern` is made of. One file a command (or a few that belong together); main.cpp finds and runs them.
+// What every command of `vern` is made of. One file a command (or a few that belong together); main.cpp finds
+// and runs them.
 #pragma once
 
 #include <boost/program_options.hpp>
@@ -28,10 +29,10 @@ struct Command {
     std::size_t operands_min;
     std::size_t operands_max;
     void (*declare)(boost::program_options::options_description& options);  // nullptr: none of its own
-    int (*run)(const Invocation& invocation);                              // gives the exit status
+    int (*run)(const Invocation& invocation);                               // gives the exit status
 };
 
-extern const Command kGenkey, kGenpsk, kPubkey, kShow, kUp, kDown, kSave, kCheck;
+extern const Command kGenkey, kGenpsk, kPubkey, kShow, kUp, kDown, kSave, kCheck, kBench;
 
 // "vern: what", a line for each line, on standard error.
 void print_error(std::string_view what);

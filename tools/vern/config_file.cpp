@@ -21,12 +21,15 @@ namespace {
 constexpr std::string_view kSuffix = ".conf";
 constexpr std::array<std::string_view, 2> kDirectories{"/etc/wireguard", "/etc/vern"};
 
-std::string directory_of(const std::string& path) { return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1)); }
+std::string directory_of(const std::string& path) {
+    return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+}
 
 Result<SecretText> read_all(int fd, const std::string& name) {
     SecretText text;
     struct stat status {};
-    if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) text.reserve(static_cast<std::size_t>(status.st_size) + 1);
+    if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+        text.reserve(static_cast<std::size_t>(status.st_size) + 1);
     std::array<char, 16 * 1024> chunk;
     ssize_t got = 0;
     while ((got = ::read(fd, chunk.data(), chunk.size())) != 0) {
@@ -41,17 +44,23 @@ Result<SecretText> read_all(int fd, const std::string& name) {
 
 // Others can reach a file only through a directory that lets them.
 bool world_accessible(const std::string& path) {
-    struct stat file {}, directory {};
+    struct stat file {
+    }, directory{};
     return ::stat(path.c_str(), &file) == 0 && ::stat(directory_of(path).c_str(), &directory) == 0 &&
            (file.st_mode & directory.st_mode & S_IRWXO) != 0;
 }
+
+// "wg0.conf" is a file here, though an interface might be called so.
+bool is_name(std::string_view operand) { return is_interface_name(operand) && !operand.ends_with(kSuffix); }
 
 Result<std::string> find_by_name(std::string_view name) {
     for (const std::string_view directory : kDirectories) {
         const std::string path = fmt::format("{}/{}{}", directory, name, kSuffix);
         if (::access(path.c_str(), F_OK) == 0) return path;
     }
-    return fail(fmt::format("no {0}/{2}{3} and no {1}/{2}{3}", kDirectories[0], kDirectories[1], name, kSuffix), ENOENT);
+    return fail(
+        fmt::format("no {0}/{2}{3} and no {1}/{2}{3}", kDirectories[0], kDirectories[1], name, kSuffix),
+        ENOENT);
 }
 
 Result<void> write_all(int fd, std::string_view text, const std::string& path) {
@@ -81,7 +90,7 @@ Result<void> read_into(ConfigFile& file) {
 Result<ConfigFile> locate_config(std::string_view operand) {
     ConfigFile file;
     std::string path(operand);
-    if (is_interface_name(operand)) {
+    if (is_name(operand)) {
         auto found = find_by_name(operand);
         if (!found) return tl::unexpected(found.error());
         path = *found;
@@ -93,7 +102,8 @@ Result<ConfigFile> locate_config(std::string_view operand) {
     const bool suffixed = name.ends_with(kSuffix);
     if (suffixed) name.remove_suffix(kSuffix.size());
     if (!suffixed || !is_interface_name(name)) {
-        return fail(path + ": must be named after its interface, up to 15 of [a-zA-Z0-9_=+.-], and end in .conf");
+        return fail(path +
+                    ": must be named after its interface, up to 15 of [a-zA-Z0-9_=+.-], and end in .conf");
     }
     file.interface = name;
     file.shown = path;
@@ -110,10 +120,12 @@ Result<ConfigFile> load_config(std::string_view operand) {
 }
 
 Result<ConfigFile> read_config(std::string_view operand) {
-    if (is_interface_name(operand) && operand.find('.') == std::string_view::npos && operand != "-") return load_config(operand);
     ConfigFile file;
-    file.path = operand == "-" ? "/dev/stdin" : std::string(operand);
-    file.shown = operand == "-" ? "standard input" : std::string(operand);
+    const bool standard_input = operand == "-";
+    file.path = standard_input ? "/dev/stdin" : std::string(operand);
+    file.shown = standard_input ? "standard input" : std::string(operand);
+    if (!standard_input && is_name(operand) && ::access(file.path.c_str(), F_OK) != 0)
+        return load_config(operand);
     if (auto read = read_into(file); !read) return tl::unexpected(read.error());
     return file;
 }
@@ -124,12 +136,14 @@ Result<void> replace_file(const std::string& path, std::string_view text) {
     if (!fd) return fail_errno("cannot make a file beside " + path, errno);
     auto written = write_all(fd.get(), text, temporary);
     if (written && ::fsync(fd.get()) != 0) written = fail_errno("fsync " + temporary, errno);
-    if (written && ::rename(temporary.c_str(), path.c_str()) != 0) written = fail_errno("rename to " + path, errno);
+    if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
+        written = fail_errno("rename to " + path, errno);
     if (!written) {
         ::unlink(temporary.c_str());
         return written;
     }
-    // The new name is on disk when the directory is. Where that cannot be asked for, the file is whole all the same.
+    // The new name is on disk when the directory is. Where that cannot be asked for, the file is whole all
+    // the same.
     const Fd directory(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (directory) ::fsync(directory.get());
     return {};

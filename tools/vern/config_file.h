@@ -15,9 +15,11 @@ struct ConfigFile {
     WgConfig config;
 };
 
-// Where `operand` (a name, looked for in /etc/wireguard and /etc/vern, or a path) is, and the interface it is for.
+// Where `operand` (a name, looked for in /etc/wireguard and /etc/vern, or a path) is, and the interface it is
+// for.
 Result<ConfigFile> locate_config(std::string_view operand);
-// The same with what is in it; warns on standard error when others may read it, and of what the parser found odd.
+// The same with what is in it; warns on standard error when others may read it, and of what the parser found
+// odd.
 Result<ConfigFile> load_config(std::string_view operand);
 // To look at only: any file, whatever its name; "-" is standard input.
 Result<ConfigFile> read_config(std::string_view operand);

@@ -11,14 +11,15 @@
 namespace vern::cli {
 namespace {
 
-// Debian's resolvconf orders its records by the beginning of their names, as this file lists them: with the first of these in front, the
-// tunnel's servers come before those of other interfaces.
+// Debian's resolvconf orders its records by the beginning of their names, as this file lists them: with the
+// first of these in front, the tunnel's servers come before those of other interfaces.
 std::string record_prefix() {
     std::ifstream order("/etc/resolvconf/interface-order");
     for (std::string line; std::getline(order, line);) {
         if (line.size() < 2 || line.back() != '*') continue;
         line.pop_back();
-        const bool plain = std::all_of(line.begin(), line.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; });
+        const bool plain = std::all_of(line.begin(), line.end(),
+                                       [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; });
         if (plain) return line + ".";
     }
     return {};
@@ -53,15 +54,18 @@ bool wanted(const WgConfig& config) { return !config.dns.empty() || !config.dns_
 Result<void> set_dns(Steps& steps, const std::string& interface, const WgConfig& config) {
     if (!wanted(config)) return {};
     if (!find_program("resolvconf").empty()) {
-        return steps.run({"resolvconf", "-a", record_prefix() + interface, "-m", "0", "-x"}, resolv_conf(config));
+        return steps.run({"resolvconf", "-a", record_prefix() + interface, "-m", "0", "-x"},
+                         resolv_conf(config));
     }
     if (!find_program("resolvectl").empty()) return set_by_resolvectl(steps, interface, config);
-    return fail("DNS is set, but neither resolvconf nor resolvectl is there: install one, or leave DNS out", ENOENT);
+    return fail("DNS is set, but neither resolvconf nor resolvectl is there: install one, or leave DNS out",
+                ENOENT);
 }
 
 Result<void> unset_dns(Steps& steps, const std::string& interface, const WgConfig& config) {
     if (!wanted(config)) return {};
-    if (!find_program("resolvconf").empty()) return steps.run({"resolvconf", "-d", record_prefix() + interface, "-f"});
+    if (!find_program("resolvconf").empty())
+        return steps.run({"resolvconf", "-d", record_prefix() + interface, "-f"});
     // systemd-resolved forgets what belongs to an interface when that goes.
     return {};
 }

@@ -1,4 +1,5 @@
-// Name servers and search domains for as long as the tunnel is up, by resolvconf(8) where it is installed, else by resolvectl(1).
+// Name servers and search domains for as long as the tunnel is up, by resolvconf(8) where it is installed,
+// else by resolvectl(1).
 #pragma once
 
 #include <string>

@@ -15,7 +15,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-// Once the hooks and saving have succeeded there is no way back: everything is taken away, and all errors are told.
+// Once the hooks and saving have succeeded there is no way back: everything is taken away, and all errors are
+// told.
 bool take_away(const ConfigFile& file, Steps& steps, const DeviceStatus& status) {
     bool clean = true;
     const auto told = [&](const Result<void>& result) {
@@ -34,10 +35,14 @@ int run_down(const Invocation& invocation) {
     if (auto root = require_root(); !root) return failed(root.error());
     const auto file = load_config(invocation.operands.front());
     if (!file) return failed(file.error());
-    const auto status = UapiClient::connect(file->interface).and_then([](UapiClient&& client) { return client.get(); });
-    if (!status) return failed(Error{fmt::format("{} is not up: {}", file->interface, status.error().message), ENODEV});
+    const auto status =
+        UapiClient::connect(file->interface).and_then([](UapiClient&& client) { return client.get(); });
+    if (!status)
+        return failed(
+            Error{fmt::format("{} is not up: {}", file->interface, status.error().message), ENODEV});
     Steps steps(invocation.has("quiet"));
-    if (auto hooked = steps.hooks(file->config.pre_down, file->interface); !hooked) return failed(hooked.error());
+    if (auto hooked = steps.hooks(file->config.pre_down, file->interface); !hooked)
+        return failed(hooked.error());
     if (file->config.save_config) {
         steps.show("vern save " + file->interface);
         if (auto saved = save_config(*file); !saved) return failed(saved.error());
@@ -49,8 +54,14 @@ void declare(po::options_description& options) { options.add_options()("quiet,q"
 
 }  // namespace
 
-const Command kDown{"down", "CONFIG | INTERFACE", "take a tunnel down",
-                    "Runs the hooks, saves the configuration if SaveConfig is true, and removes interface, routes, rules and DNS settings.",
-                    1, 1, declare, run_down};
+const Command kDown{"down",
+                    "CONFIG | INTERFACE",
+                    "take a tunnel down",
+                    "Runs the hooks, saves the configuration if SaveConfig is true, and removes interface, "
+                    "routes, rules and DNS settings.",
+                    1,
+                    1,
+                    declare,
+                    run_down};
 
 }  // namespace vern::cli

@@ -20,8 +20,11 @@ constexpr std::size_t kKeyCharacters = 44;
 
 void warn_when_world_readable() {
     struct stat status {};
-    if (::fstat(STDOUT_FILENO, &status) != 0 || !S_ISREG(status.st_mode) || (status.st_mode & S_IRWXO) == 0) return;
-    fmt::print(stderr, "Warning: writing to world accessible file.\nConsider setting the umask to 077 and trying again.\n");
+    if (::fstat(STDOUT_FILENO, &status) != 0 || !S_ISREG(status.st_mode) || (status.st_mode & S_IRWXO) == 0)
+        return;
+    fmt::print(
+        stderr,
+        "Warning: writing to world accessible file.\nConsider setting the umask to 077 and trying again.\n");
 }
 
 int print_key(std::span<const std::byte, kKeyBytes> key) {
@@ -56,16 +59,19 @@ Result<PrivateKey> read_private_key() {
     text.reserve(kKeyCharacters + 64);
     std::array<char, 64> chunk;
     ssize_t got = 0;
-    while (text.size() <= kKeyCharacters + 2 && (got = ::read(STDIN_FILENO, chunk.data(), chunk.size())) != 0) {
+    while (text.size() <= kKeyCharacters + 2 &&
+           (got = ::read(STDIN_FILENO, chunk.data(), chunk.size())) != 0) {
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return fail_errno("cannot read standard input", errno);
         text.append(chunk.data(), static_cast<std::size_t>(got));
     }
     sodium_memzero(chunk.data(), chunk.size());
-    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+        text.pop_back();
     PrivateKey key;
     if (!from_base64(text, key.writable())) {
-        return fail("standard input: not a key (44 characters of base64 ending in '=', as `vern genkey` prints)");
+        return fail(
+            "standard input: not a key (44 characters of base64 ending in '=', as `vern genkey` prints)");
     }
     return key;
 }
@@ -79,12 +85,24 @@ int run_pubkey(const Invocation&) {
 
 }  // namespace
 
-const Command kGenkey{"genkey", "", "make a private key", "Prints a new private key.\n\n  umask 077; vern genkey > private.key", 0, 0, nullptr,
+const Command kGenkey{"genkey",
+                      "",
+                      "make a private key",
+                      "Prints a new private key.\n\n  umask 077; vern genkey > private.key",
+                      0,
+                      0,
+                      nullptr,
                       run_genkey};
-const Command kGenpsk{"genpsk", "", "make a preshared key", "Prints a new preshared key.", 0, 0, nullptr, run_genpsk};
-const Command kPubkey{"pubkey", "", "the public key of a private key",
+const Command kGenpsk{"genpsk", "",        "make a preshared key", "Prints a new preshared key.", 0, 0,
+                      nullptr,  run_genpsk};
+const Command kPubkey{"pubkey",
+                      "",
+                      "the public key of a private key",
                       "Reads a private key from standard input and prints its public key.\n\n"
                       "  vern pubkey < private.key > public.key",
-                      0, 0, nullptr, run_pubkey};
+                      0,
+                      0,
+                      nullptr,
+                      run_pubkey};
 
 }  // namespace vern::cli

@@ -36,7 +36,9 @@ std::string find_daemon() {
         for (const char* candidate : {"/vernd", "/../sbin/vernd", "/../vernd"}) {
             const std::string file = directory + candidate;
             struct stat status {};
-            if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode) && ::access(file.c_str(), X_OK) == 0) return file;
+            if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+                ::access(file.c_str(), X_OK) == 0)
+                return file;
         }
     }
     return find_program("vernd");
@@ -61,7 +63,8 @@ class MtuFinder {
         if (!route.is_object()) return;
         std::uint32_t mtu = 0;
         if (const auto metrics = route.find("metrics"); metrics != route.end() && metrics->is_array()) {
-            for (const json& metric : *metrics) mtu = std::max(mtu, metric.is_object() ? number_or_zero(metric, "mtu") : 0);
+            for (const json& metric : *metrics)
+                mtu = std::max(mtu, metric.is_object() ? number_or_zero(metric, "mtu") : 0);
         }
         if (mtu == 0) mtu = of_device(text_or_empty(route, "dev"));
         largest_ = std::max(largest_, mtu);
@@ -73,7 +76,8 @@ class MtuFinder {
         if (device.empty()) return 0;
         const auto [known, is_new] = devices_.emplace(device, 0);
         if (is_new) {
-            for (const json& link : ask_ip({"link", "show", "dev", device})) known->second = number_or_zero(link, "mtu");
+            for (const json& link : ask_ip({"link", "show", "dev", device}))
+                known->second = number_or_zero(link, "mtu");
         }
         return known->second;
     }
@@ -88,7 +92,8 @@ bool link_exists(const std::string& interface) { return ::if_nametoindex(interfa
 
 Result<void> start_daemon(Steps& steps, const std::string& interface, const std::string& program) {
     const std::string daemon = program.empty() ? find_daemon() : program;
-    if (daemon.empty()) return fail("vernd is neither beside vern nor in PATH: install it, or name it with --vernd", ENOENT);
+    if (daemon.empty())
+        return fail("vernd is neither beside vern nor in PATH: install it, or name it with --vernd", ENOENT);
     if (auto stop = steps.interrupted(); !stop) return stop;
     steps.show(daemon + " " + interface);
     const auto result = run_process({daemon, interface});
@@ -106,7 +111,8 @@ Result<void> delete_link(Steps& steps, const std::string& interface) {
     const auto deadline = std::chrono::steady_clock::now() + kDaemonEndMax;
     const std::string socket = fmt::format("{}/{}.sock", kUapiDirectory, interface);
     while (::access(socket.c_str(), F_OK) == 0) {
-        if (std::chrono::steady_clock::now() > deadline) return fail("the daemon of " + interface + " does not end", ETIMEDOUT);
+        if (std::chrono::steady_clock::now() > deadline)
+            return fail("the daemon of " + interface + " does not end", ETIMEDOUT);
         ::poll(nullptr, 0, 10);
     }
     return {};
@@ -114,7 +120,8 @@ Result<void> delete_link(Steps& steps, const std::string& interface) {
 
 Result<void> add_addresses(Steps& steps, const std::string& interface, const std::vector<Prefix>& addresses) {
     for (const Prefix& address : addresses) {
-        auto added = steps.run({"ip", family_flag(address.address), "address", "add", to_text(address), "dev", interface});
+        auto added = steps.run(
+            {"ip", family_flag(address.address), "address", "add", to_text(address), "dev", interface});
         if (!added) return added;
     }
     return {};
@@ -129,7 +136,8 @@ std::vector<Prefix> present_addresses(const std::string& interface, const std::v
             const auto address = parse_interface_address(
                 fmt::format("{}/{}", text_or_empty(entry, "local"), number_or_zero(entry, "prefixlen")));
             if (!address) continue;
-            const bool from_kernel = address->address.family == Family::v6 && text_or_empty(entry, "scope") == "link" &&
+            const bool from_kernel = address->address.family == Family::v6 &&
+                                     text_or_empty(entry, "scope") == "link" &&
                                      std::find(kept.begin(), kept.end(), *address) == kept.end();
             if (!from_kernel) present.push_back(*address);
         }
@@ -146,7 +154,8 @@ std::uint32_t fitting_mtu(const DeviceStatus& status) {
     for (const std::string& endpoint : endpoints) questions += "route get " + endpoint + "\n";
     MtuFinder finder;
     // One list a line; where there is no way to an endpoint, -force goes on without one.
-    if (const auto answers = run_process({"ip", "-force", "-j", "-batch", "-"}, {.input = questions, .keep_terminal = false});
+    if (const auto answers =
+            run_process({"ip", "-force", "-j", "-batch", "-"}, {.input = questions, .keep_terminal = false});
         answers && !questions.empty()) {
         std::string_view rest = answers->output;
         while (!rest.empty()) {

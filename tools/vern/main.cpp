@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <iterator>
 
 #include "command.h"
 
@@ -16,15 +16,18 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr std::array<const Command*, 8> kCommands{&kUp, &kDown, &kSave, &kCheck, &kShow, &kGenkey, &kGenpsk, &kPubkey};
+constexpr std::array<const Command*, 9> kCommands{&kUp,     &kDown,   &kSave,   &kCheck, &kShow,
+                                                  &kGenkey, &kGenpsk, &kPubkey, &kBench};
 
 const Command* find_command(std::string_view name) {
-    const auto found = std::find_if(kCommands.begin(), kCommands.end(), [&](const Command* c) { return c->name == name; });
-    return found == kCommands.end() ? nullptr : *found;
+    const auto found = std::find_if(std::begin(kCommands), std::end(kCommands),
+                                    [&](const Command* c) { return c->name == name; });
+    return found == std::end(kCommands) ? nullptr : *found;
 }
 
 void print_overview(std::FILE* out) {
-    fmt::print(out, "Usage: vern COMMAND [OPTIONS] [ARGUMENTS]\n\nWireGuard tunnels run by vernd.\n\nCommands:\n");
+    fmt::print(out,
+               "Usage: vern COMMAND [OPTIONS] [ARGUMENTS]\n\nWireGuard tunnels run by vernd.\n\nCommands:\n");
     for (const Command* command : kCommands) fmt::print(out, "  {:8} {}\n", command->name, command->summary);
     fmt::print(out,
                "\n  vern help COMMAND   what a command does, and its options\n"
@@ -45,7 +48,8 @@ void print_help(const Command& command) {
 }
 
 int usage(const Command& command, std::string_view what) {
-    fmt::print(stderr, "vern {}: {}\nUsage: vern {} {}\n", command.name, what, command.name, command.synopsis);
+    fmt::print(stderr, "vern {}: {}\nUsage: vern {} {}\n", command.name, what, command.name,
+               command.synopsis);
     return kUsage;
 }
 

@@ -49,9 +49,11 @@ std::vector<Prefix> present_routes(const std::string& interface) {
 // Every prefix once, the longest first.
 std::vector<Prefix> sorted_prefixes(const DeviceStatus& status) {
     std::set<Prefix> unique;
-    for (const PeerStatus& peer : status.peers) unique.insert(peer.allowed_ips.begin(), peer.allowed_ips.end());
+    for (const PeerStatus& peer : status.peers)
+        unique.insert(peer.allowed_ips.begin(), peer.allowed_ips.end());
     std::vector<Prefix> sorted(unique.begin(), unique.end());
-    std::stable_sort(sorted.begin(), sorted.end(), [](const Prefix& a, const Prefix& b) { return a.length > b.length; });
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const Prefix& a, const Prefix& b) { return a.length > b.length; });
     return sorted;
 }
 
@@ -63,19 +65,22 @@ bool table_is_empty(std::uint32_t table) {
 // nft takes fewer characters in a name than the kernel does in an interface's.
 std::string firewall_table(std::string_view interface) {
     std::string name = fmt::format("wg-quick-{}", interface);
-    std::replace_if(name.begin(), name.end(), [](char c) { return c == '=' || c == '+'; }, '_');
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c == '=' || c == '+'; }, '_');
     return name;
 }
 
 const char* nft_family(const Prefix& prefix) { return prefix.address.family == Family::v6 ? "ip6" : "ip"; }
 
-// Who puts packets for the tunnel's addresses on another wire must not reach them (CVE-2019-14899); and answers to the tunnel's own
-// datagrams get their mark back, so that reverse path filtering judges them by the way they really come.
+// Who puts packets for the tunnel's addresses on another wire must not reach them (CVE-2019-14899); and
+// answers to the tunnel's own datagrams get their mark back, so that reverse path filtering judges them by
+// the way they really come.
 std::string firewall_rules(const Prefix& route, const std::string& interface, std::uint32_t mark) {
     const std::string table = fmt::format("{} {}", nft_family(route), firewall_table(interface));
     std::string text = fmt::format("add table {0}\ndelete table {0}\nadd table {0}\n", table);
     const auto chain = [&](std::string_view name, std::string_view hook, int priority) {
-        text += fmt::format("add chain {} {} {{ type filter hook {} priority {}; }}\n", table, name, hook, priority);
+        text += fmt::format("add chain {} {} {{ type filter hook {} priority {}; }}\n", table, name, hook,
+                            priority);
     };
     chain("preraw", "prerouting", -300);
     chain("premangle", "prerouting", -150);
@@ -86,11 +91,13 @@ std::string firewall_rules(const Prefix& route, const std::string& interface, st
         for (const json& entry : *list) {
             const auto address = parse_address(text_of(entry, "local"));
             if (!address || address->family != route.address.family) continue;
-            text += fmt::format("add rule {} preraw iifname != \"{}\" {} daddr {} fib saddr type != local drop\n", table, interface,
-                                nft_family(route), to_text(*address));
+            text +=
+                fmt::format("add rule {} preraw iifname != \"{}\" {} daddr {} fib saddr type != local drop\n",
+                            table, interface, nft_family(route), to_text(*address));
         }
     }
-    text += fmt::format("add rule {} postmangle meta l4proto udp meta mark {} ct mark set meta mark\n", table, mark);
+    text += fmt::format("add rule {} postmangle meta l4proto udp meta mark {} ct mark set meta mark\n", table,
+                        mark);
     text += fmt::format("add rule {} premangle meta l4proto udp meta mark set ct mark\n", table);
     return text;
 }
@@ -116,12 +123,14 @@ Result<void> Routes::add(const DeviceStatus& status, const SetFwmark& set_fwmark
     if (table_ == "off") return {};
     std::vector<Prefix> plain = sorted_prefixes(status), defaults;
     if (table_ == "auto") {
-        const auto first = std::find_if(plain.begin(), plain.end(), [](const Prefix& p) { return p.length == 0; });
+        const auto first =
+            std::find_if(plain.begin(), plain.end(), [](const Prefix& p) { return p.length == 0; });
         defaults.assign(first, plain.end());
         plain.erase(first, plain.end());
         const auto present = present_routes(interface_);
         std::erase_if(plain, [&](const Prefix& prefix) {
-            return std::any_of(present.begin(), present.end(), [&](const Prefix& wide) { return covers(wide, prefix); });
+            return std::any_of(present.begin(), present.end(),
+                               [&](const Prefix& wide) { return covers(wide, prefix); });
         });
     }
     if (auto added = add_plain(plain); !added) return added;
@@ -141,9 +150,13 @@ Result<void> Routes::add_plain(const std::vector<Prefix>& prefixes) {
     return {};
 }
 
-Result<void> Routes::add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark, const SetFwmark& set_fwmark) {
+Result<void> Routes::add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark,
+                                 const SetFwmark& set_fwmark) {
     if (find_program("nft").empty()) {
-        return fail("nft is missing, which a default route through the tunnel needs (install nftables, or set Table = off)", ENOENT);
+        return fail(
+            "nft is missing, which a default route through the tunnel needs (install nftables, or set Table "
+            "= off)",
+            ENOENT);
     }
     mark_ = fwmark;
     if (mark_ == 0) {
@@ -164,8 +177,12 @@ Result<void> Routes::add_rules(const Prefix& route) {
     const std::string mark = std::to_string(mark_);
     // Of a tunnel whose daemon was killed: its routes are gone, its rules are not.
     if (auto removed = remove_rules(family, mark_); !removed) return removed;
-    if (auto added = steps_.run({"ip", family, "route", "add", to_text(route), "dev", interface_, "table", mark}); !added) return added;
-    if (auto added = steps_.run({"ip", family, "rule", "add", "not", "fwmark", mark, "table", mark}); !added) return added;
+    if (auto added =
+            steps_.run({"ip", family, "route", "add", to_text(route), "dev", interface_, "table", mark});
+        !added)
+        return added;
+    if (auto added = steps_.run({"ip", family, "rule", "add", "not", "fwmark", mark, "table", mark}); !added)
+        return added;
     return steps_.run({"ip", family, "rule", "add", "table", "main", "suppress_prefixlength", "0"});
 }
 
@@ -184,7 +201,8 @@ Result<void> Routes::accept_marked_sources() {
     return {};
 }
 
-// Ours are "not fwmark M lookup M" and the rule put before it, which keeps more specific routes of the main table in force.
+// Ours are "not fwmark M lookup M" and the rule put before it, which keeps more specific routes of the main
+// table in force.
 Result<void> Routes::remove_rules(const std::string& family, std::uint32_t mark) {
     const std::string table = std::to_string(mark);
     Result<void> first;
@@ -193,8 +211,11 @@ Result<void> Routes::remove_rules(const std::string& family, std::uint32_t mark)
         if (!rules[i].contains("not") || text_of(rules[i], "table") != table) continue;
         const auto priority = [&](std::size_t rule) { return rules[rule].at("priority").dump(); };
         keep_first(first, steps_.run({"ip", family, "rule", "delete", "pref", priority(i), "table", table}));
-        if (i == 0 || text_of(rules[i - 1], "table") != "main" || !rules[i - 1].contains("suppress_prefixlen")) continue;
-        keep_first(first, steps_.run({"ip", family, "rule", "delete", "pref", priority(i - 1), "table", "main", "suppress_prefixlength", "0"}));
+        if (i == 0 || text_of(rules[i - 1], "table") != "main" ||
+            !rules[i - 1].contains("suppress_prefixlen"))
+            continue;
+        keep_first(first, steps_.run({"ip", family, "rule", "delete", "pref", priority(i - 1), "table",
+                                      "main", "suppress_prefixlength", "0"}));
     }
     return first;
 }

@@ -1,6 +1,7 @@
-// Routes to the peers' allowed IPs, and what it takes to send everything through the tunnel: policy rules that let the tunnel's own
-// packets (they carry a mark) take the usual way, and a firewall table that drops packets for the tunnel's addresses that come from
-// elsewhere. Laid out as wg-quick lays it out, so that either program can take down what the other has set up.
+// Routes to the peers' allowed IPs, and what it takes to send everything through the tunnel: policy rules
+// that let the tunnel's own packets (they carry a mark) take the usual way, and a firewall table that drops
+// packets for the tunnel's addresses that come from elsewhere. Laid out as wg-quick lays it out, so that
+// either program can take down what the other has set up.
 #pragma once
 
 #include <functional>
@@ -15,19 +16,22 @@ namespace vern::cli {
 class Routes {
   public:
     // `table`: "auto", "off", or where the routes go. `set_fwmark` gives the running device a mark.
-    Routes(Steps& steps, std::string interface, std::string table) : steps_(steps), interface_(std::move(interface)), table_(std::move(table)) {}
+    Routes(Steps& steps, std::string interface, std::string table)
+        : steps_(steps), interface_(std::move(interface)), table_(std::move(table)) {}
 
     using SetFwmark = std::function<Result<void>(std::uint32_t)>;
     Result<void> add(const DeviceStatus& status, const SetFwmark& set_fwmark);
 
-    // Takes away rules and firewall of a tunnel with that mark; the routes go with the interface. Does all it can, gives the first error.
+    // Takes away rules and firewall of a tunnel with that mark; the routes go with the interface. Does all it
+    // can, gives the first error.
     Result<void> remove(std::uint32_t fwmark);
     // Undoes add(), whole or half done.
     void roll_back();
 
   private:
     Result<void> add_plain(const std::vector<Prefix>& prefixes);
-    Result<void> add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark, const SetFwmark& set_fwmark);
+    Result<void> add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark,
+                             const SetFwmark& set_fwmark);
     Result<void> add_rules(const Prefix& route);
     Result<void> add_firewall(const Prefix& route);
     Result<void> accept_marked_sources();
@@ -37,8 +41,8 @@ class Routes {
     Steps& steps_;
     std::string interface_;
     std::string table_;
-    std::uint32_t mark_ = 0;         // also the number of the table, once there are rules for it
-    bool source_mark_set_ = false;   // sysctl src_valid_mark was 0 before
+    std::uint32_t mark_ = 0;        // also the number of the table, once there are rules for it
+    bool source_mark_set_ = false;  // sysctl src_valid_mark was 0 before
 };
 
 }  // namespace vern::cli

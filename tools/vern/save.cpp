@@ -26,7 +26,8 @@ WgConfig kept_part(const ConfigFile& file) {
     if (!from.mtu) return kept;
     kept.mtu = from.mtu;
     for (const auto& link : ask_ip({"link", "show", "dev", file.interface})) {
-        if (link.contains("mtu") && link["mtu"].is_number_unsigned()) kept.mtu = link["mtu"].get<std::uint32_t>();
+        if (link.contains("mtu") && link["mtu"].is_number_unsigned())
+            kept.mtu = link["mtu"].get<std::uint32_t>();
     }
     return kept;
 }
@@ -42,14 +43,21 @@ int run_save(const Invocation& invocation) {
 }  // namespace
 
 Result<void> save_config(const ConfigFile& file) {
-    auto status = UapiClient::connect(file.interface).and_then([](UapiClient&& client) { return client.get(); });
+    auto status =
+        UapiClient::connect(file.interface).and_then([](UapiClient&& client) { return client.get(); });
     if (!status) return fail(file.interface + " is not up: " + status.error().message, status.error().code);
     return replace_file(file.path, format_wg_config(kept_part(file), *status));
 }
 
-const Command kSave{"save", "CONFIG | INTERFACE", "write a running tunnel's state into its file",
-                    "Replaces the file by the tunnel's present keys, peers and addresses, and the settings and hooks that the file had.\n"
+const Command kSave{"save",
+                    "CONFIG | INTERFACE",
+                    "write a running tunnel's state into its file",
+                    "Replaces the file by the tunnel's present keys, peers and addresses, and the settings "
+                    "and hooks that the file had.\n"
                     "Comments are lost. The old file is there until the new one is complete.",
-                    1, 1, nullptr, run_save};
+                    1,
+                    1,
+                    nullptr,
+                    run_save};
 
 }  // namespace vern::cli

@@ -20,7 +20,8 @@ Result<ShownInterface> look_at(const std::string& name) {
     if (!client) {
         const int code = client.error().code;
         if (code == EACCES) return fail(client.error().message + " (needs root; try: sudo vern show)", code);
-        if (code == ENOENT || code == ECONNREFUSED) return fail(name + ": no daemon runs this interface", code);
+        if (code == ENOENT || code == ECONNREFUSED)
+            return fail(name + ": no daemon runs this interface", code);
         return tl::unexpected(client.error());
     }
     auto device = client->get();
@@ -64,7 +65,8 @@ struct Request {
 bool print_one(const ShownInterface& shown, const Request& request, bool first) {
     std::string out;
     if (request.field.empty()) {
-        out = pretty(shown, {.now = std::time(nullptr), .show_keys = request.show_keys, .colour = wants_colour()});
+        out = pretty(shown,
+                     {.now = std::time(nullptr), .show_keys = request.show_keys, .colour = wants_colour()});
         if (!first) out.insert(0, "\n");
     } else if (!print_field(shown, request.field, request.all ? shown.name + "\t" : "", out)) {
         print_error("no field '" + request.field + "' (vern help show)");
@@ -125,11 +127,19 @@ void declare(po::options_description& options) {
 
 }  // namespace
 
-const Command kShow{"show", "[INTERFACE | all | interfaces] [FIELD]", "what running tunnels are doing",
-                    "Shows configuration and state of one interface or of all (the default): peers, handshakes, traffic, and for vernd also\n"
-                    "engine, AEAD, offloads and what has been dropped. `interfaces` lists names.\n\n"
-                    "FIELD prints one thing for scripts, as wg(8) does: public-key, private-key, listen-port, fwmark, peers,\n"
-                    "preshared-keys, endpoints, allowed-ips, latest-handshakes, transfer, persistent-keepalive, dump.",
-                    0, 2, declare, run_show};
+const Command kShow{
+    "show",
+    "[INTERFACE | all | interfaces] [FIELD]",
+    "what running tunnels are doing",
+    "Shows configuration and state of one interface or of all (the default): peers, handshakes, traffic, and "
+    "for vernd also\n"
+    "engine, AEAD, offloads and what has been dropped. `interfaces` lists names.\n\n"
+    "FIELD prints one thing for scripts, as wg(8) does: public-key, private-key, listen-port, fwmark, "
+    "peers,\n"
+    "preshared-keys, endpoints, allowed-ips, latest-handshakes, transfer, persistent-keepalive, dump.",
+    0,
+    2,
+    declare,
+    run_show};
 
 }  // namespace vern::cli

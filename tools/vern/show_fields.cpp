@@ -14,17 +14,25 @@ using nlohmann::json;
 
 std::string base64(const PublicKey& key) { return to_base64(key.bytes); }
 
-std::string secret_or_none(const Secret<kKeyBytes>& key) { return key.is_zero() ? "(none)" : to_base64(key.span()); }
+std::string secret_or_none(const Secret<kKeyBytes>& key) {
+    return key.is_zero() ? "(none)" : to_base64(key.span());
+}
 
 std::string private_key_of(const DeviceStatus& device) {
     return device.private_key ? to_base64(device.private_key->span()) : "(none)";
 }
 
-std::string public_key_of(const DeviceStatus& device) { return device.private_key ? base64(device.public_key) : "(none)"; }
+std::string public_key_of(const DeviceStatus& device) {
+    return device.private_key ? base64(device.public_key) : "(none)";
+}
 
-std::string fwmark_of(const DeviceStatus& device) { return device.fwmark == 0 ? "off" : fmt::format("0x{:x}", device.fwmark); }
+std::string fwmark_of(const DeviceStatus& device) {
+    return device.fwmark == 0 ? "off" : fmt::format("0x{:x}", device.fwmark);
+}
 
-std::string endpoint_of(const PeerStatus& peer) { return peer.endpoint.known() ? to_text(peer.endpoint) : "(none)"; }
+std::string endpoint_of(const PeerStatus& peer) {
+    return peer.endpoint.known() ? to_text(peer.endpoint) : "(none)";
+}
 
 std::string allowed_ips_of(const PeerStatus& peer, char between) {
     std::string text;
@@ -65,17 +73,19 @@ constexpr std::array<PeerField, 7> kPeerFields{{
     {"endpoints", endpoint_of},
     {"allowed-ips", [](const PeerStatus& peer) { return allowed_ips_of(peer, ' '); }},
     {"latest-handshakes", [](const PeerStatus& peer) { return std::to_string(handshake_seconds(peer)); }},
-    {"transfer", [](const PeerStatus& peer) { return fmt::format("{}\t{}", peer.receive_bytes, peer.transmit_bytes); }},
+    {"transfer",
+     [](const PeerStatus& peer) { return fmt::format("{}\t{}", peer.receive_bytes, peer.transmit_bytes); }},
     {"persistent-keepalive", keepalive_of},
 }};
 
 void print_dump(const DeviceStatus& device, std::string_view line_start, std::string& out) {
-    out += fmt::format("{}{}\t{}\t{}\t{}\n", line_start, private_key_of(device), public_key_of(device), device.listen_port,
-                       fwmark_of(device));
+    out += fmt::format("{}{}\t{}\t{}\t{}\n", line_start, private_key_of(device), public_key_of(device),
+                       device.listen_port, fwmark_of(device));
     for (const PeerStatus& peer : device.peers) {
-        out += fmt::format("{}{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", line_start, base64(peer.public_key), secret_or_none(peer.preshared_key),
-                           endpoint_of(peer), allowed_ips_of(peer, ','), handshake_seconds(peer), peer.receive_bytes,
-                           peer.transmit_bytes, keepalive_of(peer));
+        out +=
+            fmt::format("{}{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\n", line_start, base64(peer.public_key),
+                        secret_or_none(peer.preshared_key), endpoint_of(peer), allowed_ips_of(peer, ','),
+                        handshake_seconds(peer), peer.receive_bytes, peer.transmit_bytes, keepalive_of(peer));
     }
 }
 
@@ -89,24 +99,28 @@ json to_json(const PeerStatus& peer, bool show_keys) {
                 {"transmit_bytes", peer.transmit_bytes},
                 {"persistent_keepalive", peer.persistent_keepalive_s}};
     for (const Prefix& prefix : peer.allowed_ips) object["allowed_ips"].push_back(to_text(prefix));
-    if (show_keys && !peer.preshared_key.is_zero()) object["preshared_key"] = to_base64(peer.preshared_key.span());
+    if (show_keys && !peer.preshared_key.is_zero())
+        object["preshared_key"] = to_base64(peer.preshared_key.span());
     return object;
 }
 
 }  // namespace
 
-bool print_field(const ShownInterface& shown, std::string_view field, std::string_view line_start, std::string& out) {
+bool print_field(const ShownInterface& shown, std::string_view field, std::string_view line_start,
+                 std::string& out) {
     const DeviceStatus& device = shown.device;
     if (field == "dump") {
         print_dump(device, line_start, out);
         return true;
     }
-    const auto of_device = std::find_if(kDeviceFields.begin(), kDeviceFields.end(), [&](const auto& f) { return f.name == field; });
+    const auto of_device = std::find_if(kDeviceFields.begin(), kDeviceFields.end(),
+                                        [&](const auto& f) { return f.name == field; });
     if (of_device != kDeviceFields.end()) {
         out += fmt::format("{}{}\n", line_start, of_device->value(device));
         return true;
     }
-    const auto of_peer = std::find_if(kPeerFields.begin(), kPeerFields.end(), [&](const auto& f) { return f.name == field; });
+    const auto of_peer =
+        std::find_if(kPeerFields.begin(), kPeerFields.end(), [&](const auto& f) { return f.name == field; });
     if (of_peer == kPeerFields.end()) return false;
     for (const PeerStatus& peer : device.peers) {
         out += fmt::format("{}{}", line_start, base64(peer.public_key));

@@ -27,7 +27,9 @@ class Page {
     void heading(std::string_view what, std::string_view name, std::string_view colour) {
         text_ += styled(styled(what, colour) + ": " + styled(name, colour), kBold) + "\n";
     }
-    void line(std::string_view name, std::string_view value) { text_ += fmt::format("  {}: {}\n", styled(name, kBold), value); }
+    void line(std::string_view name, std::string_view value) {
+        text_ += fmt::format("  {}: {}\n", styled(name, kBold), value);
+    }
     void gap() { text_ += '\n'; }
     // A unit or other small print.
     std::string dim(std::string_view what) const { return styled(what, kCyan); }
@@ -50,13 +52,15 @@ std::string duration_text(std::uint64_t seconds, const Page& page) {
         const std::uint64_t count = seconds / length;
         seconds %= length;
         if (count == 0) continue;
-        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, page.dim(fmt::format("{}{}", name, count == 1 ? "" : "s")));
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count,
+                            page.dim(fmt::format("{}{}", name, count == 1 ? "" : "s")));
     }
     return text;
 }
 
 std::string ago(WallTime then, std::time_t now, const Page& page) {
-    const auto seconds = std::int64_t{now} - std::chrono::floor<std::chrono::seconds>(then).time_since_epoch().count();
+    const auto seconds =
+        std::int64_t{now} - std::chrono::floor<std::chrono::seconds>(then).time_since_epoch().count();
     if (seconds == 0) return "Now";
     if (seconds < 0) return "in the future (a clock has been set back)";
     return duration_text(static_cast<std::uint64_t>(seconds), page) + " ago";
@@ -75,7 +79,7 @@ std::string bytes_text(std::uint64_t bytes, const Page& page) {
 std::string text_of(const json& object, const char* key) {
     const auto found = object.is_object() ? object.find(key) : object.end();
     if (!object.is_object() || found == object.end() || found->is_null()) return {};
-    return quoted(found->is_string() ? found->get<std::string>() : found->dump(), 200);
+    return printable(found->is_string() ? found->get<std::string>() : found->dump(), 200);
 }
 
 const json& member(const json& object, const char* key) {
@@ -96,28 +100,33 @@ void put_offloads(Page& page, const json& offloads) {
     std::vector<std::pair<std::string, std::string>> off;
     for (const auto& [name, state] : offloads.items()) {
         if (member(state, "on") == json(true)) {
-            on += (on.empty() ? "" : ", ") + quoted(name);
+            on += (on.empty() ? "" : ", ") + printable(name);
         } else {
-            off.emplace_back(quoted(name), text_of(state, "reason"));
+            off.emplace_back(printable(name), text_of(state, "reason"));
         }
     }
     page.line("offloads", on.empty() ? "none" : on);
-    for (const auto& [name, reason] : off) page.line("offload off", reason.empty() ? name : fmt::format("{} ({})", name, reason));
+    for (const auto& [name, reason] : off)
+        page.line("offload off", reason.empty() ? name : fmt::format("{} ({})", name, reason));
 }
 
 std::string_view meaning_of(std::string_view counter) {
-    const auto found = std::find_if(kCounterInfo.begin(), kCounterInfo.end(), [&](const CounterInfo& info) { return info.name == counter; });
+    const auto found = std::find_if(kCounterInfo.begin(), kCounterInfo.end(),
+                                    [&](const CounterInfo& info) { return info.name == counter; });
     return found == kCounterInfo.end() ? std::string_view() : found->meaning;
 }
 
-std::uint64_t count_of(const json& value) { return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0; }
+std::uint64_t count_of(const json& value) {
+    return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
+}
 
 void put_counters(Page& page, const json& counters) {
     if (!counters.is_object()) return;
     for (const auto& [name, value] : counters.items()) {
         if (count_of(value) == 0) continue;
         const auto meaning = meaning_of(name);
-        page.line("counted", fmt::format("{} {}{}", count_of(value), quoted(name), meaning.empty() ? "" : fmt::format(" ({})", meaning)));
+        page.line("counted", fmt::format("{} {}{}", count_of(value), printable(name),
+                                         meaning.empty() ? "" : fmt::format(" ({})", meaning)));
     }
 }
 
@@ -125,7 +134,8 @@ void put_handshakes(Page& page, const json& handshakes) {
     std::string text;
     if (!handshakes.is_object()) return;
     for (const auto& [name, value] : handshakes.items()) {
-        if (count_of(value) != 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count_of(value), quoted(name));
+        if (count_of(value) != 0)
+            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count_of(value), printable(name));
     }
     if (!text.empty()) page.line("handshakes", text);
 }
@@ -161,7 +171,8 @@ void put_peer(Page& page, const PeerStatus& peer, const PrettyOptions& options) 
     page.line("allowed ips", prefixes.empty() ? "(none)" : prefixes);
     if (peer.latest_handshake) page.line("latest handshake", ago(*peer.latest_handshake, options.now, page));
     if (peer.receive_bytes != 0 || peer.transmit_bytes != 0) {
-        page.line("transfer", fmt::format("{} received, {} sent", bytes_text(peer.receive_bytes, page), bytes_text(peer.transmit_bytes, page)));
+        page.line("transfer", fmt::format("{} received, {} sent", bytes_text(peer.receive_bytes, page),
+                                          bytes_text(peer.transmit_bytes, page)));
     }
     if (peer.persistent_keepalive_s != 0) {
         page.line("persistent keepalive", "every " + duration_text(peer.persistent_keepalive_s, page));
@@ -185,7 +196,8 @@ std::string pretty(const ShownInterface& shown, const PrettyOptions& options) {
     // Who spoke last comes first, as with wg.
     std::vector<const PeerStatus*> peers;
     for (const PeerStatus& peer : device.peers) peers.push_back(&peer);
-    std::stable_sort(peers.begin(), peers.end(), [](const auto* a, const auto* b) { return a->latest_handshake > b->latest_handshake; });
+    std::stable_sort(peers.begin(), peers.end(),
+                     [](const auto* a, const auto* b) { return a->latest_handshake > b->latest_handshake; });
     for (const PeerStatus* peer : peers) put_peer(page, *peer, options);
     return page.take();
 }

@@ -1,9 +1,9 @@
 #include "steps.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <signal.h>
 
+#include <csignal>
 #include <cstdio>
 
 #include "control/process.h"
@@ -16,7 +16,11 @@ volatile std::sig_atomic_t signal_received = 0;
 
 void note_signal(int number) { signal_received = number; }
 
-std::string joined(const Words& words) { return fmt::format("{}", fmt::join(words, " ")); }
+std::string joined(const Words& words) {
+    std::string line;
+    for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
+    return line;
+}
 
 // What a program wrote, as a part of our sentence.
 std::string last_words(const ProcessResult& result) {
@@ -84,14 +88,18 @@ Result<void> Steps::ip_batch(const std::string& family, const std::vector<Words>
 Result<void> Steps::hooks(const std::vector<std::string>& lines, std::string_view interface) {
     const bool has_bash = !find_program("bash").empty();
     for (std::string line : lines) {
-        for (auto at = line.find("%i"); at != std::string::npos; at = line.find("%i", at + interface.size())) {
+        for (auto at = line.find("%i"); at != std::string::npos;
+             at = line.find("%i", at + interface.size())) {
             line.replace(at, 2, interface);
         }
         if (auto stop = interrupted(); !stop) return stop;
         show(line);
-        const auto result = run_process({has_bash ? "bash" : "sh", "-c", line}, {.input = {}, .keep_terminal = true});
+        const auto result =
+            run_process({has_bash ? "bash" : "sh", "-c", line}, {.input = {}, .keep_terminal = true});
         if (!result) return tl::unexpected(result.error());
-        if (!result->ok()) return fail(fmt::format("hook failed with status {}: {}", result->status, line), EIO);
+        if (auto stop = interrupted(); !stop) return stop;
+        if (!result->ok())
+            return fail(fmt::format("hook failed with status {}: {}", result->status, line), EIO);
     }
     return {};
 }
@@ -111,7 +119,8 @@ nlohmann::json ask_ip(Words words) {
     nlohmann::json parsed = nlohmann::json::parse(*output, nullptr, false);
     if (!parsed.is_array()) return list;
     for (auto& entry : parsed) {
-        if (entry.is_object() && !entry.empty()) list.push_back(std::move(entry));  // ip prints {} for what it filtered out
+        if (entry.is_object() && !entry.empty())
+            list.push_back(std::move(entry));  // ip prints {} for what it filtered out
     }
     return list;
 }

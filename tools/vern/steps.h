@@ -1,5 +1,5 @@
-// The steps of bringing a tunnel up or down: each is shown the way wg-quick shows it ("[#] ip link ..."), run, and what goes wrong
-// becomes one sentence.
+// The steps of bringing a tunnel up or down: each is shown the way wg-quick shows it ("[#] ip link ..."),
+// run, and what goes wrong becomes one sentence.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,7 +15,8 @@ using Words = std::vector<std::string>;
 
 class Steps {
   public:
-    // From here on SIGINT, SIGTERM and SIGHUP only make the next step fail, so that what was begun can be undone.
+    // From here on SIGINT, SIGTERM and SIGHUP only make the next step fail, so that what was begun can be
+    // undone.
     explicit Steps(bool quiet);
 
     Result<void> run(const Words& words, std::string_view input = {});

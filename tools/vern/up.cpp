@@ -29,18 +29,22 @@ unsigned resolution_retries() {
 class Tunnel {
   public:
     Tunnel(const ConfigFile& file, Steps& steps, std::string daemon)
-        : file_(file), steps_(steps), daemon_(std::move(daemon)), routes_(steps, file.interface, file.config.table) {}
+        : file_(file),
+          steps_(steps),
+          daemon_(std::move(daemon)),
+          routes_(steps, file.interface, file.config.table) {}
 
     Result<void> bring_up() {
-        auto result = steps_.hooks(file_.config.pre_up, file_.interface)
-                          .and_then([this] { return resolve(); })
-                          .and_then([this] { return start(); })
-                          .and_then([this] { return configure(); })
-                          .and_then([this] { return add_addresses(steps_, file_.interface, file_.config.addresses); })
-                          .and_then([this] { return set_mtu(); })
-                          .and_then([this] { return apply_dns(); })
-                          .and_then([this] { return add_routes(); })
-                          .and_then([this] { return steps_.hooks(file_.config.post_up, file_.interface); });
+        auto result =
+            steps_.hooks(file_.config.pre_up, file_.interface)
+                .and_then([this] { return resolve(); })
+                .and_then([this] { return start(); })
+                .and_then([this] { return configure(); })
+                .and_then([this] { return add_addresses(steps_, file_.interface, file_.config.addresses); })
+                .and_then([this] { return set_mtu(); })
+                .and_then([this] { return apply_dns(); })
+                .and_then([this] { return add_routes(); })
+                .and_then([this] { return steps_.hooks(file_.config.post_up, file_.interface); });
         if (!result) roll_back();
         return result;
     }
@@ -55,35 +59,44 @@ class Tunnel {
             if (peer.endpoint_text.empty() || change_.peers[i].endpoint) continue;
             if (auto stop = steps_.interrupted(); !stop) return stop;
             const auto endpoint = resolve_endpoint(peer.endpoint_text, retries);
-            if (!endpoint) return fail(fmt::format("{}:{}: Endpoint: {}", file_.shown, peer.endpoint_line, endpoint.error().message));
+            if (!endpoint)
+                return fail(fmt::format("{}:{}: Endpoint: {}", file_.shown, peer.endpoint_line,
+                                        endpoint.error().message));
             change_.peers[i].endpoint = *endpoint;
         }
         return {};
     }
 
     Result<void> start() {
-        if (link_exists(file_.interface)) return fail(file_.interface + " already exists, and is left as it is", EEXIST);
+        if (link_exists(file_.interface))
+            return fail(file_.interface + " already exists, and is left as it is", EEXIST);
         auto started = start_daemon(steps_, file_.interface, daemon_);
         started_ = started.has_value();
         return started;
     }
 
     Result<DeviceStatus> status() {
-        return UapiClient::connect(file_.interface).and_then([](UapiClient&& client) { return client.get(); });
+        return UapiClient::connect(file_.interface).and_then([](UapiClient&& client) {
+            return client.get();
+        });
     }
 
     Result<void> set(const DeviceChange& change) {
-        return UapiClient::connect(file_.interface).and_then([&](UapiClient&& client) { return client.set(change); });
+        return UapiClient::connect(file_.interface).and_then([&](UapiClient&& client) {
+            return client.set(change);
+        });
     }
 
     Result<void> configure() {
-        steps_.show(fmt::format("vern: keys, ports and {} peers for {}", change_.peers.size(), file_.interface));
+        steps_.show(
+            fmt::format("vern: keys, ports and {} peers for {}", change_.peers.size(), file_.interface));
         return set(change_);
     }
 
     Result<void> set_mtu() {
         if (file_.config.mtu) return set_mtu_and_up(steps_, file_.interface, *file_.config.mtu);
-        return status().and_then([this](DeviceStatus&& now) { return set_mtu_and_up(steps_, file_.interface, fitting_mtu(now)); });
+        return status().and_then(
+            [this](DeviceStatus&& now) { return set_mtu_and_up(steps_, file_.interface, fitting_mtu(now)); });
     }
 
     Result<void> apply_dns() {
@@ -130,21 +143,30 @@ int run_up(const Invocation& invocation) {
         return kFailure;
     }
     Steps steps(invocation.has("quiet"));
-    Tunnel tunnel(*file, steps, invocation.has("vernd") ? invocation.options["vernd"].as<std::string>() : std::string());
+    Tunnel tunnel(*file, steps,
+                  invocation.has("vernd") ? invocation.options["vernd"].as<std::string>() : std::string());
     const auto up = tunnel.bring_up();
     return up ? kSuccess : failed(up.error());
 }
 
 void declare(po::options_description& options) {
-    options.add_options()("quiet,q", "do not show the steps")("vernd", po::value<std::string>()->value_name("PATH"),
-                                                              "the daemon to start (default: beside vern, else in PATH)");
+    options.add_options()("quiet,q", "do not show the steps")(
+        "vernd", po::value<std::string>()->value_name("PATH"),
+        "the daemon to start (default: beside vern, else in PATH)");
 }
 
 }  // namespace
 
-const Command kUp{"up", "CONFIG | INTERFACE", "bring a tunnel up",
-                  "Starts vernd and sets up keys, peers, addresses, MTU, DNS, routes and hooks as a wg-quick file says. INTERFACE\n"
-                  "stands for /etc/wireguard/INTERFACE.conf or /etc/vern/INTERFACE.conf. If any step fails, all is undone.",
-                  1, 1, declare, run_up};
+const Command kUp{
+    "up",
+    "CONFIG | INTERFACE",
+    "bring a tunnel up",
+    "Starts vernd and sets up keys, peers, addresses, MTU, DNS, routes and hooks as a wg-quick file says. "
+    "INTERFACE\n"
+    "stands for /etc/wireguard/INTERFACE.conf or /etc/vern/INTERFACE.conf. If any step fails, all is undone.",
+    1,
+    1,
+    declare,
+    run_up};
 
 }  // namespace vern::cli

@@ -28,6 +28,7 @@
 #include "dataplane/core/allowed_ips.h"
 #include "dataplane/core/config.h"
 #include "dataplane/core/counters.h"
+#include "dataplane/core/fair_mutex.h"
 #include "dataplane/core/peer.h"
 #include "dataplane/core/random.h"
 #include "dataplane/core/rate_limiter.h"
@@ -175,6 +176,7 @@ class Device {
     void consume_cookie_reply(const HandshakeMessage& message, Instant now);
     void initiate(Peer& peer, bool retry, Instant now, WallTime wall, DatagramSink& sink);
     void end_handshake(Peer& peer) noexcept;
+    void give_up(Peer& peer) noexcept;
     void forget_handshakes(Peer& peer) noexcept;
     void handshake_complete(Peer& peer, WallTime wall);
     bool static_static(Peer& peer);
@@ -204,7 +206,7 @@ class Device {
     std::atomic<std::uint32_t> mtu_{1420};
     std::atomic<std::uint32_t> wakeups_{0};
 
-    mutable std::mutex lock_;
+    mutable FairMutex lock_;
     SecretPool identity_pool_;
     SecretPool peer_pool_;
     SecretPool session_pool_;

@@ -108,6 +108,7 @@ void Device::apply_peer(const PeerChange& change, Instant now) {
         const std::lock_guard hold(peer->lock);
         peer->endpoint = *change.endpoint;
         peer->endpoint.clear_source();
+        peer->no_initiation_before.clear();  // which may have been asked for in vain, without an endpoint
     }
     if (change.persistent_keepalive_s) {
         peer->keepalive_now |= *change.persistent_keepalive_s != 0 && peer->persistent_keepalive_s == 0;
@@ -227,9 +228,11 @@ void Device::set_running(bool running, Instant now) {
         if (running) {
             peer->keepalive_now = peer->persistent_keepalive_s != 0;
             if (peer->keepalive_now) peer->keepalive_from = now;
+            peer->unreachable.store(false, std::memory_order_relaxed);
             schedule(*peer);
         } else {
             forget_handshakes(*peer);
+            give_up(*peer);
         }
     }
 }

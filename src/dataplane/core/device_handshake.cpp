@@ -101,13 +101,12 @@ void Device::consume_initiation(const HandshakeMessage& message, Instant now, Da
     noise::SessionKeys keys;
     const std::uint32_t index = reserve_index(peer);
     const std::uint32_t remote_index = responder.peer_index;
-    Session* session = nullptr;
-    if (noise::create_response(response, responder, peer.preshared_key, ephemeral, index, keys))
-        session = make_session(peer, keys, index, remote_index, false, now);
-    if (!session) {
+    if (!noise::create_response(response, responder, peer.preshared_key, ephemeral, index, keys)) {
         sessions_.release(index);
         return counters_.add(Counter::handshake_bad_static);
     }
+    Session* session = make_session(peer, keys, index, remote_index, false, now);
+    if (!session) return sessions_.release(index);
     // Until the initiator has shown that it is live, nothing is sent with the new session. The one before the present one goes, and so
     // does one that was waiting in vain.
     drop_session(peer, &Peer::next);
@@ -168,18 +167,19 @@ void Device::consume_cookie_reply(const HandshakeMessage& message, Instant now) 
 void Device::initiate(Peer& peer, bool retry, Instant now, WallTime wall, DatagramSink& sink) {
     if (!retry) peer.attempts_began = now;
     peer.unreachable.store(false, std::memory_order_relaxed);
-    if (!running_ || !identity_) {
-        peer.unreachable.store(true, std::memory_order_relaxed);
-        wake_workers(peer.staged_by.load(std::memory_order_acquire));
-        return;
-    }
+    if (!running_ || !identity_) return give_up(peer);
     if (peer.last_initiation_sent != Instant{} && now - peer.last_initiation_sent < kRekeyTimeout) return;
+    // The next try of this series comes with its jitter, also when traffic asks for it every millisecond.
+    if (!retry && peer.retry_at > now) return peer.no_initiation_before.set(peer.retry_at);
     peer.no_initiation_before.set(now + kRekeyTimeout);
     {
         const std::lock_guard hold(peer.lock);
         if (!peer.endpoint.known()) return;
     }
-    if (!static_static(peer)) return counters_.add(Counter::handshake_bad_static);
+    if (!static_static(peer)) {
+        counters_.add(Counter::handshake_bad_static);
+        return give_up(peer);
+    }
 
     end_handshake(peer);
     PrivateKey ephemeral;
@@ -191,7 +191,8 @@ void Device::initiate(Peer& peer, bool retry, Instant now, WallTime wall, Datagr
     if (!noise::create_initiation(initiation, peer.initiator, identity_->keys, peer.public_key, peer.static_static, ephemeral,
                                   peer.sent_timestamp, index)) {
         sessions_.release(index);
-        return counters_.add(Counter::handshake_bad_static);
+        counters_.add(Counter::handshake_bad_static);
+        return give_up(peer);
     }
     peer.initiator_index = index;
     peer.handshake_running = true;
@@ -208,6 +209,13 @@ void Device::end_handshake(Peer& peer) noexcept {
     peer.initiator_index = 0;
     peer.retry_at = {};
     peer.initiator.wipe();
+}
+
+// Nobody will answer: what waits for the peer is given up, too.
+void Device::give_up(Peer& peer) noexcept {
+    end_handshake(peer);
+    peer.unreachable.store(true, std::memory_order_relaxed);
+    wake_workers(peer.staged_by.load(std::memory_order_acquire));
 }
 
 // Everything that could hold back or wrongly continue a handshake is as for a new peer; what keeps replays out stays.

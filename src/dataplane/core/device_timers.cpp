@@ -13,6 +13,8 @@ constexpr std::size_t kServiceBatch = 64;  // messages, requests and timers of o
 constexpr std::uint32_t kInitiate = static_cast<std::uint32_t>(Attention::initiate);
 constexpr std::uint32_t kConfirmed = static_cast<std::uint32_t>(Attention::confirmed);
 
+bool overtaken(const Peer& peer) noexcept { return peer.handshake_running && peer.retry_at == Instant{}; }
+
 }  // namespace
 
 bool Device::request(unsigned worker, Peer& peer, Attention what) noexcept {
@@ -20,7 +22,9 @@ bool Device::request(unsigned worker, Peer& peer, Attention what) noexcept {
     // Only who sets the first bit queues the peer; the slow path takes all bits at once.
     if (peer.attention.fetch_or(bit, std::memory_order_acq_rel) != 0) return true;
     if (queues_[worker]->attention.push(peer.serial)) return true;
-    peer.attention.fetch_and(~bit, std::memory_order_acq_rel);
+    // All bits: what another worker set meanwhile, taking the peer for queued, would block the peer for ever. Whoever wants something asks again
+    // with the next packet, and a confirmation is seen by the timers.
+    peer.attention.store(0, std::memory_order_release);
     return false;
 }
 
@@ -84,7 +88,10 @@ void Device::promote_confirmed(Peer& peer, WallTime wall) {
 
 // What is due for this peer, from the times that its traffic left behind; then the time of the next look.
 void Device::run_timers(Peer& peer, Instant now, WallTime wall, DatagramSink& sink) {
+    promote_confirmed(peer, wall);
     expire_sessions(peer, now);
+    // Overtaken by a handshake that the peer began: its secrets stay for a late response, but no longer than an attempt lasts.
+    if (overtaken(peer) && peer.last_initiation_sent + kRekeyAttemptTime <= now) end_handshake(peer);
     if (peer.retry_at != Instant{} && peer.retry_at <= now) retry_or_give_up(peer, now, wall, sink);
 
     const Instant stale_since = peer.unanswered_sent.get();
@@ -116,12 +123,7 @@ void Device::run_timers(Peer& peer, Instant now, WallTime wall, DatagramSink& si
 
 void Device::retry_or_give_up(Peer& peer, Instant now, WallTime wall, DatagramSink& sink) {
     peer.retry_at = {};
-    if (now - peer.attempts_began >= kRekeyAttemptTime) {
-        end_handshake(peer);
-        peer.unreachable.store(true, std::memory_order_relaxed);
-        wake_workers(peer.staged_by.load(std::memory_order_acquire));
-        return;
-    }
+    if (now - peer.attempts_began >= kRekeyAttemptTime) return give_up(peer);
     {
         const std::lock_guard hold(peer.lock);
         peer.endpoint.clear_source();  // perhaps that is why nothing comes back
@@ -172,6 +174,7 @@ std::optional<Instant> Device::due(const Peer& peer) const {
     std::optional<Instant> at;
     const auto consider = [&at](Instant candidate) { at = at ? std::min(*at, candidate) : candidate; };
     if (peer.retry_at != Instant{}) consider(peer.retry_at);
+    if (overtaken(peer)) consider(peer.last_initiation_sent + kRekeyAttemptTime);
     if (!running_) return at;
     if (peer.keepalive_now) consider(peer.keepalive_from);
     if (peer.persistent_keepalive_s > 0)

@@ -93,14 +93,14 @@ struct InnerPacket {
     }
     std::uint8_t ecn() const noexcept { return tos() & 3; }
 
-    // Marks congestion experienced (3); the caller has checked that the packet speaks ECN.
-    void set_congestion_experienced() noexcept {
+    // The caller has checked that the packet speaks ECN.
+    void set_ecn(std::uint8_t bits) noexcept {
         if (v6) {
-            data[1] |= std::byte{0x30};
+            data[1] = (data[1] & std::byte{0xcf}) | static_cast<std::byte>(bits << 4);
             return;
         }
         const std::uint16_t before = load_be16(data);
-        data[ip4::kTos] |= std::byte{3};
+        data[ip4::kTos] = (data[ip4::kTos] & std::byte{0xfc}) | static_cast<std::byte>(bits);
         // RFC 1624: the header checksum follows the one word that changed.
         std::uint32_t sum = static_cast<std::uint16_t>(~load_be16(data + ip4::kChecksum));
         sum += static_cast<std::uint16_t>(~before) + static_cast<std::uint32_t>(load_be16(data));

@@ -121,15 +121,18 @@ void Worker::heard_from(Peer& peer, Session& session, const Endpoint& from, bool
     peer.last_received.set(now_);
     peer.unanswered_sent.clear();
     if (data) peer.unanswered_received.set_if_clear(now_);
+    bool current = false;
     {
         const std::lock_guard hold(peer.lock);
         if (!(peer.endpoint == from)) peer.endpoint = from;
+        current = peer.current == &session;
     }
     if (!session.confirmed.load(std::memory_order_relaxed)) {
         session.confirmed.store(true, std::memory_order_release);
         ask(peer, Attention::confirmed);
     }
-    if (session.due_for_rekey_on_receive(now_) && !peer.lastminute_requested.exchange(true, std::memory_order_relaxed)) want_handshake(peer);
+    // Not for what was still on its way under the old keys: it would use up the new session's turn.
+    if (current && session.due_for_rekey_on_receive(now_) && !peer.lastminute_requested.exchange(true, std::memory_order_relaxed)) want_handshake(peer);
 }
 
 // An authentic message's content: whose is it, may it be, and on to the TUN device. What follows the inner packet's own length is padding.
@@ -138,10 +141,13 @@ void Worker::deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t 
     if (!packet) return counters_.add(Counter::inner_malformed);
     // Longest match over all peers: a peer with a /24 does not speak for a /32 in it that belongs to another.
     if (owner_of_source(*packet) != &peer) return counters_.add(Counter::inner_source);
-    constexpr std::uint8_t kNotCapable = 0, kCongestionExperienced = 3;
+    // RFC 6040, section 4.2.
+    constexpr std::uint8_t kNotCapable = 0, kCapable1 = 1, kCapable0 = 2, kCongestionExperienced = 3;
     if (outer_ecn == kCongestionExperienced) {
         if (packet->ecn() == kNotCapable) return counters_.add(Counter::inner_ecn);
-        if (packet->ecn() != kCongestionExperienced) packet->set_congestion_experienced();
+        if (packet->ecn() != kCongestionExperienced) packet->set_ecn(kCongestionExperienced);
+    } else if (outer_ecn == kCapable1 && packet->ecn() == kCapable0) {
+        packet->set_ecn(kCapable1);
     }
     coalescer_.add(*packet, outlet);
 }

@@ -1,5 +1,5 @@
-// The buffers in which the core builds trains to send. A fixed number; the one given back last is taken first, because it
-// is the one that is still in the cache. The worker's thread only.
+// The buffers in which the core builds trains to send. A fixed number; the one given back last is taken
+// first, because it is the one that is still in the cache. The worker's thread only.
 #pragma once
 
 #include <array>

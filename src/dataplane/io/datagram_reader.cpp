@@ -35,12 +35,14 @@ void DatagramReader::receive(int fd, Counters& counters) noexcept {
     }
 }
 
-// Points the next free slots at the kernel. As few as hold the turn's bytes in the largest trains at first, and more when
-// those came full of small ones: full trains then stay in few slots, and so in the cache.
+// Points the next free slots at the kernel. As few as hold the turn's bytes in the largest trains at first,
+// and more when those came full of small ones: full trains then stay in few slots, and so in the cache.
 unsigned DatagramReader::prepare() noexcept {
     const std::size_t left = kTurnTrainsMax - received_;
-    const auto asked = static_cast<unsigned>(
-        std::min<std::size_t>(left, received_ == 0 ? kFirstMessages : bytes_ < kTurnBytesMax / 4 ? left : kFirstMessages));
+    const auto asked =
+        static_cast<unsigned>(std::min<std::size_t>(left, received_ == 0               ? kFirstMessages
+                                                          : bytes_ < kTurnBytesMax / 4 ? left
+                                                                                       : kFirstMessages));
     for (std::size_t i = received_; i < received_ + asked; ++i) {
         Message& message = messages_[i];
         message.payload = {memory_.data() + i * kSlotStrideBytes, kTrainBytesMax};
@@ -61,7 +63,8 @@ void DatagramReader::give(Counters& counters) noexcept {
         const msghdr& header = headers_[next_].msg_hdr;
         UnderlayTrain& train = trains_[count_];
         train.bytes = {static_cast<std::byte*>(messages_[next_].payload.iov_base), headers_[next_].msg_len};
-        const auto control = std::span<const std::byte>(messages_[next_].control).first(header.msg_controllen);
+        const auto control =
+            std::span<const std::byte>(messages_[next_].control).first(header.msg_controllen);
         if (!parse_receive(messages_[next_].from, control, header.msg_flags, train)) {
             counters.add(Counter::underlay_truncated);
             continue;

@@ -20,7 +20,8 @@ class DatagramReader {
   public:
     static Result<DatagramReader> make();
 
-    // Begins a turn: what was given before ends, and what was received beyond the last turn's budget comes first.
+    // Begins a turn: what was given before ends, and what was received beyond the last turn's budget comes
+    // first.
     void begin_turn(Counters& counters) noexcept;
 
     // Receives from one socket until it is empty or the turn's budget is spent.
@@ -31,8 +32,8 @@ class DatagramReader {
     bool holds_more() const noexcept { return next_ < received_; }
 
   private:
-    // A buffer, a name and control data for every message of a turn: buffers of 64 KiB, because the kernel cuts a GRO
-    // train to the buffer it finds. What is not touched is not resident.
+    // A buffer, a name and control data for every message of a turn: buffers of 64 KiB, because the kernel
+    // cuts a GRO train to the buffer it finds. What is not touched is not resident.
     struct Message {
         SocketAddress from;
         iovec payload;

@@ -1,5 +1,5 @@
-// What every engine does with the core's output: the pool of buffers, a queue for each address family, the TUN device's
-// writes. The worker's thread only.
+// What every engine does with the core's output: the pool of buffers, a queue for each address family, the
+// TUN device's writes. The worker's thread only.
 #pragma once
 
 #include <memory>
@@ -25,8 +25,11 @@ class Egress {
 
     // As in Outlet.
     std::span<std::byte> send_buffer() noexcept;
-    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes, std::uint8_t tos) noexcept;
-    void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept { tun_.write(header, pieces); }
+    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
+              std::uint8_t tos) noexcept;
+    void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept {
+        tun_.write(header, pieces);
+    }
     void flush() noexcept;
 
     SendQueue& v4() noexcept { return v4_; }
@@ -36,7 +39,8 @@ class Egress {
     bool take_source_refused() noexcept;
 
   private:
-    // So many bytes go out at once, while they are in L2; small trains are worth waiting for a common system call.
+    // So many bytes go out at once, while they are in L2; small trains are worth waiting for a common system
+    // call.
     static constexpr std::size_t kSubmitBytes = std::size_t{32} << 10;
 
     static void submit_unblocked(SendQueue& queue) noexcept {

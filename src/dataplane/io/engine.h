@@ -1,7 +1,7 @@
-// An engine moves trains between a worker and the kernel: one a worker, driven by the worker's thread alone (but
-// for wake()). There are two for Linux, epoll (epoll_engine.cpp) and io_uring (uring_engine.cpp); the tests bring one
-// of their own. An engine decides nothing about packets: it reads, sends, writes, and repairs what the kernel's
-// offloads get wrong.
+// An engine moves trains between a worker and the kernel: one a worker, driven by the worker's thread alone
+// (but for wake()). There are two for Linux, epoll (epoll_engine.cpp) and io_uring (uring_engine.cpp); the
+// tests bring one of their own. An engine decides nothing about packets: it reads, sends, writes, and repairs
+// what the kernel's offloads get wrong.
 //
 // The turn of a worker:
 //     turn = engine.wait(...)     may block; gives what came in, at most a turn's budget of it
@@ -43,10 +43,12 @@ struct Turn {
 inline constexpr std::size_t kTurnTrainsMax = 64;
 inline constexpr std::size_t kTurnBytesMax = std::size_t{512} << 10;
 
-// Offloads that were on and that the kernel then refused at run time. Written by the worker's thread, read by any: the
-// core stops coalescing for the TUN device when `tun_gso` is set, `vern show` says why an offload is not in use.
+// Offloads that were on and that the kernel then refused at run time. Written by the worker's thread, read by
+// any: the core stops coalescing for the TUN device when `tun_gso` is set, `vern show` says why an offload is
+// not in use.
 struct OffloadFaults {
-    std::atomic<bool> udp_gso_v4{false};  // a train of UDP_SEGMENT was answered with EIO: no TX checksums, xfrm
+    std::atomic<bool> udp_gso_v4{
+        false};  // a train of UDP_SEGMENT was answered with EIO: no TX checksums, xfrm
     std::atomic<bool> udp_gso_v6{false};
     std::atomic<bool> tun_gso{false};  // superpackets written to the TUN device are answered with EINVAL
 };
@@ -55,19 +57,21 @@ class Engine : public Outlet {
   public:
     virtual std::string_view name() const noexcept = 0;  // "io_uring", "epoll"
 
-    // Blocks until something came, wake() was called, or `timeout` passed (none: no limit). Reads nothing from the TUN
-    // device while trains wait for a full socket: shedding then happens in the kernel's queue, before any crypto.
+    // Blocks until something came, wake() was called, or `timeout` passed (none: no limit). Reads nothing
+    // from the TUN device while trains wait for a full socket: shedding then happens in the kernel's queue,
+    // before any crypto.
     virtual Turn wait(std::optional<Duration> timeout) noexcept = 0;
 
-    // Hands everything that send() and write() collected to the kernel, but for trains that wait for a full socket (those
-    // lie in the engine's own buffers). On return no memory of the last turn is in use by the kernel.
+    // Hands everything that send() and write() collected to the kernel, but for trains that wait for a full
+    // socket (those lie in the engine's own buffers). On return no memory of the last turn is in use by the
+    // kernel.
     virtual void flush() noexcept = 0;
 
     // Ends a wait() that is going on, or the next one. Any thread, async-signal-safe.
     virtual void wake() noexcept = 0;
 
-    // Takes other sockets (a changed port); the old ones are out of use on return and stay the caller's. Trains that
-    // waited for the old ones are sent by the new ones. Worker's thread.
+    // Takes other sockets (a changed port); the old ones are out of use on return and stay the caller's.
+    // Trains that waited for the old ones are sent by the new ones. Worker's thread.
     virtual Result<void> set_sockets(const UdpSockets& sockets) noexcept = 0;
 
     // Any thread.
@@ -83,9 +87,9 @@ struct EngineOptions {
 };
 
 // `tun` and `sockets` are the worker's own and must outlive the engine. `counters` are the worker's.
-Result<std::unique_ptr<Engine>> make_epoll_engine(TunQueue& tun, const UdpSockets& sockets, Counters& counters,
-                                                  const EngineOptions& options);
-Result<std::unique_ptr<Engine>> make_uring_engine(TunQueue& tun, const UdpSockets& sockets, Counters& counters,
-                                                  const EngineOptions& options);
+Result<std::unique_ptr<Engine>> make_epoll_engine(TunQueue& tun, const UdpSockets& sockets,
+                                                  Counters& counters, const EngineOptions& options);
+Result<std::unique_ptr<Engine>> make_uring_engine(TunQueue& tun, const UdpSockets& sockets,
+                                                  Counters& counters, const EngineOptions& options);
 
 }  // namespace vern

@@ -1,4 +1,5 @@
-// The engine for every Linux: waits by epoll, receives by recvmmsg(), reads and writes the TUN device one packet a call.
+// The engine for every Linux: waits by epoll, receives by recvmmsg(), reads and writes the TUN device one
+// packet a call.
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -53,8 +54,8 @@ class Watch {
 
 class EpollEngine final : public Engine {
   public:
-    EpollEngine(TunQueue& tun, Counters& counters, const EngineOptions& options, BufferPool pool, TunReader tun_reader,
-                DatagramReader datagrams)
+    EpollEngine(TunQueue& tun, Counters& counters, const EngineOptions& options, BufferPool pool,
+                TunReader tun_reader, DatagramReader datagrams)
         : counters_(counters),
           egress_(std::move(pool), tun, counters, faults_, options.udp_gso),
           tun_reader_(std::move(tun_reader)),
@@ -119,11 +120,15 @@ class EpollEngine final : public Engine {
     struct Ready {
         std::array<std::uint32_t, kSources> events{};
         std::uint32_t& operator[](Source source) noexcept { return events[static_cast<std::size_t>(source)]; }
-        std::uint32_t operator[](Source source) const noexcept { return events[static_cast<std::size_t>(source)]; }
+        std::uint32_t operator[](Source source) const noexcept {
+            return events[static_cast<std::size_t>(source)];
+        }
     };
 
     bool watch_all() noexcept {
-        const auto socket_events = [](const SendQueue& queue) { return EPOLLIN | (queue.blocked() ? EPOLLOUT : 0U); };
+        const auto socket_events = [](const SendQueue& queue) {
+            return EPOLLIN | (queue.blocked() ? EPOLLOUT : 0U);
+        };
         if (tun_gone_) tun_watch_.remove();
         return v4_watch_.set(egress_.v4().socket(), socket_events(egress_.v4())) &&
                v6_watch_.set(egress_.v6().socket(), socket_events(egress_.v6())) &&
@@ -142,7 +147,8 @@ class EpollEngine final : public Engine {
     }
 
     // To the nanosecond where the kernel can (5.11), else late by less than a millisecond.
-    int epoll_wait_for(int epoll, std::array<epoll_event, kSources>& events, std::optional<Duration> timeout) noexcept {
+    int epoll_wait_for(int epoll, std::array<epoll_event, kSources>& events,
+                       std::optional<Duration> timeout) noexcept {
         using std::chrono::ceil, std::chrono::milliseconds, std::chrono::seconds;
         const Duration left = std::max(timeout.value_or(Duration::zero()), Duration::zero());
         constexpr int kMax = static_cast<int>(kSources);
@@ -153,7 +159,8 @@ class EpollEngine final : public Engine {
             if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
             has_pwait2_ = false;  // EPERM: a seccomp profile that is older than the call
         }
-        const auto limit = std::min<std::int64_t>(ceil<milliseconds>(left).count(), std::numeric_limits<int>::max());
+        const auto limit =
+            std::min<std::int64_t>(ceil<milliseconds>(left).count(), std::numeric_limits<int>::max());
         return ::epoll_wait(epoll, events.data(), kMax, timeout ? static_cast<int>(limit) : -1);
     }
 
@@ -203,8 +210,8 @@ class EpollEngine final : public Engine {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> make_epoll_engine(TunQueue& tun, const UdpSockets& sockets, Counters& counters,
-                                                  const EngineOptions& options) {
+Result<std::unique_ptr<Engine>> make_epoll_engine(TunQueue& tun, const UdpSockets& sockets,
+                                                  Counters& counters, const EngineOptions& options) {
     auto pool = BufferPool::make();
     if (!pool) return tl::unexpected(pool.error());
     auto reader = TunReader::make(tun);

@@ -26,7 +26,8 @@ class Mapping {
     }
 
     static Result<Mapping> make(std::size_t bytes) {
-        void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (data == MAP_FAILED) return fail_errno("reserving memory for packets", errno);
         // A huge page would be resident whole for one small packet.
         ::madvise(data, bytes, MADV_NOHUGEPAGE);
@@ -43,8 +44,9 @@ class Mapping {
     std::size_t bytes_ = 0;
 };
 
-// Buffers of a train each lie this far apart: room for the longest packet that a TUN device hands out (an IPv6 header and
-// 65535 bytes), and a page and a line more than 64 KiB, so that equal places of neighbours do not share a cache set.
+// Buffers of a train each lie this far apart: room for the longest packet that a TUN device hands out (an
+// IPv6 header and 65535 bytes), and a page and a line more than 64 KiB, so that equal places of neighbours do
+// not share a cache set.
 inline constexpr std::size_t kSlotStrideBytes = (std::size_t{64} << 10) + 4096 + 64;
 
 }  // namespace vern

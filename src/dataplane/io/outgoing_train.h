@@ -1,5 +1,5 @@
-// A train on its way out: what is left of it to send, and how. Engines keep them in their send queues, the slow path sends
-// one at a time.
+// A train on its way out: what is left of it to send, and how. Engines keep them in their send queues, the
+// slow path sends one at a time.
 #pragma once
 
 #include <sys/socket.h>
@@ -35,12 +35,18 @@ struct OutgoingTrain {
     // Changes the train as the remedy says; true if it is to be sent again.
     bool apply(SendRemedy remedy) noexcept {
         switch (remedy) {
-            case SendRemedy::retry: return true;
+            case SendRemedy::retry:
+                return true;
             case SendRemedy::unsegmented:
-            case SendRemedy::unsegmented_from_now_on: segmented = false; return true;
-            case SendRemedy::without_source: to.clear_source(); return true;
+            case SendRemedy::unsegmented_from_now_on:
+                segmented = false;
+                return true;
+            case SendRemedy::without_source:
+                to.clear_source();
+                return true;
             case SendRemedy::wait:
-            case SendRemedy::give_up: break;
+            case SendRemedy::give_up:
+                break;
         }
         return false;
     }

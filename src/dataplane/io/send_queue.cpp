@@ -40,7 +40,8 @@ unsigned SendQueue::fill_batch() noexcept {
     unsigned filled = 0;
     for (std::size_t i = 0; i < count_; ++i) {
         const OutgoingTrain& train = at(i);
-        for (std::size_t offset = train.sent_bytes; offset < train.bytes; offset += train.send_bytes(offset)) {
+        for (std::size_t offset = train.sent_bytes; offset < train.bytes;
+             offset += train.send_bytes(offset)) {
             storage_[filled].fill(messages_[filled].msg_hdr, train, offset);
             if (++filled == kBatch) return filled;
         }

@@ -1,5 +1,5 @@
-// The trains that go out by one UDP socket, in order. Sends them in batches, repairs what offloads and routing refuse, and
-// keeps what a full socket does not take. The worker's thread only.
+// The trains that go out by one UDP socket, in order. Sends them in batches, repairs what offloads and
+// routing refuse, and keeps what a full socket does not take. The worker's thread only.
 #pragma once
 
 #include <sys/socket.h>
@@ -42,7 +42,8 @@ class SendQueue {
 
   private:
     static constexpr std::size_t kCapacity = BufferPool::kBuffers;
-    static constexpr std::size_t kBatch = 64;  // messages of one sendmmsg(): one unsegmented train of the longest
+    static constexpr std::size_t kBatch =
+        64;  // messages of one sendmmsg(): one unsegmented train of the longest
 
     OutgoingTrain& at(std::size_t i) noexcept { return trains_[(head_ + i) % kCapacity]; }
     unsigned fill_batch() noexcept;

@@ -45,8 +45,9 @@ Result<void> check_name(std::string_view name) {
 }
 
 tl::unexpected<Error> name_taken(std::string_view name) {
-    return fail(fmt::format("interface {0} exists already: choose another name or remove it (ip link del {0})", name),
-                EEXIST);
+    return fail(
+        fmt::format("interface {0} exists already: choose another name or remove it (ip link del {0})", name),
+        EEXIST);
 }
 
 Result<Fd> open_control_device() {
@@ -54,11 +55,13 @@ Result<Fd> open_control_device() {
     if (fd) return fd;
     const int code = errno;
     if (code == ENOENT || code == ENODEV || code == ENXIO)
-        return fail("there is no /dev/net/tun: load the tun module (modprobe tun), or give the container "
-                    "--device /dev/net/tun",
-                    code);
+        return fail(
+            "there is no /dev/net/tun: load the tun module (modprobe tun), or give the container "
+            "--device /dev/net/tun",
+            code);
     if (code == EPERM || code == EACCES)
-        return fail("may not open /dev/net/tun: run as root, or give the container --device /dev/net/tun", code);
+        return fail("may not open /dev/net/tun: run as root, or give the container --device /dev/net/tun",
+                    code);
     return fail_errno("open /dev/net/tun", code);
 }
 
@@ -71,8 +74,9 @@ Result<void> interface_ioctl(unsigned long operation, std::string_view what, ifr
     return {};
 }
 
-// Attaches a fresh descriptor to the device and answers the name that the kernel gave. `exclusive`: the device must not
-// exist; only the first queue can ask for that, the others are to find the device that the first made.
+// Attaches a fresh descriptor to the device and answers the name that the kernel gave. `exclusive`: the
+// device must not exist; only the first queue can ask for that, the others are to find the device that the
+// first made.
 Result<TunQueue> attach_queue(std::string_view name, bool multi_queue, bool exclusive, std::string& given) {
     auto fd = open_control_device();
     if (!fd) return tl::unexpected(fd.error());
@@ -84,8 +88,10 @@ Result<TunQueue> attach_queue(std::string_view name, bool multi_queue, bool excl
     if (::ioctl(fd->get(), TUNSETIFF, &request) != 0) {
         const int code = errno;
         if (code == EPERM)
-            return fail(fmt::format("making interface {} needs CAP_NET_ADMIN: run as root or grant the capability", name),
-                        code);
+            return fail(
+                fmt::format("making interface {} needs CAP_NET_ADMIN: run as root or grant the capability",
+                            name),
+                code);
         if (code == EBUSY) return name_taken(name);
         return fail_errno(fmt::format("TUNSETIFF {}", name), code);
     }
@@ -105,29 +111,30 @@ Result<ifreq> attached_to(int fd) {
     return fail_errno("TUNGETIFF", code);
 }
 
-// Another process may delete the device and make one of the same name between two of our calls. The first queue knows:
-// it is then attached to nothing.
+// Another process may delete the device and make one of the same name between two of our calls. The first
+// queue knows: it is then attached to nothing.
 Result<void> check_same_device(const TunDevice& device) {
     for (const auto& queue : device.queues) {
         const auto at = attached_to(queue.fd.get());
         if (!at || device.name != at->ifr_name || ::if_nametoindex(device.name.c_str()) != device.index)
-            return fail(fmt::format("interface {} was replaced while its queues were attached: try again", device.name),
+            return fail(fmt::format("interface {} was replaced while its queues were attached: try again",
+                                    device.name),
                         EBUSY);
     }
     return {};
 }
 
-// Some stable kernels (6.1.103, 6.6.44, 6.10.3) answer every superpacket written to a TUN device with EINVAL. The header
-// is checked before the device is found down (EIO), so a fresh device can be asked without a packet going anywhere; on
-// one that is up the packet's wrong IP checksum ends it at the first look.
+// Some stable kernels (6.1.103, 6.6.44, 6.10.3) answer every superpacket written to a TUN device with EINVAL.
+// The header is checked before the device is found down (EIO), so a fresh device can be asked without a
+// packet going anywhere; on one that is up the packet's wrong IP checksum ends it at the first look.
 bool superpacket_write_works(int fd) {
     constexpr std::size_t kHeaders = 40;
     constexpr std::uint16_t kSegment = 8;
     std::array<std::byte, kHeaders + 2 * kSegment> packet{};
     packet[0] = std::byte{0x45};  // IPv4, no options
     packet[3] = std::byte{packet.size()};
-    packet[8] = std::byte{1};     // TTL
-    packet[9] = std::byte{6};     // TCP
+    packet[8] = std::byte{1};                  // TTL
+    packet[9] = std::byte{6};                  // TCP
     packet[12] = packet[16] = std::byte{127};  // never routed, should a kernel ignore the checksum
     packet[15] = packet[19] = std::byte{1};
     packet[32] = std::byte{0x50};  // TCP header of 20 bytes
@@ -140,9 +147,9 @@ bool superpacket_write_works(int fd) {
 void set_tso_reason(TunDevice& device, const TunOptions& options, bool accepted, bool write_works) {
     device.tso.on = options.tso && accepted && write_works;
     if (device.tso.on) return;
-    device.tso.reason = !options.tso      ? "turned off"
-                        : !write_works    ? "this kernel refuses superpackets written to TUN devices (EINVAL)"
-                                          : "this kernel refuses TUNSETOFFLOAD";
+    device.tso.reason = !options.tso   ? "turned off"
+                        : !write_works ? "this kernel refuses superpackets written to TUN devices (EINVAL)"
+                                       : "this kernel refuses TUNSETOFFLOAD";
 }
 
 void set_uso_reason(TunDevice& device, const TunOptions& options, bool accepted, bool write_works) {
@@ -160,8 +167,9 @@ bool set_offload(const TunDevice& device, unsigned flags) {
     return true;
 }
 
-// Without TSO_ECN on purpose: the kernel then cuts the few superpackets that carry CWR itself, which belongs on the first
-// segment only. Neither TSO nor USO: the kernel computes checksums before it hands a packet over.
+// Without TSO_ECN on purpose: the kernel then cuts the few superpackets that carry CWR itself, which belongs
+// on the first segment only. Neither TSO nor USO: the kernel computes checksums before it hands a packet
+// over.
 void negotiate_offloads(TunDevice& device, const TunOptions& options) {
     constexpr unsigned kTso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
     constexpr unsigned kUso = TUN_F_CSUM | kTunFUso4 | kTunFUso6;
@@ -203,7 +211,8 @@ Result<TunDevice> create_tun(std::string_view name, const TunOptions& options) {
     }
     if (auto same = check_same_device(device); !same) return tl::unexpected(same.error());
     negotiate_offloads(device, options);
-    if (auto set = set_transmit_queue(device.name, options.transmit_queue); !set) return tl::unexpected(set.error());
+    if (auto set = set_transmit_queue(device.name, options.transmit_queue); !set)
+        return tl::unexpected(set.error());
     if (options.mtu != 0) {
         if (auto set = set_tun_mtu(device.name, options.mtu); !set) return tl::unexpected(set.error());
     }
@@ -214,13 +223,15 @@ Result<TunDevice> adopt_tun(int fd, const TunOptions& options) {
     const auto attached = attached_to(fd);
     if (!attached) return tl::unexpected(attached.error());
     const auto flags = static_cast<unsigned short>(attached->ifr_flags);
-    if ((flags & IFF_TUN) == 0) return fail(fmt::format("descriptor {} is a TAP device's: give a TUN device's", fd));
+    if ((flags & IFF_TUN) == 0)
+        return fail(fmt::format("descriptor {} is a TAP device's: give a TUN device's", fd));
     const int status = ::fcntl(fd, F_GETFL);
     if (status < 0 || ::fcntl(fd, F_SETFL, status | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return fail_errno(fmt::format("descriptor {}", fd), errno);
     const bool vnet_header = (flags & IFF_VNET_HDR) != 0;
     int header_bytes = sizeof(VnetHeader);
-    if (vnet_header && ::ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) != 0) return fail_errno("TUNSETVNETHDRSZ", errno);
+    if (vnet_header && ::ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) != 0)
+        return fail_errno("TUNSETVNETHDRSZ", errno);
 
     TunDevice device;
     device.name = attached->ifr_name;
@@ -236,7 +247,8 @@ Result<TunDevice> adopt_tun(int fd, const TunOptions& options) {
     if (vnet_header) {
         negotiate_offloads(device, options);
     } else {
-        set_offload(device, 0);  // else the kernel hands over superpackets and half checksums, and nothing says so
+        set_offload(device,
+                    0);  // else the kernel hands over superpackets and half checksums, and nothing says so
         device.tso.reason = device.uso.reason = "the descriptor was made without IFF_VNET_HDR";
     }
     return device;

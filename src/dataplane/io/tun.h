@@ -17,7 +17,8 @@ namespace vern {
 // What may be on or off, and why it is what it is. `vern show` prints the reason of each that is off.
 struct Offload {
     bool on = false;
-    std::string reason;  // "", or why it is off: "this kernel has no USO (needs Linux 6.2)", "turned off", ...
+    std::string
+        reason;  // "", or why it is off: "this kernel has no USO (needs Linux 6.2)", "turned off", ...
 };
 
 struct TunOptions {
@@ -28,8 +29,8 @@ struct TunOptions {
     std::uint32_t transmit_queue = 1000;  // txqueuelen: the kernel's 500 drops bursts
 };
 
-// One queue of the device: a non-blocking descriptor whose reads and writes begin with the 10 bytes of a VnetHeader
-// (unless it was adopted without).
+// One queue of the device: a non-blocking descriptor whose reads and writes begin with the 10 bytes of a
+// VnetHeader (unless it was adopted without).
 struct TunQueue {
     Fd fd;
     bool vnet_header = true;
@@ -43,12 +44,13 @@ struct TunDevice {
     Offload uso;
 };
 
-// Makes the interface. Refuses one that is already there (also a TUN device of another process, which IFF_MULTI_QUEUE
-// would silently join). Errors name what is missing: /dev/net/tun, CAP_NET_ADMIN, the name taken.
+// Makes the interface. Refuses one that is already there (also a TUN device of another process, which
+// IFF_MULTI_QUEUE would silently join). Errors name what is missing: /dev/net/tun, CAP_NET_ADMIN, the name
+// taken.
 Result<TunDevice> create_tun(std::string_view name, const TunOptions& options);
-// Takes a descriptor that somebody else made (WG_TUN_FD): one queue, offloads as far as the descriptor allows. It must have
-// been made with IFF_NO_PI; TUNGETIFF claims that of every device, so it cannot be checked. The descriptor stays the
-// caller's when this fails.
+// Takes a descriptor that somebody else made (WG_TUN_FD): one queue, offloads as far as the descriptor
+// allows. It must have been made with IFF_NO_PI; TUNGETIFF claims that of every device, so it cannot be
+// checked. The descriptor stays the caller's when this fails.
 Result<TunDevice> adopt_tun(int fd, const TunOptions& options);
 
 // The device's MTU now, and setting it.

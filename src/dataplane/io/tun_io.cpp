@@ -70,7 +70,8 @@ void TunReader::read_failed(int code, Counters& counters) noexcept {
     if (code == EINTR) return;
     drained_ = true;
     gone_ = means_gone(code);
-    if (code != EAGAIN && !gone_) counters.add(Counter::tun_malformed);  // the packet is lost, the next may be well
+    if (code != EAGAIN && !gone_)
+        counters.add(Counter::tun_malformed);  // the packet is lost, the next may be well
 }
 
 void TunWriter::write(const VnetHeader& header, std::span<const iovec> pieces) noexcept {

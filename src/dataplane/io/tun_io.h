@@ -14,7 +14,8 @@
 
 namespace vern {
 
-// Reads one packet after the other into one piece of memory, close together: a turn of small packets touches few pages.
+// Reads one packet after the other into one piece of memory, close together: a turn of small packets touches
+// few pages.
 class TunReader {
   public:
     static Result<TunReader> make(const TunQueue& queue);
@@ -43,7 +44,10 @@ class TunWriter {
   public:
     // `gso_refused` is set when superpackets turn out to be refused.
     TunWriter(const TunQueue& queue, Counters& counters, std::atomic<bool>& gso_refused) noexcept
-        : counters_(counters), gso_refused_(gso_refused), fd_(queue.fd.get()), vnet_header_(queue.vnet_header) {}
+        : counters_(counters),
+          gso_refused_(gso_refused),
+          fd_(queue.fd.get()),
+          vnet_header_(queue.vnet_header) {}
 
     // Writes at once: the data is in the cache now.
     void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept;

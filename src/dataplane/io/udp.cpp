@@ -12,7 +12,8 @@
 namespace vern {
 namespace {
 
-// How often a port that only v4 has free is given back for another. More fail together only on a host without ports.
+// How often a port that only v4 has free is given back for another. More fail together only on a host without
+// ports.
 constexpr int kPortTriesMax = 64;
 
 const char* family_name(int family) { return family == AF_INET ? "IPv4" : "IPv6"; }
@@ -30,12 +31,13 @@ void set_buffer(int fd, int forced, int plain, std::size_t bytes) {
 Result<void> set_mark(int fd, std::uint32_t mark) {
     if (::setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0) return {};
     const int code = errno;
-    if (code == EPERM) return fail("setting the fwmark needs CAP_NET_ADMIN: run as root or grant the capability", code);
+    if (code == EPERM)
+        return fail("setting the fwmark needs CAP_NET_ADMIN: run as root or grant the capability", code);
     return fail_errno("setting the fwmark", code);
 }
 
-// What the train's metadata needs from the kernel, and no "don't fragment": an outer packet over the path MTU is to be
-// fragmented, as the kernel's WireGuard lets it, since nobody would tell the inner sender.
+// What the train's metadata needs from the kernel, and no "don't fragment": an outer packet over the path MTU
+// is to be fragmented, as the kernel's WireGuard lets it, since nobody would tell the inner sender.
 bool set_packet_options(int fd, int family) {
     if (family == AF_INET)
         return set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) && set_int(fd, IPPROTO_IP, IP_RECVTOS, 1) &&
@@ -49,7 +51,8 @@ Result<Fd> make_socket(int family, const UdpOptions& options) {
     Fd fd(::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
     if (!fd) return fail_errno(fmt::format("making a UDP socket for {}", family_name(family)), errno);
     if (!set_packet_options(fd.get(), family))
-        return fail_errno(fmt::format("setting the options of a UDP socket for {}", family_name(family)), errno);
+        return fail_errno(fmt::format("setting the options of a UDP socket for {}", family_name(family)),
+                          errno);
     set_buffer(fd.get(), SO_RCVBUFFORCE, SO_RCVBUF, options.buffer_bytes);
     set_buffer(fd.get(), SO_SNDBUFFORCE, SO_SNDBUF, options.buffer_bytes);
     if (options.fwmark != 0) {
@@ -69,8 +72,10 @@ Result<std::uint16_t> bind_port(int fd, int family, std::uint16_t port) {
         if (code == EADDRINUSE && port != 0)
             return fail(fmt::format("UDP port {} is already in use ({})", port, family_name(family)), code);
         if (code == EACCES)
-            return fail(fmt::format("UDP port {} needs CAP_NET_BIND_SERVICE: run as root or take a port from 1024 on", port),
-                        code);
+            return fail(
+                fmt::format("UDP port {} needs CAP_NET_BIND_SERVICE: run as root or take a port from 1024 on",
+                            port),
+                code);
         return fail_errno(fmt::format("binding UDP port {} ({})", port, family_name(family)), code);
     }
     if (::getsockname(fd, &address.any, &bytes) != 0) return fail_errno("getsockname", errno);
@@ -89,7 +94,8 @@ Result<BoundPair> bind_pair(const UdpOptions& options, std::uint16_t port, bool 
         if (family == AF_INET6 && !with_v6) continue;
         auto fd = make_socket(family, options);
         if (!fd) return tl::unexpected(fd.error());
-        if (share && !set_int(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1)) return fail_errno("SO_REUSEPORT", errno);
+        if (share && !set_int(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1))
+            return fail_errno("SO_REUSEPORT", errno);
         auto bound = bind_port(fd->get(), family, family == AF_INET ? port : pair.port);
         if (!bound) return tl::unexpected(bound.error());
         pair.port = *bound;
@@ -98,11 +104,13 @@ Result<BoundPair> bind_pair(const UdpOptions& options, std::uint16_t port, bool 
     return pair;
 }
 
-// A pair that nobody shares: with SO_REUSEPORT alone, a port of another process that has it too would seem free.
+// A pair that nobody shares: with SO_REUSEPORT alone, a port of another process that has it too would seem
+// free.
 Result<BoundPair> bind_exclusive_pair(const UdpOptions& options, bool with_v6) {
     for (int tries = 1;; ++tries) {
         auto pair = bind_pair(options, options.port, with_v6, false);
-        const bool again = !pair && options.port == 0 && pair.error().code == EADDRINUSE && tries < kPortTriesMax;
+        const bool again =
+            !pair && options.port == 0 && pair.error().code == EADDRINUSE && tries < kPortTriesMax;
         if (!again) return pair;
     }
 }
@@ -130,14 +138,18 @@ bool gso_known(const UdpSockets& sockets) {
 
 void negotiate_offloads(Underlay& underlay, const UdpOptions& options) {
     underlay.gro.on = options.gro && enable_gro(underlay);
-    if (!underlay.gro.on) underlay.gro.reason = options.gro ? "this kernel has no UDP_GRO (needs Linux 5.0)" : "turned off";
+    if (!underlay.gro.on)
+        underlay.gro.reason = options.gro ? "this kernel has no UDP_GRO (needs Linux 5.0)" : "turned off";
     underlay.gso.on = options.gso && gso_known(underlay.workers.front());
     if (!underlay.gso.on)
-        underlay.gso.reason = options.gso ? "this kernel has no UDP_SEGMENT (needs Linux 4.18)" : "turned off";
+        underlay.gso.reason =
+            options.gso ? "this kernel has no UDP_SEGMENT (needs Linux 4.18)" : "turned off";
 }
 
 int socket_for(const UdpSockets& sockets, const Endpoint& to) noexcept {
-    return to.address.family == Family::v4 ? sockets.v4.get() : to.address.family == Family::v6 ? sockets.v6.get() : -1;
+    return to.address.family == Family::v4   ? sockets.v4.get()
+           : to.address.family == Family::v6 ? sockets.v6.get()
+                                             : -1;
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ class ControlWriter {
 
     template <typename T>
     void add(int level, int type, const T& value) noexcept {
-        static_assert(CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(std::uint16_t)) <=
+        static_assert(CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(int)) +
+                          CMSG_SPACE(sizeof(std::uint16_t)) <=
                       kSendControlBytes);
         const cmsghdr header{.cmsg_len = CMSG_LEN(sizeof value), .cmsg_level = level, .cmsg_type = type};
         std::memset(out_.data() + used_, 0, CMSG_SPACE(sizeof value));
@@ -44,9 +45,9 @@ class ControlWriter {
     std::size_t used_ = 0;
 };
 
-// The source alone, with no interface: as in the kernel's WireGuard the routing table chooses the way out. An interface in
-// the packet info would bind the packet to it, and with its route gone Linux takes every address for a neighbour on it.
-// Link-local addresses mean nothing without one.
+// The source alone, with no interface: as in the kernel's WireGuard the routing table chooses the way out. An
+// interface in the packet info would bind the packet to it, and with its route gone Linux takes every address
+// for a neighbour on it. Link-local addresses mean nothing without one.
 void add_source(ControlWriter& control, const Endpoint& to) noexcept {
     if (to.source.family != to.address.family) return;
     if (to.source.family == Family::v4) {
@@ -69,8 +70,8 @@ bool read_value(std::span<const std::byte> value, T& out) noexcept {
     return true;
 }
 
-// ipi_spec_dst and not ipi_addr, which is what the packet was sent to: for one sent to a broadcast or multicast address
-// spec_dst is the host's own address there, with which an answer may leave.
+// ipi_spec_dst and not ipi_addr, which is what the packet was sent to: for one sent to a broadcast or
+// multicast address spec_dst is the host's own address there, with which an answer may leave.
 bool take_source_v4(std::span<const std::byte> value, UnderlayTrain& train) noexcept {
     in_pktinfo info;
     if (!read_value(value, info)) return false;
@@ -151,8 +152,8 @@ socklen_t to_socket_address(const Endpoint& endpoint, SocketAddress& out) noexce
     return sizeof out.v6;
 }
 
-std::size_t build_send_control(const Endpoint& to, std::size_t segment_bytes, bool segmented, std::uint8_t tos,
-                               std::span<std::byte, kSendControlBytes> control) noexcept {
+std::size_t build_send_control(const Endpoint& to, std::size_t segment_bytes, bool segmented,
+                               std::uint8_t tos, std::span<std::byte, kSendControlBytes> control) noexcept {
     ControlWriter writer(control);
     add_source(writer, to);
     if (tos != 0) {

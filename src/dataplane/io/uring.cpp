@@ -16,20 +16,26 @@
 namespace vern {
 namespace {
 
-// From best to plainest. SINGLE_ISSUER and DEFER_TASKRUN (6.1): completions are made when the worker asks for them, not by
-// interrupting it. COOP_TASKRUN (5.19): not by an interrupt at least. The ring starts disabled, because SINGLE_ISSUER binds
-// it to a thread, and engines are made on another than the one that drives them.
-constexpr std::array<unsigned, 3> kSetups{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN,
-                                          0};
+// From best to plainest. SINGLE_ISSUER and DEFER_TASKRUN (6.1): completions are made when the worker asks for
+// them, not by interrupting it. COOP_TASKRUN (5.19): not by an interrupt at least. The ring starts disabled,
+// because SINGLE_ISSUER binds it to a thread, and engines are made on another than the one that drives them.
+constexpr std::array<unsigned, 3> kSetups{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+                                          IORING_SETUP_COOP_TASKRUN, 0};
 
 tl::unexpected<Error> no_uring(int code) {
     switch (code) {
-        case ENOSYS: return fail("this kernel has no io_uring, or a seccomp profile hides it", code);
+        case ENOSYS:
+            return fail("this kernel has no io_uring, or a seccomp profile hides it", code);
         case EPERM:
         case EACCES:
-            return fail("io_uring is forbidden: by kernel.io_uring_disabled, or by a seccomp profile or security module", code);
-        case ENOMEM: return fail("io_uring gets no memory: raise RLIMIT_MEMLOCK (LimitMEMLOCK=)", code);
-        default: return fail_errno("io_uring_setup", code);
+            return fail(
+                "io_uring is forbidden: by kernel.io_uring_disabled, or by a seccomp profile or security "
+                "module",
+                code);
+        case ENOMEM:
+            return fail("io_uring gets no memory: raise RLIMIT_MEMLOCK (LimitMEMLOCK=)", code);
+        default:
+            return fail_errno("io_uring_setup", code);
     }
 }
 
@@ -42,13 +48,15 @@ tl::unexpected<Error> too_old(std::string_view what, int code) {
 Result<std::unique_ptr<Uring>> Uring::make(unsigned entries, unsigned buffers) {
     std::unique_ptr<Uring> ring(new Uring);
     if (auto opened = ring->open(entries); !opened) return tl::unexpected(opened.error());
-    if (auto registered = ring->register_buffers(buffers); !registered) return tl::unexpected(registered.error());
+    if (auto registered = ring->register_buffers(buffers); !registered)
+        return tl::unexpected(registered.error());
     return ring;
 }
 
 Uring::~Uring() {
     if (!open_) return;
-    // Else the kernel ends the requests some time after the ring is closed, and their sockets' ports stay taken till then.
+    // Else the kernel ends the requests some time after the ring is closed, and their sockets' ports stay
+    // taken till then.
     if (enabled_) {
         io_uring_sync_cancel_reg all{};
         all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
@@ -105,7 +113,8 @@ io_uring_sqe* Uring::entry() noexcept {
 void Uring::enter(std::optional<Duration> timeout) noexcept {
     // By number: liburing 2.3 declares io_uring_enable_rings() but does not export it.
     if (!enabled_)
-        enabled_ = ::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0;
+        enabled_ =
+            ::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0;
     if (!timeout) {
         io_uring_submit_and_wait(&ring_, 1);
     } else if (*timeout <= Duration::zero()) {
@@ -120,7 +129,8 @@ void Uring::enter(std::optional<Duration> timeout) noexcept {
 
 io_uring_cqe* Uring::peek() noexcept {
     io_uring_cqe* completion = nullptr;
-    return io_uring_cq_ready(&ring_) > 0 && io_uring_peek_cqe(&ring_, &completion) == 0 ? completion : nullptr;
+    return io_uring_cq_ready(&ring_) > 0 && io_uring_peek_cqe(&ring_, &completion) == 0 ? completion
+                                                                                        : nullptr;
 }
 
 void Uring::cancel(std::uint64_t user_data) noexcept {
@@ -146,7 +156,8 @@ void Uring::publish_buffers() noexcept {
 
 Result<void> probe_uring() {
     std::array<int, 2> pair{};
-    if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return fail_errno("socketpair", errno);
+    if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()) != 0)
+        return fail_errno("socketpair", errno);
     const Fd near(pair[0]);
     const Fd far(pair[1]);
     auto ring = Uring::make(2, 2);

@@ -1,5 +1,5 @@
-// An io_uring set up for the best that the kernel has, with a ring of buffers that multishot receives take from.
-// Made on any thread; used by the one thread that first calls enter().
+// An io_uring set up for the best that the kernel has, with a ring of buffers that multishot receives take
+// from. Made on any thread; used by the one thread that first calls enter().
 #pragma once
 
 #include <liburing.h>
@@ -17,17 +17,19 @@ namespace vern {
 
 class Uring {
   public:
-    // `buffers` (a power of two) buffers of kSlotStrideBytes. Errors say why io_uring is not to be had here: turned off,
-    // forbidden, too old.
+    // `buffers` (a power of two) buffers of kSlotStrideBytes. Errors say why io_uring is not to be had here:
+    // turned off, forbidden, too old.
     static Result<std::unique_ptr<Uring>> make(unsigned entries, unsigned buffers);
     Uring(const Uring&) = delete;
     Uring& operator=(const Uring&) = delete;
     ~Uring();
 
-    // An empty entry to fill. Null only when the kernel takes no more for lack of memory: try again next turn.
+    // An empty entry to fill. Null only when the kernel takes no more for lack of memory: try again next
+    // turn.
     io_uring_sqe* entry() noexcept;
 
-    // Hands over the entries and waits for a completion: not at all with a timeout of 0, without a limit with none.
+    // Hands over the entries and waits for a completion: not at all with a timeout of 0, without a limit with
+    // none.
     void enter(std::optional<Duration> timeout) noexcept;
 
     // The oldest completion, or null; there until consume().
@@ -59,7 +61,8 @@ class Uring {
     int given_ = 0;
 };
 
-// Whether this kernel does what the engine is built on: buffer rings and multishot recvmsg (Linux 6.0). Asks by doing it.
+// Whether this kernel does what the engine is built on: buffer rings and multishot recvmsg (Linux 6.0). Asks
+// by doing it.
 Result<void> probe_uring();
 
 }  // namespace vern

@@ -49,7 +49,8 @@ struct Host {
     Counters counters;
     std::unique_ptr<Engine> engine;
 
-    explicit Host(const Variant& variant, const std::string& name = "vern0", std::size_t buffer_bytes = 7 << 20) {
+    explicit Host(const Variant& variant, const std::string& name = "vern0",
+                  std::size_t buffer_bytes = 7 << 20) {
         TunOptions tun_options;
         tun_options.tso = tun_options.uso = variant.tun_offloads;
         tun_options.mtu = 1400;
@@ -57,7 +58,8 @@ struct Host {
         underlay = open(variant, 0, buffer_bytes);
         start(variant);
     }
-    Host(const Variant& variant, TunDevice device) : tun(std::move(device)), underlay(open(variant, 0, 7 << 20)) {
+    Host(const Variant& variant, TunDevice device)
+        : tun(std::move(device)), underlay(open(variant, 0, 7 << 20)) {
         start(variant);
     }
     static Underlay open(const Variant& variant, std::uint16_t port, std::size_t buffer_bytes = 7 << 20) {
@@ -134,7 +136,8 @@ class EngineConformance : public testing::TestWithParam<Variant> {
     }
 };
 
-// --- waiting -------------------------------------------------------------------------------------------------------
+// --- waiting
+// -------------------------------------------------------------------------------------------------------
 
 TEST_P(EngineConformance, SaysItsName) {
     Host host(GetParam());
@@ -198,7 +201,8 @@ TEST_P(EngineConformance, SleepsWhenNothingHappens) {
     EXPECT_LE(waits, 5);
 }
 
-// --- the underlay --------------------------------------------------------------------------------------------------
+// --- the underlay
+// --------------------------------------------------------------------------------------------------
 
 TEST_P(EngineConformance, KeepsSourceAndEcnOfADatagram) {
     Host host(GetParam());
@@ -383,7 +387,8 @@ TEST_P(EngineConformance, SegmentsOverTheMtuAreFragmentedByIp) {
 TEST_P(EngineConformance, AnUnreachablePeerIsNoFault) {
     Host host(GetParam());
     ASSERT_TRUE(host.send(endpoint("192.0.2.1", 9), pattern(100), 100));  // no route
-    ASSERT_TRUE(host.send(endpoint("127.0.0.1", 9), pattern(100), 100));  // nobody there: ICMP port unreachable
+    ASSERT_TRUE(
+        host.send(endpoint("127.0.0.1", 9), pattern(100), 100));  // nobody there: ICMP port unreachable
     host.engine->flush();
     EXPECT_EQ(host.counters[Counter::send_failed], 1U);
     PlainSocket peer("127.0.0.1");
@@ -451,7 +456,8 @@ TEST_P(EngineConformance, LeavesNothingBehind) {
     EXPECT_EQ(::if_nametoindex("vern0"), 0U);
 }
 
-// --- a full socket -------------------------------------------------------------------------------------------------
+// --- a full socket
+// -------------------------------------------------------------------------------------------------
 
 class EngineBackpressure : public EngineConformance {
   protected:
@@ -479,10 +485,11 @@ class EngineBackpressure : public EngineConformance {
         }
     }
     void run_until_sent() {
-        EXPECT_TRUE(host->run([](Turn&) {}, [&] {
-            const auto first = host->engine->send_buffer();
-            return !first.empty();
-        }));
+        EXPECT_TRUE(host->run([](Turn&) {},
+                              [&] {
+                                  const auto first = host->engine->send_buffer();
+                                  return !first.empty();
+                              }));
     }
 
     std::unique_ptr<test::Tap> tap;
@@ -551,10 +558,12 @@ TEST_P(EngineBackpressure, ReadsNoTunMeanwhileButStillReceives) {
     expect_all_in_order();
 }
 
-// --- the TUN device ------------------------------------------------------------------------------------------------
+// --- the TUN device
+// ------------------------------------------------------------------------------------------------
 
-// The far end of the TUN device for a test: gives every packet back with its addresses exchanged, so that the host talks to
-// itself under the name of a neighbour. Checksums stay right, since sums do not see the exchange.
+// The far end of the TUN device for a test: gives every packet back with its addresses exchanged, so that the
+// host talks to itself under the name of a neighbour. Checksums stay right, since sums do not see the
+// exchange.
 class Mirror {
   public:
     explicit Mirror(Engine& engine) : engine_(engine) {}
@@ -597,7 +606,8 @@ Fd tcp_socket(const std::string& address, std::uint16_t& port, bool listens) {
 }
 
 // A TCP stream of `sent` through the device, mirrored; what arrived.
-Bytes stream_through(Host& host, Mirror& mirror, const std::string& near, const std::string& far, const Bytes& sent) {
+Bytes stream_through(Host& host, Mirror& mirror, const std::string& near, const std::string& far,
+                     const Bytes& sent) {
     std::uint16_t port = 0;
     const Fd listener = tcp_socket(near, port, true);
     std::thread client([&] {
@@ -757,7 +767,8 @@ TEST_P(EngineConformance, SaysThatSuperpacketsAreRefused) {
 
 std::vector<Variant> variants(bool all) {
     std::vector<Variant> list;
-    for (const auto& [name, make] : {std::pair{"epoll", &make_epoll_engine}, std::pair{"io_uring", &make_uring_engine}}) {
+    for (const auto& [name, make] :
+         {std::pair{"epoll", &make_epoll_engine}, std::pair{"io_uring", &make_uring_engine}}) {
         for (const bool udp : {true, false}) {
             for (const bool tun : {true, false}) {
                 if (all || udp == tun) list.push_back({name, make, udp, tun});

@@ -112,6 +112,13 @@ void add_v6(const std::string& interface, const std::string& address, int prefix
     request.prefix_length = static_cast<std::uint32_t>(prefix_length);
     request.interface_index = static_cast<int>(::if_nametoindex(interface.c_str()));
     interface_ioctl(SIOCSIFADDR, &request, "SIOCSIFADDR " + interface, AF_INET6);
+    // The kernel takes the address into use some time later, also where there is no duplicate to look for.
+    socklen_t bytes = 0;
+    const auto own = socket_address(address, 0, bytes);
+    const Fd socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&own), bytes) != 0)
+        check(errno == EADDRNOTAVAIL && std::chrono::steady_clock::now() < end, "address " + address);
 }
 
 void delete_interface(const std::string& interface) {
@@ -138,7 +145,8 @@ void set_sysctl(const std::string& name, const std::string& value) {
 
 IpAddress ip(const std::string& text) {
     std::array<std::byte, 16> bytes{};
-    if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) return IpAddress::v4(std::span(bytes).first<4>());
+    if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1)
+        return IpAddress::v4(std::span(bytes).first<4>());
     check(::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1, text);
     return IpAddress::v6(bytes);
 }
@@ -163,7 +171,8 @@ PlainSocket::PlainSocket(const std::string& address, std::uint16_t port) {
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     const bool v4 = family_ == AF_INET;
-    ::setsockopt(fd_.get(), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVTOS : IPV6_RECVTCLASS, &on, sizeof on);
+    ::setsockopt(fd_.get(), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVTOS : IPV6_RECVTCLASS, &on,
+                 sizeof on);
     check(::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&storage), bytes) == 0, "bind " + address);
 }
 
@@ -176,17 +185,21 @@ std::uint16_t PlainSocket::port() const {
 
 void PlainSocket::set_tos(int tos) {
     const bool v4 = family_ == AF_INET;
-    check(::setsockopt(fd_.get(), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos, sizeof tos) == 0, "tos");
+    check(::setsockopt(fd_.get(), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos,
+                       sizeof tos) == 0,
+          "tos");
 }
 
 void PlainSocket::send(const std::string& address, std::uint16_t port, std::span<const std::byte> bytes) {
     socklen_t address_bytes = 0;
     const auto to = socket_address(address, port, address_bytes);
-    check(::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&to), address_bytes) >= 0,
+    check(::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                   address_bytes) >= 0,
           "sendto " + address);
 }
 
-void PlainSocket::send_train(const std::string& address, std::uint16_t port, std::span<const std::byte> bytes, int segment) {
+void PlainSocket::send_train(const std::string& address, std::uint16_t port, std::span<const std::byte> bytes,
+                             int segment) {
     check(::setsockopt(fd_.get(), SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) == 0, "UDP_SEGMENT");
     send(address, port, bytes);
     segment = 0;
@@ -254,7 +267,8 @@ std::optional<std::vector<std::byte>> Tap::next_udp_payload() {
         if (::poll(&ready, 1, patience_ms()) <= 0) return {};
         const auto got = ::read(fd_.get(), frame.data(), frame.size());
         const bool v4 = frame[12] == std::byte{8} && frame[13] == std::byte{0};
-        if (got < static_cast<ssize_t>(kHeaders) || !v4 || frame[kEthernet + 9] != std::byte{IPPROTO_UDP}) continue;
+        if (got < static_cast<ssize_t>(kHeaders) || !v4 || frame[kEthernet + 9] != std::byte{IPPROTO_UDP})
+            continue;
         return std::vector<std::byte>(frame.begin() + kHeaders, frame.begin() + got);
     }
 }
@@ -273,7 +287,8 @@ bool passes_in_child_without(Denied denied, int code, const std::function<bool()
     const pid_t child = ::fork();
     check(child >= 0, "fork");
     if (child == 0) {
-        const auto call = static_cast<std::uint32_t>(denied == Denied::socket_v6 ? SYS_socket : SYS_io_uring_setup);
+        const auto call =
+            static_cast<std::uint32_t>(denied == Denied::socket_v6 ? SYS_socket : SYS_io_uring_setup);
         const auto refuse = SECCOMP_RET_ERRNO | (static_cast<std::uint32_t>(code) & SECCOMP_RET_DATA);
         // The first argument matters for socket() only.
         const auto other = static_cast<std::uint8_t>(denied == Denied::socket_v6 ? 1 : 0);

@@ -1,5 +1,5 @@
-// A network namespace for a test, and what a test does to it. Nothing has a name outside of the process, so nothing is left
-// behind when a test fails: the kernel removes the namespace with its last descriptor.
+// A network namespace for a test, and what a test does to it. Nothing has a name outside of the process, so
+// nothing is left behind when a test fails: the kernel removes the namespace with its last descriptor.
 #pragma once
 
 #include <netinet/in.h>
@@ -20,8 +20,8 @@
 
 namespace vern::test {
 
-// The calling thread, and threads it starts from here on, are alone in a new namespace with the loopback interface up.
-// Empty, or why that is not possible here: for GTEST_SKIP.
+// The calling thread, and threads it starts from here on, are alone in a new namespace with the loopback
+// interface up. Empty, or why that is not possible here: for GTEST_SKIP.
 std::string enter_fresh_network();
 
 void set_up(const std::string& interface, bool up);
@@ -53,7 +53,8 @@ class PlainSocket {
     void set_tos(int tos);
     void send(const std::string& address, std::uint16_t port, std::span<const std::byte> bytes);
     // As one train of UDP_SEGMENT.
-    void send_train(const std::string& address, std::uint16_t port, std::span<const std::byte> bytes, int segment);
+    void send_train(const std::string& address, std::uint16_t port, std::span<const std::byte> bytes,
+                    int segment);
     // Waits some seconds at most.
     std::optional<Datagram> receive();
 
@@ -62,8 +63,8 @@ class PlainSocket {
     int family_;
 };
 
-// An Ethernet interface whose far end is the test: a destination behind it that nobody has resolved keeps what is sent to
-// it charged to the sending socket, so that the socket gets full, until resolve().
+// An Ethernet interface whose far end is the test: a destination behind it that nobody has resolved keeps
+// what is sent to it charged to the sending socket, so that the socket gets full, until resolve().
 class Tap {
   public:
     Tap(const std::string& name, const std::string& address, int prefix_length);
@@ -79,8 +80,8 @@ class Tap {
 // `count` bytes that differ from place to place.
 std::vector<std::byte> pattern(std::size_t count, unsigned seed = 0);
 
-// Runs `body` in a child in which socket(AF_INET6) or io_uring_setup fail with `code`, as on a kernel without. The child's
-// exit status is the body's answer.
+// Runs `body` in a child in which socket(AF_INET6) or io_uring_setup fail with `code`, as on a kernel
+// without. The child's exit status is the body's answer.
 enum class Denied { socket_v6, io_uring_setup };
 bool passes_in_child_without(Denied denied, int code, const std::function<bool()>& body);
 

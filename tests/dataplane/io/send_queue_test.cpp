@@ -1,5 +1,5 @@
-// The send queue against a kernel that refuses in every way: sendmmsg() is the test's own here, for the faults that this
-// machine's kernel does not have.
+// The send queue against a kernel that refuses in every way: sendmmsg() is the test's own here, for the
+// faults that this machine's kernel does not have.
 #include "dataplane/io/send_queue.h"
 
 #include <gtest/gtest.h>
@@ -169,7 +169,9 @@ TEST_F(SendQueueFaults, ARefusedSourceIsLeftOutAndReported) {
 }
 
 TEST_F(SendQueueFaults, ATrainThatIsRefusedForGoodIsCountedAndTheNextGoesOut) {
-    refuse_ = [this](const Seen&) { return taken_.size() == 1 && counters_[Counter::send_failed] == 0 ? EPERM : 0; };
+    refuse_ = [this](const Seen&) {
+        return taken_.size() == 1 && counters_[Counter::send_failed] == 0 ? EPERM : 0;
+    };
     push(100, 100);
     push(200, 200);
     push(300, 300);

@@ -104,8 +104,8 @@ TEST_F(Udp, TakesAnotherRandomPortWhenOneFamilyHasItTaken) {
 TEST_F(Udp, DoesWithoutIpv6) {
     EXPECT_TRUE(test::passes_in_child_without(test::Denied::socket_v6, EAFNOSUPPORT, [] {
         const auto underlay = open_underlay(on_port(51820, 2));
-        return underlay && !underlay->v6.on && underlay->v6.reason == "this kernel has no IPv6" && underlay->gro.on &&
-               underlay->workers[1].v4 && !underlay->workers[1].v6;
+        return underlay && !underlay->v6.on && underlay->v6.reason == "this kernel has no IPv6" &&
+               underlay->gro.on && underlay->workers[1].v4 && !underlay->workers[1].v6;
     }));
 }
 
@@ -172,7 +172,8 @@ TEST_F(Udp, SaysWhyADatagramDidNotLeave) {
     ASSERT_TRUE(underlay);
     bool refused = false;
     const auto bytes = test::pattern(100);
-    const auto no_route = send_datagram(underlay->workers[0], endpoint("192.0.2.1", 9), bytes, 100, 0, refused);
+    const auto no_route =
+        send_datagram(underlay->workers[0], endpoint("192.0.2.1", 9), bytes, 100, 0, refused);
     ASSERT_FALSE(no_route);
     EXPECT_EQ(no_route.error().code, ENETUNREACH);
     const auto nowhere = send_datagram(underlay->workers[0], Endpoint{}, bytes, 100, 0, refused);
@@ -217,7 +218,9 @@ class ParseReceive : public testing::Test {
         to_socket_address(endpoint("192.0.2.7", 1234), from);
         train.bytes = payload;
     }
-    bool parse(std::span<const std::byte> control, int flags = 0) { return parse_receive(from, control, flags, train); }
+    bool parse(std::span<const std::byte> control, int flags = 0) {
+        return parse_receive(from, control, flags, train);
+    }
 
     std::vector<std::byte> payload = test::pattern(3000);
     SocketAddress from{};
@@ -230,7 +233,9 @@ TEST_F(ParseReceive, TakesSizeSourceAndEcn) {
     info.ipi_spec_dst.s_addr = htonl(0xc0000201);
     info.ipi_addr.s_addr = htonl(0xe0000001);  // it was sent to a multicast address
     Control control;
-    control.add(SOL_UDP, UDP_GRO, 1400).add(IPPROTO_IP, IP_PKTINFO, info).add(IPPROTO_IP, IP_TOS, std::uint8_t{0xb9});
+    control.add(SOL_UDP, UDP_GRO, 1400)
+        .add(IPPROTO_IP, IP_PKTINFO, info)
+        .add(IPPROTO_IP, IP_TOS, std::uint8_t{0xb9});
     ASSERT_TRUE(parse(control.bytes()));
     EXPECT_EQ(train.segment_bytes, 1400U);
     EXPECT_EQ(train.from.address, ip("192.0.2.7"));
@@ -288,7 +293,8 @@ TEST(SendFaults, HaveOneRemedyEach) {
         EXPECT_EQ(remedy_for(code, false, true), SendRemedy::without_source);
         EXPECT_EQ(remedy_for(code, false, false), SendRemedy::give_up);
     }
-    for (const int code : {ENOBUFS, ENOMEM, EPERM, ECONNREFUSED}) EXPECT_EQ(remedy_for(code, true, true), SendRemedy::give_up);
+    for (const int code : {ENOBUFS, ENOMEM, EPERM, ECONNREFUSED})
+        EXPECT_EQ(remedy_for(code, true, true), SendRemedy::give_up);
 }
 
 }  // namespace

@@ -10,7 +10,8 @@ namespace {
 TEST(Uring, SaysWhyItIsNotToBeHad) {
     EXPECT_TRUE(test::passes_in_child_without(test::Denied::io_uring_setup, EPERM, [] {
         const auto works = probe_uring();
-        return !works && works.error().code == EPERM && works.error().message.find("forbidden") != std::string::npos;
+        return !works && works.error().code == EPERM &&
+               works.error().message.find("forbidden") != std::string::npos;
     }));
     EXPECT_TRUE(test::passes_in_child_without(test::Denied::io_uring_setup, ENOSYS, [] {
         const auto works = probe_uring();

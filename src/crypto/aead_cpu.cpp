@@ -1,0 +1,21 @@
+// What this CPU and its operating system can run. In a file without -m flags: it runs on every CPU.
+#include "crypto/aead_implementations.h"
+
+namespace vern::aead {
+
+#if defined(__x86_64__)
+
+namespace {
+bool has_avx512() noexcept {
+    // These builtins also ask the operating system whether it saves the registers (XCR0).
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx2");
+}
+}  // namespace
+
+bool cpu_has_avx512ifma() noexcept { return has_avx512() && __builtin_cpu_supports("avx512ifma"); }
+
+#endif
+
+}  // namespace vern::aead

@@ -1,0 +1,106 @@
+#!/bin/bash
+# The parts of the command line that need no rights and no daemon. Usage: cli_test.sh VERN
+vern=$1
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+failures=0 checks=0
+
+# expect NAME STATUS STDOUT STDERR COMMAND...: the outputs are patterns of bash; '*' is anything.
+expect() {
+    local name=$1 status=$2 out=$3 err=$4 got
+    shift 4
+    "$@" > "$dir/out" 2> "$dir/err" < "${input:-/dev/null}"
+    got=$?
+    checks=$((checks + 1))
+    # shellcheck disable=SC2053  # patterns are meant
+    if [[ $got != "$status" || $(< "$dir/out") != $out || $(< "$dir/err") != $err ]]; then
+        echo "not ok: $name: status $got, output '$(< "$dir/out")', errors '$(< "$dir/err")'"
+        failures=$((failures + 1))
+    fi
+}
+
+umask 077
+key='???????????????????????????????????????????='
+expect "genkey" 0 "$key" "" "$vern" genkey
+expect "genpsk" 0 "$key" "" "$vern" genpsk
+"$vern" genkey > "$dir/key"
+[[ $("$vern" genkey) != "$(< "$dir/key")" ]] || { echo "not ok: keys repeat"; failures=$((failures + 1)); }
+input=$dir/key expect "pubkey" 0 "$key" "" "$vern" pubkey
+if command -v wg > /dev/null; then
+    for _ in {1..20}; do
+        wg genkey > "$dir/key"
+        input=$dir/key expect "pubkey as wg" 0 "$(wg pubkey < "$dir/key")" "" "$vern" pubkey
+    done
+else
+    echo "skipped: pubkey as wg (no wg)"
+fi
+printf 'AAAA' > "$dir/bad"
+input=$dir/bad expect "pubkey of what is none" 1 "" "vern: standard input: not a key *" "$vern" pubkey
+{ cat "$dir/key"; cat "$dir/key"; } > "$dir/bad"
+input=$dir/bad expect "pubkey of two" 1 "" "vern: standard input: not a key *" "$vern" pubkey
+{ tr -d '\n' < "$dir/key"; printf '\r\n\n'; } > "$dir/crlf"
+input=$dir/crlf expect "pubkey with CRLF" 0 "$key" "" "$vern" pubkey
+(umask 022; "$vern" genkey > "$dir/world" 2> "$dir/warning")
+[[ $(< "$dir/warning") == "Warning: writing to world accessible file."* ]] || { echo "not ok: no warning"; failures=$((failures + 1)); }
+if [[ -w /dev/full ]]; then
+    expect "genkey to a full disk" 1 "" "vern: cannot write the key: *" bash -c "'$vern' genkey > /dev/full"
+    expect "help to a full disk" 1 "" "vern: cannot write to standard output" bash -c "'$vern' help > /dev/full"
+fi
+
+expect "no command" 2 "" "Usage: vern *" "$vern"
+expect "unknown command" 2 "" "vern: no command 'foo' (vern help)" "$vern" foo
+expect "version" 0 "vern [0-9]*" "" "$vern" --version
+expect "help" 0 "Usage: vern COMMAND*genkey*" "" "$vern" help
+expect "--help" 0 "Usage: vern COMMAND*" "" "$vern" --help
+for command in up down save check show genkey genpsk pubkey; do
+    expect "help $command" 0 "Usage: vern $command*Options:*" "" "$vern" help "$command"
+    expect "$command --help" 0 "Usage: vern $command*Options:*" "" "$vern" "$command" --help
+    expect "$command --foo" 2 "" "vern $command: *--foo*Usage: vern $command*" "$vern" "$command" --foo
+done
+expect "help foo" 2 "" "vern: no command 'foo' (vern help)" "$vern" help foo
+expect "up alone" 2 "" "vern up: something is missing*" "$vern" up
+expect "up two" 2 "" "vern up: 'b' is too much*" "$vern" up a b
+expect "show what is not there" 1 "" "vern: nosuch0: no daemon runs this interface" "$vern" show nosuch0
+expect "show no name" 1 "" "vern: 'a/b' cannot be an interface's name" "$vern" show a/b
+expect "show no field" 2 "" "vern: no field 'foo' (vern help show)" "$vern" show nosuch0 foo
+expect "show json and field" 2 "" "vern: --json prints everything*" "$vern" show --json nosuch0 peers
+
+good="[Interface]
+PrivateKey = $(< "$dir/key")
+Address = 10.0.0.1/24 # comment
+[Peer]
+PublicKey = $("$vern" pubkey < "$dir/key")
+AllowedIPs = 10.0.0.2/32, fd00::/64
+Endpoint = vpn.example.org:51820"
+echo "$good" > "$dir/wgx.conf"
+expect "check" 0 "$dir/wgx.conf: ok, 1 peer, 2 allowed prefixes" "" "$vern" check "$dir/wgx.conf"
+input=$dir/wgx.conf expect "check -" 0 "standard input: ok, *" "" "$vern" check -
+echo "Endpoint = x:1" >> "$dir/wgx.conf"
+echo "Adress = 1" >> "$dir/wgx.conf"
+expect "check of errors" 1 "" "vern: $dir/wgx.conf:8: Endpoint: given twice, first on line 7
+vern: $dir/wgx.conf:9: unknown key 'Adress' (Address?)" "$vern" check "$dir/wgx.conf"
+printf '[Interface]\nListenPort = 1\n' > "$dir/wgx.conf"
+expect "check without a key" 1 "" "vern: $dir/wgx.conf: \[Interface\] has no PrivateKey *" "$vern" check "$dir/wgx.conf"
+expect "check of nothing" 1 "" "vern: $dir/none.conf: No such file or directory" "$vern" check "$dir/none.conf"
+expect "check of a directory" 1 "" "vern: $dir: Is a directory" "$vern" check "$dir"
+expect "check of a name" 1 "" "vern: no /etc/wireguard/nosuch0.conf and no /etc/vern/nosuch0.conf" "$vern" check nosuch0
+
+if [[ $(id -u) == 0 ]]; then
+    expect "up of errors" 1 "" "vern: $dir/bad.conf:1: *" bash -c "echo x > '$dir/bad.conf'; '$vern' up '$dir/bad.conf'"
+    echo "$good" > "$dir/a-name-that-is-too-long.conf"
+    expect "up of a bad name" 1 "" "vern: *: must be named after its interface*" "$vern" up "$dir/a-name-that-is-too-long.conf"
+    echo "$good" > "$dir/lo.conf"
+    expect "up of what is there" 1 "" "vern: lo already exists, and is left as it is" "$vern" up "$dir/lo.conf"
+    echo "$good" > "$dir/nosuch0.conf"
+    expect "down of what is not" 1 "" "vern: nosuch0 is not up: *" "$vern" down "$dir/nosuch0.conf"
+    expect "save of what is not" 1 "" "vern: nosuch0 is not up: *" "$vern" save "$dir/nosuch0.conf"
+    [[ $(< "$dir/nosuch0.conf") == "$good" ]] || { echo "not ok: save changed the file"; failures=$((failures + 1)); }
+    chmod 644 "$dir/nosuch0.conf"
+    chmod 755 "$dir"
+    expect "warns of readers" 1 "" "Warning: \`$dir/nosuch0.conf' is world accessible*" "$vern" down "$dir/nosuch0.conf"
+else
+    expect "up without rights" 1 "" "vern: this needs root *" "$vern" up "$dir/wgx.conf"
+fi
+
+echo "$checks checks, $failures failed"
+[[ $failures == 0 ]]

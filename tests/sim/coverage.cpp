@@ -1,0 +1,56 @@
+#include "coverage.h"
+
+#include <fmt/format.h>
+
+namespace vern::sim {
+
+void Coverage::merge(const Coverage& other) noexcept {
+    worlds += other.worlds;
+    events += other.events;
+    virtual_seconds += other.virtual_seconds;
+    packets_sent += other.packets_sent;
+    packets_delivered += other.packets_delivered;
+    datagrams += other.datagrams;
+    handshakes += other.handshakes;
+    rekeys += other.rekeys;
+    endpoint_moves += other.endpoint_moves;
+    keepalives += other.keepalives;
+    recoveries += other.recoveries;
+    order_checks += other.order_checks;
+    for (std::size_t i = 0; i < kFaultCount; ++i) faults[i] += other.faults[i];
+    for (std::size_t i = 0; i < kCounterCount; ++i) counters[i] += other.counters[i];
+}
+
+std::string Coverage::report() const {
+    std::string out = fmt::format(
+        "{} worlds, {} virtual minutes, {} events\n"
+        "  packets sent {}, delivered {}, order checked {}; datagrams {}\n"
+        "  handshakes {} (rekeys {}), keepalives {}, endpoint moves {}, recoveries {}\n",
+        worlds, virtual_seconds / 60, events, packets_sent, packets_delivered, order_checks, datagrams, handshakes, rekeys, keepalives,
+        endpoint_moves, recoveries);
+    const auto list = [&out](std::string_view title, const auto& names, const auto& values) {
+        out += fmt::format("  {}:", title);
+        std::size_t column = 0;
+        for (std::size_t i = 0; i < values.size(); ++i)
+            out += fmt::format("{}{} {}", column++ % 6 == 0 ? "\n    " : ", ", names(i), values[i]);
+        out += '\n';
+    };
+    list("faults", [](std::size_t i) { return kFaultNames[i]; }, faults);
+    list("counters of the core", [](std::size_t i) { return kCounterInfo[i].name; }, counters);
+    return out;
+}
+
+std::vector<std::string> Coverage::missing() const {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < kFaultCount; ++i) {
+        if (faults[i] == 0) names.push_back(fmt::format("fault {}", kFaultNames[i]));
+    }
+    for (std::size_t i = 0; i < kCounterCount; ++i) {
+        // Eight sessions for each of a million peers would have to be in use at once.
+        if (counters[i] == 0 && static_cast<Counter>(i) != Counter::handshake_no_memory)
+            names.push_back(fmt::format("counter {}", kCounterInfo[i].name));
+    }
+    return names;
+}
+
+}  // namespace vern::sim

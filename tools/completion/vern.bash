@@ -1,0 +1,63 @@
+# bash completion for vern(8)
+
+_vern_configs() {
+    local file
+    for file in /etc/wireguard/*.conf /etc/vern/*.conf; do
+        [[ -e $file ]] || continue
+        file=${file##*/}
+        printf '%s\n' "${file%.conf}"
+    done
+}
+
+_vern_interfaces() {
+    local file
+    for file in /var/run/wireguard/*.sock; do
+        [[ -S $file ]] || continue
+        file=${file##*/}
+        printf '%s\n' "${file%.sock}"
+    done
+}
+
+_vern() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+    local commands='up down save check show genkey genpsk pubkey help'
+    local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
+        transfer persistent-keepalive dump'
+    local words='' word operands=0
+    COMPREPLY=()
+
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$current")
+        return
+    fi
+    for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
+        [[ $word == -* ]] || ((++operands))
+    done
+    case $command in
+        help) words=$commands ;;
+        show)
+            words='--json --show-keys --help'
+            ((operands == 0)) && words+=" all interfaces $(_vern_interfaces)"
+            ((operands == 1)) && words+=" $fields"
+            ;;
+        up)
+            words="--quiet --vernd --help $(_vern_configs)"
+            ;;
+        check) words="--help $(_vern_configs)" ;;
+        down) words="--quiet --help $(_vern_interfaces)" ;;
+        save) words="--help $(_vern_interfaces)" ;;
+        genkey | genpsk | pubkey) words='--help' ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    # Configuration files may be anywhere.
+    if [[ $previous == --vernd || $command == @(up|down|save|check) && $current != -* ]]; then
+        local -a files
+        mapfile -t files < <(compgen -f -- "$current")
+        for word in "${files[@]}"; do
+            [[ $previous == --vernd || -d $word || $word == *.conf ]] && COMPREPLY+=("$word")
+        done
+        compopt -o filenames 2> /dev/null
+    fi
+}
+
+complete -F _vern vern
