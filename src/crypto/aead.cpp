@@ -10,9 +10,15 @@ namespace {
 
 constexpr std::array kBestFirst = {
 #if defined(__x86_64__)
-    &kAvx512Ifma,
+    &kAvx512Ifma, &kAvx512, &kAvx2,
+#elif defined(__aarch64__)
+    &kNeon,
 #endif
-    &kOpenssl, &kLibsodium};
+    &kOpenssl, &kLibsodium, &kPortable,
+#if defined(VERN_NULL_CIPHER)
+    &kNull,
+#endif
+};
 
 // The build option `aead`: a name, or "auto".
 constexpr std::string_view kPreferred = VERN_AEAD_PREFERRED;

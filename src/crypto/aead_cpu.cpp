@@ -5,16 +5,14 @@ namespace vern::aead {
 
 #if defined(__x86_64__)
 
-namespace {
-bool has_avx512() noexcept {
-    // These builtins also ask the operating system whether it saves the registers (XCR0).
+// These builtins also ask the operating system whether it saves the registers (XCR0).
+bool cpu_has_avx2() noexcept { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
+bool cpu_has_avx512() noexcept {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx2");
+           cpu_has_avx2();
 }
-}  // namespace
-
-bool cpu_has_avx512ifma() noexcept { return has_avx512() && __builtin_cpu_supports("avx512ifma"); }
+bool cpu_has_avx512ifma() noexcept { return cpu_has_avx512() && __builtin_cpu_supports("avx512ifma"); }
 
 #endif
 

@@ -22,10 +22,19 @@ inline Nonce nonce_of(std::uint64_t counter) noexcept {
 
 // Own kernels (aead_train.h), for the CPUs that have them.
 bool cpu_has_avx512ifma() noexcept;
+bool cpu_has_avx512() noexcept;
+bool cpu_has_avx2() noexcept;
 extern const Implementation kAvx512Ifma;
+extern const Implementation kAvx512;
+extern const Implementation kAvx2;
+extern const Implementation kNeon;
+extern const Implementation kPortable;
 
 extern const Implementation kOpenssl;
 extern const Implementation kLibsodium;
+#if defined(VERN_NULL_CIPHER)
+extern const Implementation kNull;  // bench/net/null_cipher.cpp
+#endif
 
 // The message function under kOpenssl's trains, with any nonce and associated data, so that published vectors
 // reach it. (kLibsodium's is in handshake_aead.h.) False: not authentic, and `plain` was wiped; or, when

@@ -16,6 +16,7 @@ namespace {
 struct Avx512 {
     static constexpr int kLanes = 16;  // of 32 bits
     static constexpr int kWide = 8;    // of 64 bits
+    static constexpr int kMinimumForLanes = 4;  // messages from which on Poly1305 runs in lanes
     using U32 = __m512i;
     using U64 = __m512i;
     using Mask = __mmask8;
@@ -29,9 +30,9 @@ struct Avx512 {
     [[gnu::always_inline]] static U32 rotate32(U32 x) {
         return _mm512_rol_epi32(x, N);
     }
-    // Lane i of the result is lane which[i] of `table`.
-    [[gnu::always_inline]] static U32 permute32(U32 table, U32 which) {
-        return _mm512_permutexvar_epi32(which, table);
+    // Lane i of the result is table[which[i]]: of sixteen words, which are public.
+    [[gnu::always_inline]] static U32 lookup32(const std::uint32_t (&table)[16], U32 which) {
+        return _mm512_permutexvar_epi32(which, load32(table));
     }
     // Within each group of four lanes: lane i takes lane (i + N) mod 4.
     template <int N>
@@ -94,6 +95,7 @@ struct Avx512 {
         _mm512_mask_storeu_epi8(to, first(count), x);
     }
 
+    [[gnu::always_inline]] static U64 words(U32 x) { return x; }
     [[gnu::always_inline]] static U64 load64(const std::uint64_t* from) { return _mm512_loadu_si512(from); }
     [[gnu::always_inline]] static void store64(std::uint64_t* to, U64 x) { _mm512_storeu_si512(to, x); }
     [[gnu::always_inline]] static U64 set64(std::uint64_t x) {

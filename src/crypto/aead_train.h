@@ -58,7 +58,7 @@ class Train {
         int count = 0;
         Message messages[kLanes];
         std::uint64_t tags[kLanes][2];
-        Keys<V> keys;
+        Keys keys;
         // Secret, wiped at the end of the call.
         alignas(64) std::uint32_t poly_words[8][kLanes];  // r and s of each message
         alignas(64) std::byte waiting[kLanes][kBlockBytes];
@@ -166,13 +166,13 @@ class Train {
 
     // The keys in the form that tall passes want.
     static void spread_keys(Group& group) {
-        Keys<V>& keys = group.keys;
+        Keys& keys = group.keys;
         keys.one_key = true;
         for (int i = 1; i < group.count; ++i) keys.one_key &= keys.raw[i] == keys.raw[0];
         std::uint32_t words[8];
         if (keys.one_key) {
             __builtin_memcpy(words, keys.raw[0], 32);
-            for (int w = 0; w < 8; ++w) V::store32(keys.key[w], V::set32(words[w]));
+            for (int w = 0; w < 8; ++w) for (int i = 0; i < kLanes; ++i) keys.key[w][i] = words[w];
         } else {
             for (int i = 0; i < group.count; ++i) {
                 __builtin_memcpy(words, keys.raw[i], 32);
@@ -240,7 +240,7 @@ class Train {
             for (int w = 0; w < 8; ++w) group.poly_words[w][i] = words[w];
         }
     }
-    static void flat(std::byte* out, const Keys<V>& keys, const Lanes<V>& lanes, int used) {
+    static void flat(std::byte* out, const Keys& keys, const Lanes<V>& lanes, int used) {
         if (used <= ChaCha::kFlatBlocks)
             ChaCha::template flat<1>(out, keys, lanes);
         else
@@ -284,7 +284,7 @@ class Train {
             }
         }
     }
-    static void tall_pass(const Keys<V>& keys, const Lanes<V>& lanes, const Target* targets) {
+    static void tall_pass(const Keys& keys, const Lanes<V>& lanes, const Target* targets) {
         U32 x[16];
         ChaCha::tall(x, keys, lanes);
         ChaCha::to_blocks(x);
@@ -295,7 +295,7 @@ class Train {
     template <class Text>
     [[gnu::always_inline]] static void authenticate(Group& group, Text text) {
         int i = 0;
-        for (; group.count - i >= kMinimumForLanes; i += kWide) {
+        for (; group.count - i >= V::kMinimumForLanes; i += kWide) {
             typename Poly::Messages messages;
             messages.words = &group.poly_words[0][i];
             messages.stride = kLanes;
@@ -313,14 +313,16 @@ class Train {
         }
         for (; i < group.count; ++i) authenticate_one(group, i, text(i));
     }
-    static constexpr int kMinimumForLanes = 4;
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {
         const auto word = [&](int w) {
             return group.poly_words[2 * w][i] | static_cast<std::uint64_t>(group.poly_words[2 * w + 1][i]) << 32;
         };
-        Poly1305Scalar poly(word(0), word(1));
-        poly.message(text, group.messages[i].length);
+        Poly1305Scalar poly;
+        poly.start(word(0), word(1));
+        const std::byte* const end = text + group.messages[i].length;
+        for (; end - text >= 16; text += 16) poly.block(text);
+        if (end != text) poly.last_bytes(text, static_cast<std::size_t>(end - text));
         poly.block(0, group.messages[i].length);
         poly.finish(word(2), word(3), group.tags[i][0], group.tags[i][1]);
     }

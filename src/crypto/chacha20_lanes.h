@@ -14,13 +14,15 @@ namespace {
 constexpr std::size_t kBlockBytes = 64;
 constexpr std::uint32_t kSigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
-// The messages whose blocks fill the lanes, word by word: lane or index i is message i.
-template <class V>
+// Messages whose blocks may share passes.
+constexpr int kGroup = 16;
+
+// Their keys and nonces, word by word: index i is message i.
 struct alignas(64) Keys {
-    std::uint32_t key[8][V::kLanes];      // only for tall passes
-    std::uint32_t counter[2][V::kLanes];  // the low words, then the high ones
-    const std::byte* raw[V::kLanes];      // the same keys, 32 bytes each
-    bool one_key;                         // every message has the same
+    std::uint32_t key[8][kGroup];      // only for tall passes
+    std::uint32_t counter[2][kGroup];  // the low words, then the high ones
+    const std::byte* raw[kGroup];      // the same keys, 32 bytes each
+    bool one_key;                      // every message has the same
 };
 
 // Which block each lane computes.
@@ -57,20 +59,17 @@ struct ChaCha20 {
         half_quarter<8, 12, 4, S, 7>(x);
     }
 
-    [[gnu::always_inline]] static U32 start_word(const Keys<V>& keys, const Lanes<V>& lanes, U32 message,
+    [[gnu::always_inline]] static U32 start_word(const Keys& keys, const Lanes<V>& lanes, U32 message,
                                                  int i) {
         if (i < 4) return V::set32(kSigma[i]);
-        if (i < 12) {
-            const U32 table = V::load32(keys.key[i - 4]);
-            return keys.one_key ? table : V::permute32(table, message);
-        }
+        if (i < 12) return keys.one_key ? V::load32(keys.key[i - 4]) : V::lookup32(keys.key[i - 4], message);
         if (i == 12) return V::load32(lanes.block);
         if (i == 13) return V::set32(0);
-        return V::permute32(V::load32(keys.counter[i - 14]), message);
+        return V::lookup32(keys.counter[i - 14], message);
     }
 
     // x[i] becomes word i of each lane's block.
-    [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys<V>& keys, const Lanes<V>& lanes) {
+    [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys& keys, const Lanes<V>& lanes) {
         const U32 message = V::load32(lanes.message);
         for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, message, i);
         for (int i = 0; i < 10; ++i) {
@@ -88,7 +87,7 @@ struct ChaCha20 {
 
     // `Sets` * kFlatBlocks blocks, one after the other in `out`: block[i] of message[i].
     template <int Sets>
-    static void flat(std::byte* out, const Keys<V>& keys, const Lanes<V>& lanes) {
+    static void flat(std::byte* out, const Keys& keys, const Lanes<V>& lanes) {
         constexpr int kBlocks = Sets * kFlatBlocks;
         alignas(16) std::uint32_t nonces[kBlocks][4];
         const std::byte* rows[4][kBlocks];

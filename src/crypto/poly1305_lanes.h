@@ -90,7 +90,7 @@ struct Poly1305Lanes {
         }
     }
     [[gnu::always_inline]] static void load_row(U64 (&x)[kWide], const Messages& messages, std::uint32_t at) {
-        for (int i = 0; i < kWide; ++i) x[i] = V::load_bytes(messages.data[i] + at);
+        for (int i = 0; i < kWide; ++i) x[i] = V::words(V::load_bytes(messages.data[i] + at));
         V::transpose64(x);
     }
     [[gnu::always_inline]] static Element whole_row(const Element& h, const Messages& messages,
@@ -111,7 +111,7 @@ struct Poly1305Lanes {
         for (int i = 0; i < kWide; ++i) {
             const std::uint32_t left = messages.length[i] > at ? messages.length[i] - at : 0;
             const std::uint32_t bytes = left < kRowBytes ? left : kRowBytes;
-            x[i] = V::load_bytes(messages.data[i] + (bytes ? at : 0), bytes);
+            x[i] = V::words(V::load_bytes(messages.data[i] + (bytes ? at : 0), bytes));
             blocks[i] = (bytes + 15) / 16;
             most = blocks[i] > most ? blocks[i] : most;
         }

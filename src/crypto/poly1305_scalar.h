@@ -12,11 +12,15 @@ namespace {
 __extension__ typedef unsigned __int128 Uint128;
 
 struct Poly1305Scalar {
-    std::uint64_t h0 = 0, h1 = 0, h2 = 0;  // h2 stays below 8 between blocks
-    std::uint64_t r0, r1, s1;              // s1: 5/4 r1, exact since r1 is a multiple of four
+    std::uint64_t h0, h1, h2;  // h2 stays below 8 between blocks
+    std::uint64_t r0, r1, s1;  // s1: 5/4 r1, exact since r1 is a multiple of four
 
-    [[gnu::always_inline]] Poly1305Scalar(std::uint64_t r_low, std::uint64_t r_high)
-        : r0(r_low & 0x0ffffffc0fffffff), r1(r_high & 0x0ffffffc0ffffffc), s1(r1 + (r1 >> 2)) {}
+    [[gnu::always_inline]] void start(std::uint64_t r_low, std::uint64_t r_high) {
+        h0 = h1 = h2 = 0;
+        r0 = r_low & 0x0ffffffc0fffffff;
+        r1 = r_high & 0x0ffffffc0ffffffc;
+        s1 = r1 + (r1 >> 2);
+    }
 
     [[gnu::always_inline]] void block(std::uint64_t low, std::uint64_t high) {
         Uint128 sum = Uint128{h0} + low;
@@ -36,16 +40,15 @@ struct Poly1305Scalar {
         h2 = (d2 & 3) + static_cast<std::uint64_t>(sum >> 64);
     }
 
-    [[gnu::always_inline]] void message(const std::byte* data, std::size_t length) {
+    [[gnu::always_inline]] void block(const std::byte* data) {
         std::uint64_t words[2];
-        for (; length >= 16; data += 16, length -= 16) {
-            std::memcpy(words, data, 16);
-            block(words[0], words[1]);
-        }
-        if (length == 0) return;
-        words[0] = words[1] = 0;
-        auto* bytes = reinterpret_cast<unsigned char*>(words);
-        for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<unsigned char>(data[i]);
+        std::memcpy(words, data, 16);
+        block(words[0], words[1]);
+    }
+    // 1 to 15 bytes, padded with zeros.
+    [[gnu::always_inline]] void last_bytes(const std::byte* data, std::size_t length) {
+        std::uint64_t words[2] = {};
+        std::memcpy(words, data, length);
         block(words[0], words[1]);
     }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The parts of the command line that need no rights and no daemon. Usage: cli_test.sh VERN
-vern=$1
+vern=$(realpath "$1")
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 failures=0 checks=0

@@ -10,7 +10,7 @@ if [[ $2 != inside ]]; then
     exec unshare --net --mount --pid --fork --kill-child "$0" "$1" inside
 fi
 
-vern=$1
+vern=$(realpath "$1")
 failures=0 checks=0
 mount -t tmpfs none /run && mkdir -p /run/test/bin && cd /run/test || exit 1
 umask 077

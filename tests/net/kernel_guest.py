@@ -4,9 +4,10 @@
 cannot be had is no error. Tests do the same and name what is not there. A kernel that is installed is used before one is fetched.
 
 The guest's file system is made at each start: busybox, the modules, and this machine's `ip`, `wg`, `ping`, ... with their libraries. Its
-first process reads commands from a serial line, one line each, and answers with exit status and outputs:
+first process reads commands from a virtio port, a line each, and answers with a line and the outputs. Few processes are made for one: the
+guest is slow.
 
-    NUMBER SECONDS base64(command) base64(input)   ->   NUMBER STATUS base64(output) base64(errors)
+    NUMBER SECONDS base64(input)|- COMMAND   ->   NUMBER STATUS BYTES-OF-OUTPUT BYTES-OF-ERRORS
 """
 
 import base64
@@ -21,6 +22,7 @@ import re
 import select
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +34,8 @@ from tunnel import Implementation
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path(os.environ.get("HOME") or "/root", ".cache")) / "vern-kernel"
 PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")  # Debian's name, Ubuntu's name
-MODULES = ("virtio_pci", "virtio_net", "wireguard", "nf_tables")
+MODULES = ("virtio_pci", "virtio_net", "virtio_console", "wireguard", "nf_tables")
+WHERE_APART = ("nft_objref",)  # part of nf_tables in later kernels
 PROGRAMS = ("ip", "wg", "ping", "nft", "iperf3")
 QEMU = "qemu-system-x86_64"
 ACCELERATOR = os.environ.get("VERN_GUEST_ACCEL", "tcg")  # kvm: where it is known to boot a guest
@@ -52,12 +55,14 @@ for module in /modules/*; do insmod "$module" || echo "cannot load $module"; don
 echo "module wireguard +p" > /sys/kernel/debug/dynamic_debug/control
 echo 0 > /proc/sys/net/core/message_cost
 cd /run
-stty -F /dev/ttyS1 raw -echo 115200
-exec < /dev/ttyS1 > /dev/ttyS1
+until [ -e /dev/vport0p1 ]; do usleep 10000; done
+exec 0<> /dev/vport0p1 1>&0
 echo ready
-while read -r number limit command input; do
-    echo "${input#:}" | base64 -d | timeout -s KILL "$limit" sh -c "$(echo "$command" | base64 -d)" > /run/.out 2> /run/.err
-    echo "$number $? :$(base64 -w 0 /run/.out) :$(base64 -w 0 /run/.err)"
+while read -r number limit input command; do
+    if [ "$input" = - ]; then : > .in; else echo "$input" | base64 -d > .in; fi
+    timeout -s KILL "$limit" sh -c "$command" < .in > .out 2> .err
+    echo "$number" $? $(stat -c %s .out .err)
+    cat .out .err
 done
 """
 
@@ -118,7 +123,7 @@ def modules_in_order(directory):
                 take(other.replace("-", "_"))
         ordered[name] = text
 
-    for name in MODULES:
+    for name in (*MODULES, *(name for name in WHERE_APART if name in files)):
         take(name)
     return list(ordered.items())
 
@@ -165,7 +170,7 @@ def fetch(into):
 
 def kernel():
     """A directory with `vmlinuz`, `version` and modules/00-NAME, 01-NAME, ... in the order in which to load them; made if it is not there."""
-    ready = CACHE / hashlib.sha256(" ".join(MODULES).encode()).hexdigest()[:12]
+    ready = CACHE / hashlib.sha256(" ".join(MODULES + WHERE_APART).encode()).hexdigest()[:12]
     if ready.exists():
         return ready
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -331,7 +336,8 @@ class Guest(Host):
             "-kernel", here / "vmlinuz", "-initrd", self.directory / "initramfs",
             "-append", "console=ttyS0 loglevel=5 panic=-1 random.trust_cpu=on mitigations=off net.ifnames=0",
             "-chardev", f"file,id=console,path={self.console}", "-device", "isa-serial,chardev=console",
-            "-chardev", f"socket,id=control,path={line},server=on,wait=on", "-device", "isa-serial,chardev=control",
+            "-chardev", f"socket,id=control,path={line},server=on,wait=on", "-device", "virtio-serial-pci",
+            "-device", "virtserialport,chardev=control",
             "-netdev", f"tap,id=net,ifname=tap{number},script=no,downscript=no",
             "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:00:00:{number:02x},romfile=", name="qemu")
         wait_until(lambda: line.exists() or not self.qemu.alive(), "QEMU to begin")
@@ -340,23 +346,32 @@ class Guest(Host):
         self.control = socket.socket(socket.AF_UNIX)
         wait_until(lambda: self.control.connect_ex(str(line)) == 0, "QEMU to listen")
         end = time.monotonic() + BOOT_S
-        while self.read_line(end, "the guest to boot") != b"ready":
+        while self.read_line(end, "the guest to boot") != "ready":
             pass
 
     def end(self):
         if self.control:
             self.control.close()
-        self.qemu.stop()
+        self.qemu.stop(signal.SIGKILL)
 
-    def read_line(self, end, what):
-        while b"\n" not in self.received:
+    def receive(self, enough, end, what):
+        """Reads until enough() of what was received."""
+        while not enough():
             ready, _, _ = select.select([self.control], [], [], max(0, end - time.monotonic()))
             text = self.control.recv(65536) if ready else b""
             if not text:
                 raise LabError(f"gave up waiting for: {what}\n{self.qemu.output()}\n{self.console.read_text(errors='replace')[-4000:]}")
             self.received += text
+
+    def read_line(self, end, what):
+        self.receive(lambda: b"\n" in self.received, end, what)
         line, self.received = self.received.split(b"\n", 1)
-        return line.strip()
+        return line.decode(errors="replace")
+
+    def read(self, count, end, what):
+        self.receive(lambda: len(self.received) >= count, end, what)
+        text, self.received = self.received[:count], self.received[count:]
+        return text.decode(errors="replace")
 
     @staticmethod
     def named(argv):
@@ -366,16 +381,16 @@ class Guest(Host):
     def run(self, *argv, check=True, timeout=60, input=None, env=None):
         number, timeout = next(self.numbers), timeout * SLOWER
         command = "exec " + shlex.join([*(["env", *(f"{key}={value}" for key, value in env.items())] if env else []), *self.named(argv)])
-        fields = [str(number), str(timeout), base64.b64encode(command.encode()).decode(), ":" + base64.b64encode((input or "").encode()).decode()]
-        self.control.sendall(" ".join(fields).encode() + b"\n")
-        end = time.monotonic() + timeout + PATIENCE_S
-        while True:
-            answer = self.read_line(end, f"the guest's answer to: {command}").split()
-            if len(answer) == 4 and answer[0] == fields[0].encode():
-                break
-        out, err = (base64.b64decode(text[1:]).decode(errors="replace") for text in answer[2:])
-        result = subprocess.CompletedProcess(argv, int(answer[1]), out, err)
-        if check and result.returncode != 0:
+        if "\n" in command:
+            raise LabError(f"a command for the guest must be one line: {command}")
+        given = base64.b64encode(input.encode()).decode() if input else "-"
+        self.control.sendall(f"{number} {timeout} {given} {command}\n".encode())
+        end, what = time.monotonic() + timeout + PATIENCE_S, f"the guest's answer to: {command}"
+        answered, code, out, err = map(int, self.read_line(end, what).split())
+        if answered != number:
+            raise LabError(f"answer {answered} of the guest to command {number}")
+        result = subprocess.CompletedProcess(argv, code, self.read(out, end, what), self.read(err, end, what))
+        if check and code != 0:
             raise LabError(f"on {self.name}: {describe(argv, result)}")
         return result
 
@@ -410,9 +425,9 @@ class Guest(Host):
     def fetch(self, url, timeout=120):
         return self.run("sh", "-o", "pipefail", "-c", f"wget -q -O - {shlex.quote(url)} | sha256sum", timeout=timeout).stdout.split()[0]
 
-    def messages(self):
-        """The kernel's, with all that WireGuard says for developers."""
-        return self.run("dmesg").stdout
+    def messages(self, forget=False):
+        """What the kernel said since it was last told to forget, with all that WireGuard says for developers."""
+        return self.run("dmesg", *(["-c"] if forget else [])).stdout
 
 
 if __name__ == "__main__":

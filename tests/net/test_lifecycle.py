@@ -10,6 +10,14 @@ from tunnel import PORT, SUBJECT, SUBJECT_IS_VERN, SUBJECTS, VERN, Interface, at
 
 SOCKET = "/run/wireguard/wg0.sock"
 
+MANAGER = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+while True:
+    print(s.recv(4096).decode(), flush=True)
+"""
+
 
 class OneHost(unittest.TestCase):
     def setUp(self):
@@ -105,6 +113,21 @@ class Lifecycle(OneHost):
         # As the kernel's WireGuard and wireguard-go: what a v6 path of 1500 bytes can carry.
         self.start()
         self.assertIn("mtu 1420", self.host.ip("link", "show", "wg0"))
+
+    def test_the_unit_files_rights_are_enough(self):
+        # As packaging/vernd@.service: two capabilities, and a manager that waits for READY=1.
+        if not SUBJECT_IS_VERN:
+            self.skipTest("vernd only")
+        manager = self.host.start(sys.executable, "-c", MANAGER, "/run/notify", name="manager")
+        wait_until(lambda: self.exists("/run/notify"), "the manager's socket")
+        rights = "-all,+net_admin,+net_bind_service"
+        process = self.start(wrapper=("setpriv", f"--bounding-set={rights}", "--inh-caps=-all", "--no-new-privs"), env={"NOTIFY_SOCKET": "/run/notify"})
+        wait_until(lambda: "READY=1" in manager.output(), "READY=1")
+        self.host.run("wg", "set", "wg0", "listen-port", "53", "fwmark", "0x1", "private-key", self.host.write("key", genkey()))
+        self.assertEqual(process.stop(), 0, process.output())
+        wait_until(lambda: "STOPPING=1" in manager.output(), "STOPPING=1")
+        manager.stop()
+        self.assert_nothing_left()
 
     def test_sigkill_and_again(self):
         # Nobody can clean up after kill -9 but the next start: the socket's file is still there.

@@ -22,8 +22,11 @@ void open(std::span<aead::OpenJob> jobs) noexcept {
 
 }  // namespace
 
-const aead::Implementation kObservedAead = {
-    .name = "observed", .description = "the best one, watched", .supported = supported, .seal = seal, .open = open};
+const aead::Implementation kObservedAead = {.name = "observed",
+                                            .description = "the best one, watched",
+                                            .supported = supported,
+                                            .seal = seal,
+                                            .open = open};
 
 Observing::Observing(AeadObserver& observer) noexcept : before_(std::exchange(current, &observer)) {}
 Observing::~Observing() { current = before_; }

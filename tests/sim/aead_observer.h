@@ -1,4 +1,5 @@
-// An AEAD implementation that shows every job to whoever drives the core at that moment, before and after the real one works on it.
+// An AEAD implementation that shows every job to whoever drives the core at that moment, before and after the
+// real one works on it.
 #pragma once
 
 #include <span>

@@ -46,7 +46,9 @@ class Agenda {
         std::uint64_t number;
         Action action;
     };
-    static bool later(const Entry& a, const Entry& b) noexcept { return a.at != b.at ? a.at > b.at : a.number > b.number; }
+    static bool later(const Entry& a, const Entry& b) noexcept {
+        return a.at != b.at ? a.at > b.at : a.number > b.number;
+    }
 
     Nanos now_ = 0;
     std::uint64_t added_ = 0;

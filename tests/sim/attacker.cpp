@@ -1,5 +1,6 @@
 #include "attacker.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -32,14 +33,29 @@ void Attacker::begin() {
     clamp(key);
     keys_ = noise::identity_of(key);
     active_ = true;
-    if (world_.profile.attack_interval > 0) world_.agenda.in(world_.rng.range(0, world_.profile.attack_interval), [this] { tick(); });
+    if (world_.profile.attack_interval > 0)
+        world_.agenda.in(world_.rng.range(0, world_.profile.attack_interval), [this] { tick(); });
 }
 
 void Attacker::tick() {
-    static constexpr std::array kKinds{Fault::replay,        Fault::replay,           Fault::stale_replay,  Fault::bit_flip,       Fault::cut,
-                                       Fault::extended,      Fault::garbage,          Fault::empty_datagram, Fault::forged_counter, Fault::forged_initiation,
-                                       Fault::unknown_initiator, Fault::forged_timestamp, Fault::forged_response, Fault::forged_cookie, Fault::authentic_cookie,
-                                       Fault::oversized_datagram, Fault::flood,       Fault::cookie_flood};
+    static constexpr std::array kKinds{Fault::replay,
+                                       Fault::replay,
+                                       Fault::stale_replay,
+                                       Fault::bit_flip,
+                                       Fault::cut,
+                                       Fault::extended,
+                                       Fault::garbage,
+                                       Fault::empty_datagram,
+                                       Fault::forged_counter,
+                                       Fault::forged_initiation,
+                                       Fault::unknown_initiator,
+                                       Fault::forged_timestamp,
+                                       Fault::forged_response,
+                                       Fault::forged_cookie,
+                                       Fault::authentic_cookie,
+                                       Fault::oversized_datagram,
+                                       Fault::flood,
+                                       Fault::cookie_flood};
     if (!active_) return;
     Rng& rng = world_.rng;
     Host& target = world_.host(rng.below(world_.host_count()));
@@ -58,12 +74,17 @@ void Attacker::attack(Host& target, Fault how) {
             if (const Datagram* one = overheard(0)) replay(*one);
             return;
         case Fault::stale_replay:
-            if (!world_.network.fallen().empty()) replay(world_.network.fallen()[rng.below(world_.network.fallen().size())]);
+            if (const auto& fallen = world_.network.fallen(); !fallen.empty()) {
+                const auto older = [](const Datagram& a, const Datagram& b) { return a.wire < b.wire; };
+                replay(rng.chance(0.5) ? *std::min_element(fallen.begin(), fallen.end(), older)
+                                       : fallen[rng.below(fallen.size())]);
+            }
             return;
         case Fault::bit_flip:
         case Fault::cut:
         case Fault::extended:
-        case Fault::forged_counter: return change(target, how);
+        case Fault::forged_counter:
+            return change(target, how);
         case Fault::garbage: {
             std::vector<std::byte> bytes(rng.below(rng.chance(0.3) ? 8 : 300) + 1);
             rng.fill(bytes);
@@ -78,15 +99,23 @@ void Attacker::attack(Host& target, Fault how) {
             }
             return send(target, std::move(bytes), how, from_anywhere());
         }
-        case Fault::empty_datagram: return send(target, {}, how, from_anywhere());
-        case Fault::oversized_datagram: return send(target, std::vector<std::byte>(65507), how, from_anywhere());
-        case Fault::forged_initiation: return forge_initiation(target, from_anywhere(), how);
-        case Fault::unknown_initiator: return introduce(target, from_anywhere());
-        case Fault::forged_timestamp: return forge_timestamp();
-        case Fault::forged_response: return forge_response();
+        case Fault::empty_datagram:
+            return send(target, {}, how, from_anywhere());
+        case Fault::oversized_datagram:
+            return send(target, std::vector<std::byte>(65507), how, from_anywhere());
+        case Fault::forged_initiation:
+            return forge_initiation(target, from_anywhere(), how);
+        case Fault::unknown_initiator:
+            return introduce(target, from_anywhere());
+        case Fault::forged_timestamp:
+            return forge_timestamp();
+        case Fault::forged_response:
+            return forge_response();
         case Fault::forged_cookie:
-        case Fault::authentic_cookie: return forge_cookie(how);
-        default: return flood(target, how == Fault::cookie_flood);
+        case Fault::authentic_cookie:
+            return forge_cookie(how);
+        default:
+            return flood(target, how == Fault::cookie_flood);
     }
 }
 
@@ -103,13 +132,18 @@ const Datagram* Attacker::overheard(std::uint8_t type) const {
 
 Place Attacker::from_anywhere() {
     const auto choice = world_.rng.below(3);
-    return choice == 0 ? place_ : choice == 1 ? world_.network.fresh_place() : world_.host(world_.rng.below(world_.host_count())).place();
+    return choice == 0   ? place_
+           : choice == 1 ? world_.network.fresh_place()
+                         : world_.host(world_.rng.below(world_.host_count())).place();
 }
 
-void Attacker::send(Host& target, std::vector<std::byte> bytes, Fault how, const Place& from, std::uint64_t wire, std::uint8_t ecn) {
+void Attacker::send(Host& target, std::vector<std::byte> bytes, Fault how, const Place& from,
+                    std::uint64_t wire, std::uint8_t ecn) {
     world_.coverage.add(how);
-    world_.trace.add(world_.now(), Event::hostile, target.id(), static_cast<std::uint64_t>(how), bytes.size());
-    world_.network.inject({std::move(bytes), from, target.place(), ecn, wire}, world_.rng.range(0, 10 * kMillisecond));
+    world_.trace.add(world_.now(), Event::hostile, target.id(), static_cast<std::uint64_t>(how),
+                     bytes.size());
+    world_.network.inject({std::move(bytes), from, target.place(), ecn, wire},
+                          world_.rng.range(0, 10 * kMillisecond));
 }
 
 void Attacker::replay(const Datagram& datagram) {
@@ -117,12 +151,17 @@ void Attacker::replay(const Datagram& datagram) {
     const WireRecord* record = world_.ledger.wire(datagram.wire);
     if (!target || !record) return;
     const bool stale = world_.now() - record->at >= nanos(kRejectAfterTime);
-    // What has not arrived yet may be taken when it comes from elsewhere; that is the network's doing as much as the attacker's.
+    // What has not arrived yet may be taken when it comes from elsewhere; that is the network's doing as much
+    // as the attacker's.
     const bool race = record->accepted == 0 && !stale;
     if (race) world_.ledger.order_may_change();
     const Place from = world_.rng.chance(0.3) ? datagram.from : from_anywhere();
     for (auto times = world_.rng.range(1, 3); times > 0; --times)
-        send(*target, datagram.bytes, stale ? Fault::stale_replay : race ? Fault::race_replay : Fault::replay, from, datagram.wire, datagram.ecn);
+        send(*target, datagram.bytes,
+             stale  ? Fault::stale_replay
+             : race ? Fault::race_replay
+                    : Fault::replay,
+             from, datagram.wire, datagram.ecn);
 }
 
 void Attacker::change(Host& target, Fault how) {
@@ -132,23 +171,32 @@ void Attacker::change(Host& target, Fault how) {
     std::vector<std::byte> bytes = one->bytes;
     Host* meant = world_.host_at(one->to);
     Host& to = meant ? *meant : target;
+    std::uint64_t wire = kForged;
     switch (how) {
-        case Fault::bit_flip: bytes[rng.below(bytes.size())] ^= static_cast<std::byte>(1U << rng.below(8)); break;
-        case Fault::cut: bytes.resize(rng.below(bytes.size())); break;
-        case Fault::extended: bytes.resize(bytes.size() + rng.below(64) + 1); break;
+        case Fault::bit_flip:
+            if (flip_a_bit(bytes, rng)) wire = one->wire;
+            break;
+        case Fault::cut:
+            bytes.resize(rng.below(bytes.size()));
+            break;
+        case Fault::extended:
+            bytes.resize(bytes.size() + rng.below(64) + 1);
+            break;
         default: {
             MessageDataHeader header;
             std::memcpy(&header, bytes.data(), sizeof header);
-            header.counter = rng.chance(0.5) ? UINT64_MAX - rng.below(10000) : header.counter + 1 + rng.below(20000);
+            header.counter =
+                rng.chance(0.5) ? UINT64_MAX - rng.below(10000) : header.counter + 1 + rng.below(20000);
             std::memcpy(bytes.data(), &header, sizeof header);
         }
     }
-    send(to, std::move(bytes), how, rng.chance(0.5) ? one->from : from_anywhere());
+    send(to, std::move(bytes), how, rng.chance(0.5) ? one->from : from_anywhere(), wire);
 }
 
 void Attacker::forge_initiation(Host& target, const Place& from, Fault how) {
     auto message = random_message<MessageInitiation>(world_.rng, MessageType::initiation);
-    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()), instant(world_.now()));
+    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()),
+                         instant(world_.now()));
     send(target, bytes_of(message), how, from);
 }
 
@@ -161,8 +209,11 @@ void Attacker::introduce(Host& target, const Place& from) {
     clamp(ephemeral);
     MessageInitiation message;
     noise::Initiator state;
-    if (!noise::create_initiation(message, state, keys_, target.public_key(), shared, ephemeral, noise::timestamp_at(target.wall()), 7)) return;
-    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()), instant(world_.now()));
+    if (!noise::create_initiation(message, state, keys_, target.public_key(), shared, ephemeral,
+                                  noise::timestamp_at(target.wall()), 7))
+        return;
+    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()),
+                         instant(world_.now()));
     send(target, bytes_of(message), Fault::unknown_initiator, from);
 }
 
@@ -173,7 +224,8 @@ void Attacker::forge_timestamp() {
     MessageInitiation message;
     std::memcpy(&message, one->bytes.data(), sizeof message);
     message.encrypted_timestamp[world_.rng.below(message.encrypted_timestamp.size())] ^= std::byte{4};
-    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target->public_key()), instant(world_.now()));
+    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target->public_key()),
+                         instant(world_.now()));
     send(*target, bytes_of(message), Fault::forged_timestamp, from_anywhere());
 }
 
@@ -184,11 +236,13 @@ void Attacker::forge_response() {
     Host& target = world_.host(record->sender);
     auto message = random_message<MessageResponse>(world_.rng, MessageType::response);
     message.receiver_index = record->index;
-    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()), instant(world_.now()));
+    CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()),
+                         instant(world_.now()));
     send(target, bytes_of(message), Fault::forged_response, from_anywhere());
 }
 
-// Cookies are made with public keys only: whoever sees an initiation can answer it. That may delay a handshake under load, and nothing else.
+// Cookies are made with public keys only: whoever sees an initiation can answer it. That may delay a
+// handshake under load, and nothing else.
 void Attacker::forge_cookie(Fault how) {
     const Datagram* one = overheard(1);
     const WireRecord* record = one ? world_.ledger.wire(one->wire) : nullptr;
@@ -211,8 +265,8 @@ void Attacker::forge_cookie(Fault how) {
     send(target, bytes_of(message), how, from_anywhere());
 }
 
-// Enough to put the slow path under load, sometimes more than its queue takes. With a cookie: from an address that answers, so that the limit a
-// source comes into play.
+// Enough to put the slow path under load, sometimes more than its queue takes. With a cookie: from an address
+// that answers, so that the limit a source comes into play.
 void Attacker::flood(Host& target, bool with_cookie) {
     Rng& rng = world_.rng;
     const auto size = rng.chance(0.1) ? rng.range(1100, 1600) : rng.range(150, 350);
@@ -220,23 +274,28 @@ void Attacker::flood(Host& target, bool with_cookie) {
     for (std::int64_t i = 0; i < size; ++i) {
         auto message = random_message<MessageInitiation>(rng, MessageType::initiation);
         if (i % 8 == 0) {
-            CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()), instant(world_.now()));
+            CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)),
+                                 MacKeys::of(target.public_key()), instant(world_.now()));
         }
-        world_.network.inject({bytes_of(message), from, target.place(), 0, kForged}, rng.range(0, kMillisecond));
+        world_.network.inject({bytes_of(message), from, target.place(), 0, kForged},
+                              rng.range(0, kMillisecond));
     }
     world_.coverage.add(with_cookie ? Fault::cookie_flood : Fault::flood);
-    world_.trace.add(world_.now(), Event::hostile, target.id(), static_cast<std::uint64_t>(Fault::flood), static_cast<std::uint64_t>(size));
+    world_.trace.add(world_.now(), Event::hostile, target.id(), static_cast<std::uint64_t>(Fault::flood),
+                     static_cast<std::uint64_t>(size));
     if (!with_cookie) return;
     auto message = random_message<MessageInitiation>(rng, MessageType::initiation);
     jar_ = {};
-    jar_.add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()), instant(world_.now()));
+    jar_.add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(target.public_key()),
+                  instant(world_.now()));
     wants_cookie_of_ = target.id();
     wants_until_ = world_.now() + kSecond;
     world_.network.inject({bytes_of(message), from, target.place(), 0, kForged}, kMillisecond);
 }
 
 void Attacker::caught(const Datagram& datagram) {
-    if (!active_ || !wants_cookie_of_ || world_.now() > wants_until_ || !(datagram.to == place_) || datagram.bytes.size() != sizeof(MessageCookieReply))
+    if (!active_ || !wants_cookie_of_ || world_.now() > wants_until_ || !(datagram.to == place_) ||
+        datagram.bytes.size() != sizeof(MessageCookieReply))
         return;
     Host& target = world_.host(*wants_cookie_of_);
     const MacKeys macs = MacKeys::of(target.public_key());
@@ -247,7 +306,8 @@ void Attacker::caught(const Datagram& datagram) {
     for (int i = 0; i < 10; ++i) {
         auto message = random_message<MessageInitiation>(world_.rng, MessageType::initiation);
         jar_.add_macs(std::as_writable_bytes(std::span(&message, 1)), macs, instant(world_.now()));
-        world_.network.inject({bytes_of(message), place_, target.place(), 0, kForged}, world_.rng.range(0, 20 * kMillisecond));
+        world_.network.inject({bytes_of(message), place_, target.place(), 0, kForged},
+                              world_.rng.range(0, 20 * kMillisecond));
     }
 }
 

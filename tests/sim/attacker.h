@@ -1,4 +1,5 @@
-// Somebody on the network who hears much, can send from any address, and knows everybody's public keys, but no private ones.
+// Somebody on the network who hears much, can send from any address, and knows everybody's public keys, but
+// no private ones.
 #pragma once
 
 #include <optional>
@@ -25,7 +26,8 @@ class Attacker {
     void attack(Host& target, Fault how);
     const Datagram* overheard(std::uint8_t type) const;  // type 0: any
     Place from_anywhere();
-    void send(Host& target, std::vector<std::byte> bytes, Fault how, const Place& from, std::uint64_t wire = kForged, std::uint8_t ecn = 0);
+    void send(Host& target, std::vector<std::byte> bytes, Fault how, const Place& from,
+              std::uint64_t wire = kForged, std::uint8_t ecn = 0);
     void replay(const Datagram& datagram);
     void change(Host& target, Fault how);
     void forge_initiation(Host& target, const Place& from, Fault how);
@@ -39,7 +41,7 @@ class Attacker {
     bool active_ = false;
     Place place_;
     noise::StaticIdentity keys_;
-    CookieJar jar_;             // for the message that is to earn a cookie
+    CookieJar jar_;  // for the message that is to earn a cookie
     std::optional<std::size_t> wants_cookie_of_;
     Nanos wants_until_ = 0;
 };

@@ -26,8 +26,8 @@ std::string Coverage::report() const {
         "{} worlds, {} virtual minutes, {} events\n"
         "  packets sent {}, delivered {}, order checked {}; datagrams {}\n"
         "  handshakes {} (rekeys {}), keepalives {}, endpoint moves {}, recoveries {}\n",
-        worlds, virtual_seconds / 60, events, packets_sent, packets_delivered, order_checks, datagrams, handshakes, rekeys, keepalives,
-        endpoint_moves, recoveries);
+        worlds, virtual_seconds / 60, events, packets_sent, packets_delivered, order_checks, datagrams,
+        handshakes, rekeys, keepalives, endpoint_moves, recoveries);
     const auto list = [&out](std::string_view title, const auto& names, const auto& values) {
         out += fmt::format("  {}:", title);
         std::size_t column = 0;
@@ -35,8 +35,10 @@ std::string Coverage::report() const {
             out += fmt::format("{}{} {}", column++ % 6 == 0 ? "\n    " : ", ", names(i), values[i]);
         out += '\n';
     };
-    list("faults", [](std::size_t i) { return kFaultNames[i]; }, faults);
-    list("counters of the core", [](std::size_t i) { return kCounterInfo[i].name; }, counters);
+    list(
+        "faults", [](std::size_t i) { return kFaultNames[i]; }, faults);
+    list(
+        "counters of the core", [](std::size_t i) { return kCounterInfo[i].name; }, counters);
     return out;
 }
 

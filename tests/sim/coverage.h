@@ -1,4 +1,5 @@
-// What a run has met: which faults happened, what the core counted, how much was done. A simulation that never meets a fault proves nothing about it.
+// What a run has met: which faults happened, what the core counted, how much was done. A simulation that
+// never meets a fault proves nothing about it.
 #pragma once
 
 #include <array>
@@ -56,8 +57,8 @@ struct Coverage {
     std::uint64_t rekeys = 0;      // of these, while an older session was live
     std::uint64_t endpoint_moves = 0;
     std::uint64_t keepalives = 0;
-    std::uint64_t recoveries = 0;          // directions that carried traffic again after the network healed
-    std::uint64_t order_checks = 0;        // packets compared with the one before them in their flow
+    std::uint64_t recoveries = 0;    // directions that carried traffic again after the network healed
+    std::uint64_t order_checks = 0;  // packets compared with the one before them in their flow
     std::array<std::uint64_t, kFaultCount> faults{};
     std::array<std::uint64_t, kCounterCount> counters{};
 

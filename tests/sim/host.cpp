@@ -12,7 +12,8 @@ namespace {
 
 constexpr Nanos kBootAtBeginning = 100 * kSecond;
 constexpr Nanos kWallAtBeginning = 1'750'000'000 * kSecond;
-constexpr Nanos kDown = kSecond / 20;  // the shortest restart: longer than a step of the handshakes' timestamps
+constexpr Nanos kDown =
+    kSecond / 20;  // the shortest restart: longer than a step of the handshakes' timestamps
 constexpr unsigned kServicesMax = 96;  // a virtual second, by the deadline alone
 
 std::uint64_t key_id(const std::byte* key) noexcept {
@@ -31,7 +32,11 @@ noise::StaticIdentity make_identity(Rng& rng) {
 }  // namespace
 
 Host::Host(World& world, HostId id, unsigned workers)
-    : world_(world), id_(id), workers_(workers), keys_(make_identity(world.rng)), boot_offset_(kBootAtBeginning * (id + 1)),
+    : world_(world),
+      id_(id),
+      workers_(workers),
+      keys_(make_identity(world.rng)),
+      boot_offset_(kBootAtBeginning * (id + 1)),
       owners_(std::make_shared<const Owners>()) {
     world_.key_belongs_to(keys_.public_key, id_);
     move(world_.network.fresh_place(), true);
@@ -42,12 +47,15 @@ Host::~Host() { stop(); }
 // --- clocks
 
 Nanos Host::boot() const noexcept { return world_.now() + boot_offset_; }
-WallTime Host::wall() const noexcept { return WallTime(std::chrono::nanoseconds(kWallAtBeginning + world_.now() + wall_offset_)); }
+WallTime Host::wall() const noexcept {
+    return WallTime(std::chrono::nanoseconds(kWallAtBeginning + world_.now() + wall_offset_));
+}
 
 void Host::jump_boot(Nanos forward) {
     boot_offset_ += forward;
     deadline_.reset();
-    if (up()) schedule_deadline();
+    // The timer's thread may be the last to run after a suspend.
+    if (up()) schedule_deadline(world_.rng.chance(0.5) ? world_.rng.range(0, kSecond) : 0);
 }
 
 void Host::jump_wall(Nanos by) noexcept {
@@ -70,7 +78,8 @@ void Host::start() {
         change.peers.push_back(whole_peer(peer));
         if (settings_[peer].endpoint) endpoint_set(peer, *settings_[peer].endpoint);
     }
-    // A clock that is wrong after a restart is set before the network is up; otherwise peers would refuse old timestamps, as they must.
+    // A clock that is wrong after a restart is set before the network is up; otherwise peers would refuse old
+    // timestamps, as they must.
     correct_wall();
     apply(change);
     if (!running_) device_->set_running(false, instant(boot()));
@@ -194,19 +203,24 @@ void Host::service(bool at_deadline) {
     const Observing watch(*this);
     Nanos clock = boot();
     if (!at_deadline && world_.rng.below(8) == 0) clock -= world_.rng.range(0, kMillisecond);
-    if (world_.sabotaged(Sabotage::stuck_deadline)) clock = std::min(clock, kBootAtBeginning * (id_ + 1) + kSecond);
+    if (world_.sabotaged(Sabotage::stuck_deadline))
+        clock = std::min(clock, kBootAtBeginning * (id_ + 1) + kSecond);
     const bool more = device_->service(instant(clock), wall(), *this);
     in_service_ = false;
     world_.trace.add(world_.now(), Event::service, id_, more ? 1 : 0);
     settle_handshakes();
     const auto next = device_->next_deadline();
     if (at_deadline && !more && next && nanos(*next) <= boot())
-        return world_.fail("deadline", fmt::format("host {}: service() at the deadline leaves one that is {} ns past", id_, boot() - nanos(*next)));
+        return world_.fail(
+            "deadline", fmt::format("host {}: service() at the deadline leaves one that is {} ns past", id_,
+                                    boot() - nanos(*next)));
     if (world_.now() - services_since_ >= kSecond) {
         services_since_ = world_.now();
         services_ = 0;
     }
-    if (at_deadline && ++services_ > kServicesMax) return world_.fail("deadline", fmt::format("host {}: more than {} deadlines in a second", id_, kServicesMax));
+    if (at_deadline && ++services_ > kServicesMax)
+        return world_.fail("deadline",
+                           fmt::format("host {}: more than {} deadlines in a second", id_, kServicesMax));
     if (world_.sabotaged(Sabotage::hijack_endpoint) && world_.rng.chance(0.05)) {
         for (Peer* peer : device_->snapshot().peers) peer->endpoint.port ^= 1;
     }
@@ -267,14 +281,15 @@ void Host::maybe_preempt(const Lane& from) {
     preempting_ = false;
 }
 
-void Host::schedule_deadline() {
+void Host::schedule_deadline(Nanos late) {
     const auto next = device_->next_deadline();
     const std::optional<Nanos> at = next ? std::optional(nanos(*next)) : std::nullopt;
     if (at == deadline_) return;
     deadline_ = at;
     const std::uint64_t number = ++deadline_number_;
     if (!at) return;
-    world_.agenda.at(*at - boot_offset_, [this, number, life = life_] {
+    if (late == 0 && world_.rng.chance(0.1)) late = world_.rng.range(0, world_.profile.service_delay_max);
+    world_.agenda.at(std::max(*at - boot_offset_, world_.now()) + late, [this, number, life = life_] {
         if (life != life_ || number != deadline_number_ || !up()) return;
         world_.trace.add(world_.now(), Event::deadline, id_, static_cast<std::uint64_t>(*deadline_));
         deadline_.reset();
@@ -285,7 +300,8 @@ void Host::schedule_deadline() {
 void Host::take_waste() {
     auto retired = device_->take_retired();
     if (retired.empty()) return;
-    Waste waste{std::move(retired), {}, world_.now() + world_.rng.range(0, world_.profile.disposal_delay_max)};
+    Waste waste{
+        std::move(retired), {}, world_.now() + world_.rng.range(0, world_.profile.disposal_delay_max)};
     for (const auto& lane : lanes_) waste.turns.push_back(lane->turns());
     if (waste.not_before - world_.now() > kSecond) world_.coverage.add(Fault::late_disposal);
     world_.agenda.at(waste.not_before, [this, life = life_] {
@@ -322,7 +338,9 @@ bool Host::send(const Endpoint& to, std::span<const std::byte> datagram, std::ui
         MessageDataHeader header;
         std::memcpy(&header, datagram.data(), sizeof header);
         peer = owner_of_index(header.receiver_index);
-        if (datagram.size() != kDataOverheadBytes) world_.fail("train", fmt::format("host {}: the slow path sends {} bytes of data", id_, datagram.size()));
+        if (datagram.size() != kDataOverheadBytes)
+            world_.fail("train",
+                        fmt::format("host {}: the slow path sends {} bytes of data", id_, datagram.size()));
         if (peer == kNobody) world_.fail("train", fmt::format("host {}: a keepalive for no session", id_));
     } else if (type == 3) {
         if (Host* host = world_.host_at(place_of(to))) peer = host->id();
@@ -332,11 +350,14 @@ bool Host::send(const Endpoint& to, std::span<const std::byte> datagram, std::ui
         index = message.sender_index;
         if (type == 2) answered_.push_back(message.receiver_index);
         for (const Peer* one : device_->snapshot().peers) {
-            const bool match = type == 1 ? one->initiator_index == index : one->next && one->next->local_index == index;
+            const bool match =
+                type == 1 ? one->initiator_index == index : one->next && one->next->local_index == index;
             if (match) peer = world_.host_with_key(one->public_key);
         }
-        if (tos != kHandshakeDscp) world_.fail("train", fmt::format("host {}: a handshake message with TOS {:#x}", id_, tos));
-        if (peer == kNobody) world_.fail("train", fmt::format("host {}: a handshake message for no peer", id_));
+        if (tos != kHandshakeDscp)
+            world_.fail("train", fmt::format("host {}: a handshake message with TOS {:#x}", id_, tos));
+        if (peer == kNobody)
+            world_.fail("train", fmt::format("host {}: a handshake message for no peer", id_));
     }
     const std::uint64_t wire = world_.ledger.datagram_sent(id_, peer, datagram);
     world_.network.transmit(id_, place_of(to), datagram, tos, wire);
@@ -351,7 +372,10 @@ void Host::before_seal(std::span<const aead::SealJob> jobs) noexcept {
     for (const aead::SealJob& job : jobs) {
         const KeyUse* use = key_use(job.key);
         if (!use || boot() - use->since > nanos(kRejectAfterTime) || job.length != 0)
-            world_.fail("keys", fmt::format("host {}: the slow path seals with no key, an old one, or more than a keepalive", id_));
+            world_.fail(
+                "keys",
+                fmt::format("host {}: the slow path seals with no key, an old one, or more than a keepalive",
+                            id_));
     }
 }
 
@@ -360,13 +384,17 @@ void Host::settle_handshakes() {
     const std::uint64_t bad = device_->slow_counters()[Counter::handshake_bad_response];
     for (const auto& lane : lanes_) {
         auto& mirror = lane->handshakes;
-        for (const std::size_t left = device_->queues(lane->id()).handshakes.size(); mirror.size() > left; mirror.pop_front()) {
+        for (const std::size_t left = device_->queues(lane->id()).handshakes.size(); mirror.size() > left;
+             mirror.pop_front()) {
             WireRecord* record = world_.ledger.wire(mirror.front().wire);
-            if (!record || record->meant_for != id_ || record->type > 2 || record->sender == kNobody) continue;
+            if (!record || record->meant_for != id_ || record->type > 2 || record->sender == kNobody)
+                continue;
             const std::uint32_t life = settings_[record->sender].life;
-            if (record->accepted == life && life != 0) continue;  // a replay: whatever it does, it must move nothing
+            if (record->accepted == life && life != 0)
+                continue;  // a replay: whatever it does, it must move nothing
             heard_at(record->sender, mirror.front().from);
-            const bool answered = std::find(answered_.begin(), answered_.end(), record->index) != answered_.end();
+            const bool answered =
+                std::find(answered_.begin(), answered_.end(), record->index) != answered_.end();
             if (record->type == 1 ? answered : bad == bad_responses_) record->accepted = life;
         }
     }
@@ -400,7 +428,8 @@ void Host::learn_sessions() {
         const HostId peer = world_.host_with_key(one->public_key);
         for (const Session* session : {one->current, one->next, one->previous}) {
             if (!session) continue;
-            const auto [at, fresh] = key_uses_.try_emplace(key_id(session->sending.span().data()), KeyUse{peer, boot()});
+            const auto [at, fresh] =
+                key_uses_.try_emplace(key_id(session->sending.span().data()), KeyUse{peer, boot()});
             if (!fresh) continue;
             key_uses_.try_emplace(key_id(session->receiving.span().data()), KeyUse{peer, boot()});
             index_owners_[session->remote_index] = peer;
@@ -419,10 +448,14 @@ void Host::check_endpoints() {
         const Place now_at = place_of(one->endpoint);
         Place& known = endpoints_[peer];
         if (known == now_at) continue;
-        const bool allowed = std::any_of(heard_.begin(), heard_.end(), [&](const Heard& h) { return h.peer == peer && h.from == now_at; });
+        const bool allowed = std::any_of(heard_.begin(), heard_.end(),
+                                         [&](const Heard& h) { return h.peer == peer && h.from == now_at; });
         if (!allowed)
-            return world_.fail("endpoint", fmt::format("host {}: peer {} moved from port {} to {}, where no authentic message of it came from", id_, peer,
-                                                       known.port, now_at.port));
+            return world_.fail(
+                "endpoint",
+                fmt::format(
+                    "host {}: peer {} moved from port {} to {}, where no authentic message of it came from",
+                    id_, peer, known.port, now_at.port));
         ++world_.coverage.endpoint_moves;
         world_.trace.add(world_.now(), Event::endpoint, id_, peer, now_at.port);
         known = now_at;
@@ -434,7 +467,8 @@ void Host::check_memory() {
     const std::size_t peers = device_->snapshot().peers.size();
     // Three sessions and a handshake a peer.
     if (device_->sessions().used() > 4 * peers)
-        world_.fail("memory", fmt::format("host {}: {} session indices for {} peers", id_, device_->sessions().used(), peers));
+        world_.fail("memory", fmt::format("host {}: {} session indices for {} peers", id_,
+                                          device_->sessions().used(), peers));
 }
 
 void Host::check_accounts(bool final) {
@@ -446,14 +480,19 @@ void Host::check_forgotten() {
     if (!up()) return;
     for (const Peer* one : device_->snapshot().peers) {
         const auto bad = [&](std::string_view what) {
-            world_.fail("forgotten", fmt::format("host {}: after all sessions with host {} ended, {}", id_, world_.host_with_key(one->public_key), what));
+            world_.fail("forgotten", fmt::format("host {}: after all sessions with host {} ended, {}", id_,
+                                                 world_.host_with_key(one->public_key), what));
         };
         if (one->current || one->next || one->previous) return bad("one is left");
         if (one->staged_by.load() != 0) return bad("packets wait for it");
-        if (one->handshake_running || !one->initiator.ephemeral.is_zero()) return bad("the state of a handshake is left");
+        if (one->handshake_running || !one->initiator.ephemeral.is_zero())
+            return bad("the state of a handshake is left");
     }
-    if (device_->next_deadline()) return world_.fail("forgotten", fmt::format("host {}: there is still a deadline", id_));
-    if (device_->sessions().used() != 0) world_.fail("forgotten", fmt::format("host {}: {} session indices are in use", id_, device_->sessions().used()));
+    if (device_->next_deadline())
+        return world_.fail("forgotten", fmt::format("host {}: there is still a deadline", id_));
+    if (device_->sessions().used() != 0)
+        world_.fail("forgotten",
+                    fmt::format("host {}: {} session indices are in use", id_, device_->sessions().used()));
 }
 
 static_assert(kDown > 17 * kMillisecond);

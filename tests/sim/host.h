@@ -1,4 +1,5 @@
-// A host: one Device with its workers, its clocks and its configuration, all of which outlive a restart but for the device.
+// A host: one Device with its workers, its clocks and its configuration, all of which outlive a restart but
+// for the device.
 #pragma once
 
 #include <array>
@@ -21,7 +22,8 @@ struct PeerSetting {
     bool present = false;
     std::optional<Place> endpoint;
     std::uint16_t keepalive_s = 0;
-    std::uint32_t life = 0;  // counts how often the core learned of this peer anew, and with that forgot its timestamps
+    std::uint32_t life =
+        0;  // counts how often the core learned of this peer anew, and with that forgot its timestamps
     Secret<32> preshared_key;
 };
 
@@ -109,7 +111,7 @@ class Host final : public DatagramSink, public AeadObserver {
     void settle_handshakes();
     void take_waste();
     void dispose_waste();
-    void schedule_deadline();
+    void schedule_deadline(Nanos late = 0);
     void after_slow_path();
 
     World& world_;

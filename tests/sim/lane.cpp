@@ -14,8 +14,9 @@ namespace {
 constexpr std::size_t kTurnDatagramsMax = 64;
 constexpr std::size_t kTurnPacketsMax = 32;
 constexpr std::size_t kTurnBytesMax = 512 << 10;
-constexpr std::size_t kSocketQueueMax = 2048;      // datagrams: a socket's receive buffer
+constexpr std::size_t kSocketQueueMax = 1280;       // datagrams: a socket's receive buffer
 constexpr std::size_t kReceiveBufferBytes = 60000;  // what is larger the kernel cuts, and the engine drops
+constexpr Nanos kClockSkewMax = kMillisecond;
 constexpr std::size_t kStagedMax = 128 * kHostsMax;
 
 bool is_handshake(std::span<const std::byte> bytes) noexcept {
@@ -23,7 +24,8 @@ bool is_handshake(std::span<const std::byte> bytes) noexcept {
     std::array<std::uint8_t, 4> type;
     std::memcpy(type.data(), bytes.data(), 4);
     if (type[1] != 0 || type[2] != 0 || type[3] != 0) return false;
-    return (type[0] == 1 && bytes.size() == 148) || (type[0] == 2 && bytes.size() == 92) || (type[0] == 3 && bytes.size() == 64);
+    return (type[0] == 1 && bytes.size() == 148) || (type[0] == 2 && bytes.size() == 92) ||
+           (type[0] == 3 && bytes.size() == 64);
 }
 
 }  // namespace
@@ -52,7 +54,7 @@ void Lane::turn() {
     mtu_before_ = host_.device().mtu();
     Nanos clock = host_.boot();
     if (world_.rng.below(8) == 0) {
-        clock -= world_.rng.range(0, kMillisecond);  // another core's idea of now
+        clock -= world_.rng.range(0, kClockSkewMax);  // another core's idea of now
         world_.coverage.add(Fault::clock_skew);
     }
     if (!world_.sabotaged(Sabotage::stop_worker_clock) || clock_ == 0) clock_ = std::max(clock_, clock);
@@ -79,7 +81,8 @@ void Lane::feed_underlay() {
     arena_.clear();
     std::size_t bytes = 0, count = 0;
     const auto most = static_cast<std::size_t>(world_.rng.range(1, kTurnDatagramsMax));
-    while (count < std::min(most, arrived_.size()) && bytes + arrived_[count].bytes.size() <= kTurnBytesMax) bytes += arrived_[count++].bytes.size();
+    while (count < std::min(most, arrived_.size()) && bytes + arrived_[count].bytes.size() <= kTurnBytesMax)
+        bytes += arrived_[count++].bytes.size();
     arena_.reserve(bytes);
     std::vector<std::uint8_t> ecn;
     for (std::size_t i = 0; i < count; ++i) {
@@ -95,8 +98,8 @@ void Lane::feed_underlay() {
         std::size_t total = first.bytes;
         for (end = begin + 1; group && end < entered_.size() && end - begin < kSendSegmentsMax; ++end) {
             const Entered& next = entered_[end];
-            if (entered_[end - 1].bytes < first.bytes || next.bytes > first.bytes || next.bytes == 0 || !(next.from == first.from) ||
-                ecn[end] != ecn[begin] || total + next.bytes > kTrainBytesMax)
+            if (entered_[end - 1].bytes < first.bytes || next.bytes > first.bytes || next.bytes == 0 ||
+                !(next.from == first.from) || ecn[end] != ecn[begin] || total + next.bytes > kTrainBytesMax)
                 break;
             total += next.bytes;
         }
@@ -120,7 +123,8 @@ void Lane::feed_underlay() {
         in_datagrams_ += end - begin;
         if (world_.sabotaged(Sabotage::forget_datagram) && world_.rng.chance(0.1)) continue;
         worker_.from_underlay(train, *this);
-        for (std::uint64_t i = refused_before; i < worker_.counters()[Counter::handshake_queue_full]; ++i) handshakes.pop_back();
+        for (std::uint64_t i = refused_before; i < worker_.counters()[Counter::handshake_queue_full]; ++i)
+            handshakes.pop_back();
     }
 }
 
@@ -148,7 +152,8 @@ void Lane::feed_stack() {
     }
 }
 
-// --- Outlet ------------------------------------------------------------------------------------------------------------------------------
+// --- Outlet
+// ------------------------------------------------------------------------------------------------------------------------------
 
 void Lane::preempt() {
     if (in_turn_) host_.maybe_preempt(*this);
@@ -163,11 +168,16 @@ std::span<std::byte> Lane::send_buffer() noexcept {
     return buffer_;
 }
 
-void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes, std::uint8_t tos) noexcept {
-    const auto bad = [&](std::string_view what) { world_.fail("train", fmt::format("host {} worker {}: {}", host_.id(), id_, what)); };
+void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
+                std::uint8_t tos) noexcept {
+    const auto bad = [&](std::string_view what) {
+        world_.fail("train", fmt::format("host {} worker {}: {}", host_.id(), id_, what));
+    };
     const std::size_t count = segment_bytes == 0 ? 0 : (train.size() + segment_bytes - 1) / segment_bytes;
-    if (train.size() > kSendBytesMax || count > kSendSegmentsMax) return bad("a train larger than a send can take");
-    if (count != sealed_.size() || train.data() != buffer_.data()) return bad("a train that is not what was sealed");
+    if (train.size() > kSendBytesMax || count > kSendSegmentsMax)
+        return bad("a train larger than a send can take");
+    if (count != sealed_.size() || train.data() != buffer_.data())
+        return bad("a train that is not what was sealed");
     if (count > 1) world_.coverage.add(Fault::sent_train);
     const bool refused = world_.rng.chance(world_.profile.engine_faults);
     if (refused) {
@@ -175,14 +185,18 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
         world_.coverage.add(Fault::send_refused);
     }
     for (std::size_t i = 0; i < count && !world_.failed(); ++i) {
-        const auto message = std::as_const(train).subspan(i * segment_bytes, std::min(segment_bytes, train.size() - i * segment_bytes));
+        const auto message = std::as_const(train).subspan(
+            i * segment_bytes, std::min(segment_bytes, train.size() - i * segment_bytes));
         const Sealed& sealed = sealed_[i];
         MessageDataHeader header;
         std::memcpy(&header, message.data(), sizeof header);
-        if (message.size() != sealed.message_bytes || header.counter != sealed.counter || header.header.type != 4)
+        if (message.size() != sealed.message_bytes || header.counter != sealed.counter ||
+            header.header.type != 4)
             return bad("a message that is not what was sealed");
-        if (host_.owner_of_index(header.receiver_index) != sealed.peer) return bad("a message sealed for one peer goes to another's session");
-        if ((tos & 3) != sealed.ecn || tos > 3) return bad(fmt::format("outer TOS {:#x} over inner ECN {}", tos, sealed.ecn));
+        if (host_.owner_of_index(header.receiver_index) != sealed.peer)
+            return bad("a message sealed for one peer goes to another's session");
+        if ((tos & 3) != sealed.ecn || tos > 3)
+            return bad(fmt::format("outer TOS {:#x} over inner ECN {}", tos, sealed.ecn));
         ++out_messages_;
         const std::uint64_t wire = world_.ledger.datagram_sent(host_.id(), sealed.peer, message);
         if (!refused) world_.network.transmit(host_.id(), place_of(to), message, tos, wire);
@@ -197,7 +211,8 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
 }
 
 void Lane::write(const VnetHeader& header, std::span<const iovec> pieces) noexcept {
-    if (pieces.empty() || pieces.size() > kWritePiecesMax) world_.fail("train", fmt::format("a write of {} pieces", pieces.size()));
+    if (pieces.empty() || pieces.size() > kWritePiecesMax)
+        world_.fail("train", fmt::format("a write of {} pieces", pieces.size()));
     written_.push_back({header, pieces_.size(), pieces.size()});
     pieces_.insert(pieces_.end(), pieces.begin(), pieces.end());
     if (header.gso_type != VnetHeader::kGsoNone) world_.coverage.add(Fault::coalesced);
@@ -220,7 +235,8 @@ void Lane::hand_over_written() {
             world_.coverage.add(Fault::tun_write_refused);
             continue;
         }
-        if (world_.sabotaged(Sabotage::alter_plaintext) && world_.rng.chance(0.05)) whole_.back() ^= std::byte{1};
+        if (world_.sabotaged(Sabotage::alter_plaintext) && world_.rng.chance(0.05))
+            whole_.back() ^= std::byte{1};
         if (world_.sabotaged(Sabotage::swap_order) && !held_back_ && world_.rng.chance(0.05)) {
             held_back_ = whole_;
             held_back_header_ = write.header;
@@ -231,7 +247,8 @@ void Lane::hand_over_written() {
             if (world_.failed()) break;
             const std::size_t found = world_.ledger.delivered(host_, whole_, write.header, owner_of);
             if (!world_.failed() && found != write.pieces)
-                world_.fail("accounts", fmt::format("host {} writes {} packets made of {} pieces", host_.id(), found, write.pieces));
+                world_.fail("accounts", fmt::format("host {} writes {} packets made of {} pieces", host_.id(),
+                                                    found, write.pieces));
         }
         if (held_back_ && !world_.failed()) {
             const auto packet = *std::exchange(held_back_, std::nullopt);
@@ -243,7 +260,8 @@ void Lane::hand_over_written() {
     pieces_.clear();
 }
 
-// --- AeadObserver ------------------------------------------------------------------------------------------------------------------------
+// --- AeadObserver
+// ------------------------------------------------------------------------------------------------------------------------
 
 void Lane::before_seal(std::span<const aead::SealJob> jobs) noexcept {
     preempt();
@@ -258,21 +276,27 @@ void Lane::check_sealed(const aead::SealJob& job) {
     const auto bad = [&](std::string_view invariant, std::string_view what) {
         world_.fail(invariant, fmt::format("host {} worker {}: {}", host_.id(), id_, what));
     };
-    const std::span<const std::byte> plain(job.plain, job.length - (world_.sabotaged(Sabotage::skip_padding) ? 1 : 0));
+    const std::span<const std::byte> plain(job.plain,
+                                           job.length - (world_.sabotaged(Sabotage::skip_padding) ? 1 : 0));
     if (plain.size() < 20) return bad("padding", "a worker seals a message with no packet in it");
     const bool v6 = std::to_integer<unsigned>(plain[0]) >> 4 == 6;
     const std::size_t at = v6 ? 4 : 2;
-    const std::size_t inner = (v6 ? 40U : 0U) + (std::to_integer<std::size_t>(plain[at]) << 8) + std::to_integer<std::size_t>(plain[at + 1]);
+    const std::size_t inner = (v6 ? 40U : 0U) + (std::to_integer<std::size_t>(plain[at]) << 8) +
+                              std::to_integer<std::size_t>(plain[at + 1]);
     if (inner > plain.size()) return bad("padding", "a message shorter than the packet in it");
 
     // Padded to 16, never over the MTU; the MTU may have changed while the turn lasted.
     const std::uint32_t mtu = host_.device().mtu();
     if (plain.size() - inner >= kPaddingMultiple) return bad("padding", "more padding than needed");
-    if (!std::all_of(plain.begin() + static_cast<std::ptrdiff_t>(inner), plain.end(), [](std::byte b) { return b == std::byte{0}; }))
+    if (!std::all_of(plain.begin() + static_cast<std::ptrdiff_t>(inner), plain.end(),
+                     [](std::byte b) { return b == std::byte{0}; }))
         return bad("padding", "padding that is not zero");
     if (mtu == mtu_before_ && inner <= mtu) {
-        if (plain.size() > mtu) return bad("padding", fmt::format("{} bytes with padding are over the MTU of {}", plain.size(), mtu));
-        if (plain.size() % kPaddingMultiple != 0 && plain.size() != mtu) return bad("padding", fmt::format("{} bytes with padding", plain.size()));
+        if (plain.size() > mtu)
+            return bad("padding",
+                       fmt::format("{} bytes with padding are over the MTU of {}", plain.size(), mtu));
+        if (plain.size() % kPaddingMultiple != 0 && plain.size() != mtu)
+            return bad("padding", fmt::format("{} bytes with padding", plain.size()));
     }
 
     Found found;
@@ -280,11 +304,15 @@ void Lane::check_sealed(const aead::SealJob& job) {
     if (!record) return;
     const Host::KeyUse* use = host_.key_use(job.key);
     if (!use) return bad("keys", "seals with a key of no session");
-    if (clock_ - use->since >= nanos(kRejectAfterTime)) return bad("keys", "seals with a key older than 180 s");
+    if (host_.boot() - kClockSkewMax - use->since >= nanos(kRejectAfterTime))
+        return bad("keys", "seals with a key older than 180 s");
     if (owners_->of(found.to, found.v6) != use->peer)
-        return bad("destination", fmt::format("flow {}: sealed for host {}, but its destination belongs to {}", record->flow, use->peer,
-                                              owners_->of(found.to, found.v6)));
-    if (record->sent_to != kNobody) return bad("once", fmt::format("flow {}: sequence {} is sealed twice", record->flow, record->sequence));
+        return bad("destination",
+                   fmt::format("flow {}: sealed for host {}, but its destination belongs to {}", record->flow,
+                               use->peer, owners_->of(found.to, found.v6)));
+    if (record->sent_to != kNobody)
+        return bad("once",
+                   fmt::format("flow {}: sequence {} is sealed twice", record->flow, record->sequence));
     record->sent_to = use->peer;
     sealed_.push_back({use->peer, found.ecn, job.counter, job.length + kDataOverheadBytes});
     // A peer that holds keys and misuses them: what it sends is authentic and malformed.
@@ -309,13 +337,17 @@ void Lane::opened(const aead::OpenJob& job) {
         world_.fail(invariant, fmt::format("host {} worker {}: {}", host_.id(), id_, what));
     };
     const auto offset = static_cast<std::size_t>(job.sealed - arena_.data()) - kDataHeaderBytes;
-    const auto at = std::lower_bound(entered_.begin(), entered_.end(), offset, [](const Entered& e, std::size_t o) { return e.offset + e.bytes <= o; });
+    const auto at = std::lower_bound(entered_.begin(), entered_.end(), offset,
+                                     [](const Entered& e, std::size_t o) { return e.offset + e.bytes <= o; });
     WireRecord* record = at == entered_.end() ? nullptr : world_.ledger.wire(at->wire);
     if (!record) return bad("forgery", "a message that no host sent is authentic");
-    if (record->meant_for != host_.id()) return bad("forgery", fmt::format("a message for host {} is authentic here", record->meant_for));
+    if (record->meant_for != host_.id())
+        return bad("forgery", fmt::format("a message for host {} is authentic here", record->meant_for));
     const Host::KeyUse* use = host_.key_use(job.key);
-    if (!use || use->peer != record->sender) return bad("keys", "opens with a key of no session with its sender");
-    if (clock_ - use->since >= nanos(kRejectAfterTime)) return bad("keys", "opens with a key older than 180 s");
+    if (!use || use->peer != record->sender)
+        return bad("keys", "opens with a key of no session with its sender");
+    if (host_.boot() - kClockSkewMax - use->since >= nanos(kRejectAfterTime))
+        return bad("keys", "opens with a key older than 180 s");
     if (record->accepted != 0) return;  // a replay in one batch: the window is asked again
     record->accepted = 1;
     if (job.length == 0) {
@@ -325,7 +357,8 @@ void Lane::opened(const aead::OpenJob& job) {
     host_.heard_at(record->sender, at->from);
 }
 
-// --- accounts ----------------------------------------------------------------------------------------------------------------------------
+// --- accounts
+// ----------------------------------------------------------------------------------------------------------------------------
 
 std::size_t Lane::sum(std::initializer_list<Counter> of) const noexcept {
     std::uint64_t total = 0;
@@ -335,19 +368,28 @@ std::size_t Lane::sum(std::initializer_list<Counter> of) const noexcept {
 
 void Lane::check_accounts(bool final) {
     using enum Counter;
-    const std::uint64_t out = delivered_ + keepalives_ + handshake_messages_ +
-                              sum({underlay_empty, underlay_short, underlay_length, underlay_type, unknown_index, session_expired, replayed, bad_tag,
-                                   inner_malformed, inner_source, inner_ecn});
+    const std::uint64_t out =
+        delivered_ + keepalives_ + handshake_messages_ +
+        sum({underlay_empty, underlay_short, underlay_length, underlay_type, unknown_index, session_expired,
+             replayed, bad_tag, inner_malformed, inner_source, inner_ecn});
     if (in_datagrams_ != out)
-        return world_.fail("accounts", fmt::format("host {} worker {}: {} datagrams came in, {} are accounted for (delivered {}, keepalives {}, handshakes {})",
-                                                   host_.id(), id_, in_datagrams_, out, delivered_, keepalives_, handshake_messages_));
-    // A superpacket is counted once by some counters and by segments by others, so only plain packets can be balanced.
+        return world_.fail(
+            "accounts",
+            fmt::format("host {} worker {}: {} datagrams came in, {} are accounted for (delivered {}, "
+                        "keepalives {}, handshakes {})",
+                        host_.id(), id_, in_datagrams_, out, delivered_, keepalives_, handshake_messages_));
+    // A superpacket is counted once by some counters and by segments by others, so only plain packets can be
+    // balanced.
     if (!whole_packets_only_) return;
-    const std::uint64_t gone = out_messages_ + sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large, staged_overflow,
-                                                    staged_given_up, no_send_buffer, session_exhausted});
+    const std::uint64_t gone =
+        out_messages_ + sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large,
+                             staged_overflow, staged_given_up, no_send_buffer, session_exhausted});
     if (gone > in_packets_ || in_packets_ - gone > (final ? 0 : kStagedMax))
-        world_.fail("accounts", fmt::format("host {} worker {}: {} packets came from the stack, {} were sent or counted{}", host_.id(), id_, in_packets_,
-                                            gone, final ? ", and nothing may be staged any more" : ""));
+        world_.fail(
+            "accounts",
+            fmt::format("host {} worker {}: {} packets came from the stack, {} were sent or counted{}",
+                        host_.id(), id_, in_packets_, gone,
+                        final ? ", and nothing may be staged any more" : ""));
 }
 
 }  // namespace vern::sim

@@ -1,5 +1,6 @@
-// One worker of a host, with the engine around it: its queues, its outlet, and the checks on what goes in and out. Where the core calls out, the
-// world may let another worker, the slow path or a configuration change run first, as threads would.
+// One worker of a host, with the engine around it: its queues, its outlet, and the checks on what goes in and
+// out. Where the core calls out, the world may let another worker, the slow path or a configuration change
+// run first, as threads would.
 #pragma once
 
 #include <cstdint>
@@ -46,12 +47,14 @@ class Lane final : public Outlet, public AeadObserver {
     };
     std::deque<Queued> handshakes;
 
-    // When nothing waits any more, what came in is what went out and what was counted. `final`: nothing may be staged either.
+    // When nothing waits any more, what came in is what went out and what was counted. `final`: nothing may
+    // be staged either.
     void check_accounts(bool final);
 
     // Outlet
     std::span<std::byte> send_buffer() noexcept override;
-    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes, std::uint8_t tos) noexcept override;
+    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
+              std::uint8_t tos) noexcept override;
     void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept override;
     // AeadObserver
     void before_seal(std::span<const aead::SealJob> jobs) noexcept override;

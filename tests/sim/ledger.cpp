@@ -25,9 +25,11 @@ std::uint64_t hash_of(std::span<const std::byte> bytes) noexcept {
 
 bool same_flow(const Flow& flow, const Found& found) noexcept {
     const std::size_t bytes = flow.v6 ? 16 : 4;
-    return flow.v6 == found.v6 && flow.protocol == found.protocol && std::memcmp(flow.from.data(), found.from, bytes) == 0 &&
+    return flow.v6 == found.v6 && flow.protocol == found.protocol &&
+           std::memcmp(flow.from.data(), found.from, bytes) == 0 &&
            std::memcmp(flow.to.data(), found.to, bytes) == 0 &&
-           (flow.protocol == kOtherProtocol || (flow.source_port == found.source_port && flow.destination_port == found.destination_port));
+           (flow.protocol == kOtherProtocol ||
+            (flow.source_port == found.source_port && flow.destination_port == found.destination_port));
 }
 
 }  // namespace
@@ -37,9 +39,11 @@ PacketRecord* Ledger::about_to_seal(Host& host, std::span<const std::byte> bytes
     const std::string wrong = take_apart(bytes, VnetHeader{}, found_);
     const auto id = wrong.empty() ? payload_id(found_.front().payload) : std::nullopt;
     PacketRecord* record = id ? packet(*id) : nullptr;
-    if (!record || !payload_intact(found_.front().payload, *id) || found_.front().payload.size() != record->payload ||
+    if (!record || !payload_intact(found_.front().payload, *id) ||
+        found_.front().payload.size() != record->payload ||
         !same_flow(world_.traffic.flow(record->flow), found_.front()) || record->sender != host.id()) {
-        world_.fail("unaltered", fmt::format("host {} seals a packet that its stack did not give it: {}", host.id(), wrong));
+        world_.fail("unaltered", fmt::format("host {} seals a packet that its stack did not give it: {}",
+                                             host.id(), wrong));
         return nullptr;
     }
     found = found_.front();
@@ -57,18 +61,24 @@ void Ledger::check_delivered(Host& host, const Found& found, HostId owner) {
     const auto id = payload_id(found.payload);
     PacketRecord* record = id ? packet(*id) : nullptr;
     if (!record || !payload_intact(found.payload, *id) || found.payload.size() != record->payload)
-        return world_.fail("unaltered", fmt::format("host {} delivers a packet of {} bytes that nobody sent", host.id(), found.payload.size()));
+        return world_.fail("unaltered", fmt::format("host {} delivers a packet of {} bytes that nobody sent",
+                                                    host.id(), found.payload.size()));
     const Flow& flow = world_.traffic.flow(record->flow);
     const auto fail = [&](std::string_view invariant, std::string_view what) {
-        world_.fail(invariant, fmt::format("host {}: packet {} (sequence {} of flow {}, from host {}): {}", host.id(), *id, record->sequence,
-                                           record->flow, record->sender, what));
+        world_.fail(invariant,
+                    fmt::format("host {}: packet {} (sequence {} of flow {}, from host {}): {}", host.id(),
+                                *id, record->sequence, record->flow, record->sender, what));
     };
-    if (!same_flow(flow, found)) return fail("unaltered", "addresses or ports are not those it was sent with");
+    if (!same_flow(flow, found))
+        return fail("unaltered", "addresses or ports are not those it was sent with");
     if (record->tampered) return fail("unaltered", "was malformed when it was sealed, and was delivered");
     if (record->delivered) return fail("once", "delivered twice");
-    if (record->sent_to != host.id()) return fail("recipient", fmt::format("was sealed for host {}", record->sent_to));
-    if (owner != record->sender) return fail("source", fmt::format("its source belongs to host {} here", owner));
-    if (found.ecn != record->ecn && (record->ecn == 0 || found.ecn != 3)) return fail("ecn", fmt::format("ECN {} became {}", record->ecn, found.ecn));
+    if (record->sent_to != host.id())
+        return fail("recipient", fmt::format("was sealed for host {}", record->sent_to));
+    if (owner != record->sender)
+        return fail("source", fmt::format("its source belongs to host {} here", owner));
+    if (found.ecn != record->ecn && (record->ecn == 0 || found.ecn != 3))
+        return fail("ecn", fmt::format("ECN {} became {}", record->ecn, found.ecn));
     record->delivered = true;
     ++world_.coverage.packets_delivered;
     world_.trace.add(world_.now(), Event::delivered, host.id(), *id, record->flow);
@@ -82,8 +92,10 @@ void Ledger::check_order(Host& host, PacketRecord& record) {
     if (flow.last_epoch == epoch_) {
         ++world_.coverage.order_checks;
         if (record.sequence < flow.last_delivered)
-            return world_.fail("order", fmt::format("host {}: flow {} delivers sequence {} after {}, and the network keeps the order", host.id(),
-                                                    flow.id, record.sequence, flow.last_delivered));
+            return world_.fail(
+                "order",
+                fmt::format("host {}: flow {} delivers sequence {} after {}, and the network keeps the order",
+                            host.id(), flow.id, record.sequence, flow.last_delivered));
     }
     flow.last_epoch = epoch_;
     flow.last_delivered = record.sequence;
@@ -109,17 +121,21 @@ std::uint64_t Ledger::datagram_sent(HostId sender, HostId meant_for, std::span<c
         std::memcpy(&header, bytes.data(), sizeof header);
         record.index = header.receiver_index;
         record.counter = header.counter;
-        const std::uint64_t nonce = mix(std::uint64_t{sender} << 32 | record.index) ^ record.counter * 0x9e3779b97f4a7c15;
+        const std::uint64_t nonce =
+            mix(std::uint64_t{sender} << 32 | record.index) ^ record.counter * 0x9e3779b97f4a7c15;
         const auto [at, fresh] = nonces_.try_emplace(nonce, hash);
         if (!fresh && at->second != hash)
-            world_.fail("nonce", fmt::format("host {} sends two messages with counter {} to index {:#x}", sender, record.counter, record.index));
+            world_.fail("nonce", fmt::format("host {} sends two messages with counter {} to index {:#x}",
+                                             sender, record.counter, record.index));
         else if (!fresh)
-            world_.fail("nonce", fmt::format("host {} sends the message with counter {} to index {:#x} twice", sender, record.counter, record.index));
+            world_.fail("nonce", fmt::format("host {} sends the message with counter {} to index {:#x} twice",
+                                             sender, record.counter, record.index));
     } else {
         MessageInitiation message;
         std::memcpy(&message, bytes.data(), std::min(bytes.size(), offsetof(MessageInitiation, ephemeral)));
         record.index = message.sender_index;
-        if (record.type == static_cast<std::uint8_t>(MessageType::initiation)) initiations_[record.index] = number;
+        if (record.type == static_cast<std::uint8_t>(MessageType::initiation))
+            initiations_[record.index] = number;
     }
     wire_.push_back(record);
     return number;

@@ -1,4 +1,5 @@
-// Who sent what: every inner packet and every datagram of a world, and the invariants that compare what comes out with what went in.
+// Who sent what: every inner packet and every datagram of a world, and the invariants that compare what comes
+// out with what went in.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,8 @@ struct WireRecord {
     HostId sender = kNobody;
     HostId meant_for = kNobody;  // whose peer it was made for
     std::uint8_t type = 0;
-    std::uint32_t accepted = 0;  // not 0: the receiver has taken it (in its n-th life with the sender) and must not take it again
+    std::uint32_t accepted =
+        0;  // not 0: the receiver has taken it (in its n-th life with the sender) and must not take it again
     std::uint32_t index = 0;  // receiver's of data messages, sender's of handshake messages
     std::uint64_t counter = 0;
 };
@@ -50,9 +52,11 @@ class Ledger {
     PacketRecord* packet(std::uint64_t id) noexcept { return id < packets_.size() ? &packets_[id] : nullptr; }
     // Looks at a packet as `host` is about to seal it. Returns its record, or fails the world.
     PacketRecord* about_to_seal(Host& host, std::span<const std::byte> packet, Found& found);
-    // What `host` hands to its stack. `owner_of_source` is what the configuration of that turn says. Returns the number of packets.
+    // What `host` hands to its stack. `owner_of_source` is what the configuration of that turn says. Returns
+    // the number of packets.
     template <typename OwnerOf>
-    std::size_t delivered(Host& host, std::span<const std::byte> bytes, const VnetHeader& header, const OwnerOf& owner_of) {
+    std::size_t delivered(Host& host, std::span<const std::byte> bytes, const VnetHeader& header,
+                          const OwnerOf& owner_of) {
         found_.clear();
         if (!examine(host, bytes, header)) return found_.size();
         for (const Found& found : found_) check_delivered(host, found, owner_of(found.from, found.v6));
@@ -61,13 +65,15 @@ class Ledger {
 
     // --- datagrams
     std::uint64_t datagram_sent(HostId sender, HostId meant_for, std::span<const std::byte> bytes);
-    WireRecord* wire(std::uint64_t number) noexcept { return number < wire_.size() ? &wire_[number] : nullptr; }
+    WireRecord* wire(std::uint64_t number) noexcept {
+        return number < wire_.size() ? &wire_[number] : nullptr;
+    }
     // The initiation by `sender` that has this index.
     WireRecord* initiation(std::uint32_t sender_index) noexcept;
     std::uint64_t datagrams() const noexcept { return wire_.size(); }
 
-    // Packets of a flow are compared only within an epoch: a new one begins with whatever may change the order outside of the core (a path that
-    // changes, an attacker who brings forward what was lost).
+    // Packets of a flow are compared only within an epoch: a new one begins with whatever may change the
+    // order outside of the core (a path that changes, an attacker who brings forward what was lost).
     void order_may_change() noexcept { ++epoch_; }
     std::uint32_t epoch() const noexcept { return epoch_; }
 
@@ -80,7 +86,8 @@ class Ledger {
     std::uint32_t epoch_ = 1;
     std::vector<PacketRecord> packets_;
     std::vector<WireRecord> wire_;
-    std::unordered_map<std::uint64_t, std::uint64_t> nonces_;     // (sender, receiver index, counter) -> hash of the message
+    std::unordered_map<std::uint64_t, std::uint64_t>
+        nonces_;  // (sender, receiver index, counter) -> hash of the message
     std::unordered_map<std::uint32_t, std::uint64_t> initiations_;  // sender index -> datagram
     std::vector<Found> found_;
 };

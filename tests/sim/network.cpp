@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "crypto/messages.h"
 #include "host.h"
 #include "world.h"
 
@@ -17,6 +18,14 @@ constexpr std::uint8_t kCongestionExperienced = 3;
 
 }  // namespace
 
+bool flip_a_bit(std::span<std::byte> bytes, Rng& rng) noexcept {
+    const std::size_t at = rng.below(bytes.size());
+    const bool handshake = (bytes[0] == std::byte{1} && bytes.size() == sizeof(MessageInitiation)) ||
+                           (bytes[0] == std::byte{2} && bytes.size() == sizeof(MessageResponse));
+    bytes[at] ^= static_cast<std::byte>(1U << rng.below(8));
+    return handshake && at >= bytes.size() - kMacBytes;
+}
+
 Network::Network(World& world) : world_(world) {}
 
 Place Network::fresh_place() {
@@ -29,31 +38,34 @@ Place Network::fresh_place() {
         octets[15] = static_cast<std::byte>(number);
         place.ip = IpAddress::v6(octets);
     } else {
-        place.ip = IpAddress::v4(std::array{std::byte{198}, std::byte{18}, static_cast<std::byte>(number >> 8), static_cast<std::byte>(number)});
+        place.ip =
+            IpAddress::v4(std::array{std::byte{198}, std::byte{18}, static_cast<std::byte>(number >> 8),
+                                     static_cast<std::byte>(number)});
     }
     return place;
 }
 
-Nanos Network::delay_max() const noexcept { return world_.profile.delay_max; }
-
-void Network::remember(std::vector<Datagram>& ring, std::size_t& next, std::size_t most, const Datagram& datagram) {
-    if (ring.size() < most) return ring.push_back(datagram);
-    ring[next++ % most] = datagram;
+// Any of them may stay for long: the old are as interesting as the new.
+void Network::remember(std::vector<Datagram>& kept, std::size_t most, const Datagram& datagram) {
+    if (kept.size() < most) return kept.push_back(datagram);
+    if (world_.rng.below(8) == 0) kept[world_.rng.below(most)] = datagram;
 }
 
 void Network::lose(const Datagram& datagram, HostId sender, Lost why) {
     world_.trace.add(world_.now(), Event::lost, datagram.wire, sender, static_cast<std::uint64_t>(why));
     if (why == Lost::chance) world_.coverage.add(Fault::loss);
-    if (datagram.bytes.size() > kDataOverheadBytes) remember(fallen_, next_fallen_, kFallenMax, datagram);
+    if (datagram.bytes.size() > kDataOverheadBytes) remember(fallen_, kFallenMax, datagram);
 }
 
-void Network::transmit(HostId sender, const Place& to, std::span<const std::byte> bytes, std::uint8_t tos, std::uint64_t wire) {
+void Network::transmit(HostId sender, const Place& to, std::span<const std::byte> bytes, std::uint8_t tos,
+                       std::uint64_t wire) {
     World& w = world_;
     Rng& rng = w.rng;
     ++w.coverage.datagrams;
-    Datagram datagram{{bytes.begin(), bytes.end()}, w.host(sender).place(), to, static_cast<std::uint8_t>(tos & 3), wire};
+    Datagram datagram{
+        {bytes.begin(), bytes.end()}, w.host(sender).place(), to, static_cast<std::uint8_t>(tos & 3), wire};
     Host* receiver = w.host_at(to);
-    if (rng.below(kOverhearOneIn) == 0) remember(overheard_, next_overheard_, kOverheardMax, datagram);
+    if (rng.below(kOverhearOneIn) == 0) remember(overheard_, kOverheardMax, datagram);
     if (!receiver) {
         // Attackers read what is sent to their addresses; of hosts that have moved on, nobody does.
         w.sent_to_stranger(datagram);
@@ -92,8 +104,7 @@ void Network::damage(Datagram& datagram) {
     Rng& rng = world_.rng;
     if (datagram.bytes.empty()) return;
     if (rng.chance(world_.profile.corruption)) {
-        datagram.bytes[rng.below(datagram.bytes.size())] ^= static_cast<std::byte>(1U << rng.below(8));
-        datagram.wire = kForged;
+        if (!flip_a_bit(datagram.bytes, rng)) datagram.wire = kForged;
         world_.coverage.add(Fault::corruption);
     }
     if (rng.chance(world_.profile.truncation)) {
@@ -121,9 +132,11 @@ void Network::partition(HostId a, HostId b, Nanos duration) {
 }
 
 void Network::stall(HostId a, HostId b, Nanos duration) {
-    for (Link* link : {&links_[a][b], &links_[b][a]}) link->stalled_until = std::max(link->stalled_until, world_.now() + duration);
+    for (Link* link : {&links_[a][b], &links_[b][a]})
+        link->stalled_until = std::max(link->stalled_until, world_.now() + duration);
     world_.coverage.add(Fault::stall);
-    // Without a queue in order, a stall's end lets everything out in one instant: still in order, since the agenda keeps it.
+    // Without a queue in order, a stall's end lets everything out in one instant: still in order, since the
+    // agenda keeps it.
 }
 
 void Network::calm() noexcept {

@@ -34,12 +34,19 @@ struct Datagram {
     std::uint64_t wire = kForged;  // in the ledger, while it is exactly what a host sent
 };
 
+class Rng;
+
+// True when the message is as authentic as before: the bit was in a handshake's mac2, which is only looked at
+// under load.
+bool flip_a_bit(std::span<std::byte> bytes, Rng& rng) noexcept;
+
 class Network {
   public:
     explicit Network(World& world);
 
     // A host sends.
-    void transmit(HostId sender, const Place& to, std::span<const std::byte> bytes, std::uint8_t tos, std::uint64_t wire);
+    void transmit(HostId sender, const Place& to, std::span<const std::byte> bytes, std::uint8_t tos,
+                  std::uint64_t wire);
     // Somebody else does, from any address.
     void inject(Datagram datagram, Nanos delay);
 
@@ -49,10 +56,9 @@ class Network {
     // No faults from now on.
     void calm() noexcept;
     Place fresh_place();  // one that nobody has
-    Nanos delay_max() const noexcept;
-    // The last datagrams, as one who listens on the path has them.
+    // Some datagrams, as one who listens on the path has them.
     const std::vector<Datagram>& overheard() const noexcept { return overheard_; }
-    // Data messages that were lost on the way.
+    // Some data messages that were lost on the way.
     const std::vector<Datagram>& fallen() const noexcept { return fallen_; }
 
   private:
@@ -65,14 +71,13 @@ class Network {
     void lose(const Datagram& datagram, HostId sender, Lost why);
     void damage(Datagram& datagram);
     void deliver(Datagram datagram);
-    static void remember(std::vector<Datagram>& ring, std::size_t& next, std::size_t most, const Datagram& datagram);
+    void remember(std::vector<Datagram>& kept, std::size_t most, const Datagram& datagram);
 
     World& world_;
     std::array<std::array<Link, kHostsMax>, kHostsMax> links_;
     bool calm_ = false;
     std::uint32_t places_ = 0;
     std::vector<Datagram> overheard_, fallen_;
-    std::size_t next_overheard_ = 0, next_fallen_ = 0;
 };
 
 }  // namespace vern::sim

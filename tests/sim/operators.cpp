@@ -14,7 +14,8 @@ void Operators::set_up() {
         rng.fill(psk(a, b).writable());
         if (rng.chance(0.5)) psk(a, b).wipe();
         const auto known_by = rng.below(5);  // 0: only a knows where the other is, 1: only b, else both
-        for (const auto& [self, peer, knows] : {std::tuple{a, b, known_by != 1}, std::tuple{b, a, known_by != 0}}) {
+        for (const auto& [self, peer, knows] :
+             {std::tuple{a, b, known_by != 1}, std::tuple{b, a, known_by != 0}}) {
             PeerSetting& setting = world_.host(self).setting(peer);
             setting.neighbour = setting.present = true;
             setting.preshared_key.assign(psk(a, b).span());
@@ -43,7 +44,8 @@ void Operators::set_up() {
 
 void Operators::begin() {
     active_ = true;
-    if (world_.profile.fault_interval > 0) world_.agenda.in(world_.rng.range(0, 2 * world_.profile.fault_interval), [this] { tick(); });
+    if (world_.profile.fault_interval > 0)
+        world_.agenda.in(world_.rng.range(0, 2 * world_.profile.fault_interval), [this] { tick(); });
 }
 
 void Operators::tick() {
@@ -53,8 +55,9 @@ void Operators::tick() {
 }
 
 void Operators::act(Host& host) {
-    static constexpr std::array kKinds{Fault::allowed_ip_moved, Fault::psk_changed,  Fault::endpoint_set, Fault::keepalive_toggled,
-                                       Fault::peer_removed,     Fault::key_changed, Fault::key_removed,  Fault::mtu_changed};
+    static constexpr std::array kKinds{Fault::allowed_ip_moved,  Fault::psk_changed,  Fault::endpoint_set,
+                                       Fault::keepalive_toggled, Fault::peer_removed, Fault::key_changed,
+                                       Fault::key_removed,       Fault::mtu_changed};
     Rng& rng = world_.rng;
     std::array<HostId, kHostsMax> neighbours;
     std::size_t count = 0;
@@ -67,18 +70,27 @@ void Operators::act(Host& host) {
     world_.trace.add(world_.now(), Event::fault, host.id(), peer, static_cast<std::uint64_t>(what));
     world_.coverage.add(what);
     switch (what) {
-        case Fault::allowed_ip_moved: return move_allowed_ip(host, peer);
-        case Fault::psk_changed: return change_psk(host, peer);
-        case Fault::endpoint_set: return set_endpoint(host, peer);
-        case Fault::keepalive_toggled: return toggle_keepalive(host, peer);
-        case Fault::peer_removed: return remove_peer(host, peer);
-        case Fault::key_changed: return change_key(host);
-        case Fault::key_removed: return remove_key(host);
-        default: return change_mtu(host);
+        case Fault::allowed_ip_moved:
+            return move_allowed_ip(host, peer);
+        case Fault::psk_changed:
+            return change_psk(host, peer);
+        case Fault::endpoint_set:
+            return set_endpoint(host, peer);
+        case Fault::keepalive_toggled:
+            return toggle_keepalive(host, peer);
+        case Fault::peer_removed:
+            return remove_peer(host, peer);
+        case Fault::key_changed:
+            return change_key(host);
+        case Fault::key_removed:
+            return remove_key(host);
+        default:
+            return change_mtu(host);
     }
 }
 
-// A prefix, or a part of one, goes from one peer to another (or to itself: then the part only makes the table deeper), or away.
+// A prefix, or a part of one, goes from one peer to another (or to itself: then the part only makes the table
+// deeper), or away.
 void Operators::move_allowed_ip(Host& host, HostId peer) {
     Rng& rng = world_.rng;
     if (!host.setting(peer).present) return;
@@ -96,12 +108,14 @@ void Operators::move_allowed_ip(Host& host, HostId peer) {
     change.update_only = true;
     const bool remove = rng.chance(0.2);
     if (remove)
-        std::erase_if(owners.entries, [&](const Owners::Entry& e) { return e.prefix == prefix && e.owner == peer; });
+        std::erase_if(owners.entries,
+                      [&](const Owners::Entry& e) { return e.prefix == prefix && e.owner == peer; });
     else
         owners.give(prefix, peer);
     change.allowed_ips.push_back({prefix, remove});
     world_.ledger.order_may_change();
-    // The setting's key may be newer than the core's: then this names nobody, and nothing may change here either.
+    // The setting's key may be newer than the core's: then this names nobody, and nothing may change here
+    // either.
     if (host.up() && !host.peer(peer)) return;
     if (!world_.sabotaged(Sabotage::skip_configuration)) {
         DeviceChange device;
@@ -148,7 +162,8 @@ void Operators::set_endpoint(Host& host, HostId peer) {
 void Operators::toggle_keepalive(Host& host, HostId peer) {
     PeerSetting& setting = host.setting(peer);
     if (!setting.present) return;
-    setting.keepalive_s = setting.keepalive_s != 0 ? std::uint16_t{0} : static_cast<std::uint16_t>(world_.rng.range(1, 30));
+    setting.keepalive_s =
+        setting.keepalive_s != 0 ? std::uint16_t{0} : static_cast<std::uint16_t>(world_.rng.range(1, 30));
     DeviceChange change;
     PeerChange& entry = change.peers.emplace_back();
     entry.public_key = world_.host(peer).public_key();

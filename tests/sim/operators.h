@@ -1,4 +1,5 @@
-// The people who configure the hosts, while sessions live: one side first, the other a little later, sometimes in the middle of a worker's turn.
+// The people who configure the hosts, while sessions live: one side first, the other a little later,
+// sometimes in the middle of a worker's turn.
 #pragma once
 
 #include <array>
@@ -22,7 +23,8 @@ class Operators {
     bool active() const noexcept { return active_; }
     // Changes something on this host (and perhaps on its peer, later).
     void act(Host& host);
-    // Everything as it is meant to be: keys, prefixes and preshared keys agree, and of each two neighbours one at least knows where the other is.
+    // Everything as it is meant to be: keys, prefixes and preshared keys agree, and of each two neighbours
+    // one at least knows where the other is.
     void make_whole();
     void keepalives_off();
 

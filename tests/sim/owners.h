@@ -1,4 +1,5 @@
-// The allowed IPs of one host as the simulation believes them to be: a list, searched to its end. Deliberately not the core's data structure.
+// The allowed IPs of one host as the simulation believes them to be: a list, searched to its end.
+// Deliberately not the core's data structure.
 #pragma once
 
 #include <algorithm>

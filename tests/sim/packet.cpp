@@ -22,7 +22,8 @@ void put32(std::byte* at, std::uint32_t value) noexcept {
     put16(at + 2, value & 0xffff);
 }
 std::uint16_t get16(const std::byte* at) noexcept {
-    return static_cast<std::uint16_t>(std::to_integer<unsigned>(at[0]) << 8 | std::to_integer<unsigned>(at[1]));
+    return static_cast<std::uint16_t>(std::to_integer<unsigned>(at[0]) << 8 |
+                                      std::to_integer<unsigned>(at[1]));
 }
 
 // RFC 1071, the slow and obvious way: independent of the core's.
@@ -35,7 +36,8 @@ std::uint16_t fold(std::uint32_t sum) noexcept {
     while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
     return static_cast<std::uint16_t>(sum);
 }
-std::uint32_t pseudo(std::span<const std::byte> addresses, std::uint8_t protocol, std::size_t bytes) noexcept {
+std::uint32_t pseudo(std::span<const std::byte> addresses, std::uint8_t protocol,
+                     std::size_t bytes) noexcept {
     return sum16(0, addresses) + protocol + static_cast<std::uint32_t>(bytes);
 }
 
@@ -44,7 +46,8 @@ std::uint32_t pseudo(std::span<const std::byte> addresses, std::uint8_t protocol
 void write_payload(std::span<std::byte> payload, std::uint64_t id) noexcept {
     std::memcpy(payload.data(), &id, 8);
     std::uint64_t word = mix(id ^ kSalt);
-    for (std::size_t at = 8; at < payload.size(); at += 8, word = word * 6364136223846793005 + 1442695040888963407)
+    for (std::size_t at = 8; at < payload.size();
+         at += 8, word = word * 6364136223846793005 + 1442695040888963407)
         std::memcpy(&payload[at], &word, std::min<std::size_t>(8, payload.size() - at));
 }
 
@@ -59,8 +62,10 @@ std::optional<std::uint64_t> payload_id(std::span<const std::byte> payload) noex
 
 bool payload_intact(std::span<const std::byte> payload, std::uint64_t id) noexcept {
     std::uint64_t word = mix(id ^ kSalt);
-    for (std::size_t at = 8; at < payload.size(); at += 8, word = word * 6364136223846793005 + 1442695040888963407) {
-        if (std::memcmp(&payload[at], &word, std::min<std::size_t>(8, payload.size() - at)) != 0) return false;
+    for (std::size_t at = 8; at < payload.size();
+         at += 8, word = word * 6364136223846793005 + 1442695040888963407) {
+        if (std::memcmp(&payload[at], &word, std::min<std::size_t>(8, payload.size() - at)) != 0)
+            return false;
     }
     return true;
 }
@@ -135,7 +140,9 @@ VnetHeader build(Flow& flow, const Shape& shape, std::vector<std::byte>& out) {
         put16(transport + checksum_at, checksum == 0 ? 0xffff : checksum);
     }
     if (shape.segments > 1) {
-        header.gso_type = flow.protocol == kUdp ? VnetHeader::kGsoUdp : flow.v6 ? VnetHeader::kGsoTcp6 : VnetHeader::kGsoTcp4;
+        header.gso_type = flow.protocol == kUdp ? VnetHeader::kGsoUdp
+                          : flow.v6             ? VnetHeader::kGsoTcp6
+                                                : VnetHeader::kGsoTcp4;
         header.gso_size = static_cast<std::uint16_t>(shape.payload);
         header.header_bytes = static_cast<std::uint16_t>(headers);
     }
@@ -150,10 +157,12 @@ std::string take_apart(std::span<const std::byte> packet, const VnetHeader& head
     if (version != 4 && (version != 6 || packet.size() < 40)) return fmt::format("IP version {}", version);
     const std::size_t ip = found.v6 ? 40 : (std::to_integer<std::size_t>(packet[0]) & 15) * 4;
     const std::size_t claimed = found.v6 ? 40U + get16(&packet[4]) : get16(&packet[2]);
-    if (claimed != packet.size()) return fmt::format("header says {} bytes, {} are there", claimed, packet.size());
+    if (claimed != packet.size())
+        return fmt::format("header says {} bytes, {} are there", claimed, packet.size());
     if (!found.v6 && fold(sum16(0, packet.first(ip))) != 0xffff) return "wrong IPv4 header checksum";
     found.protocol = std::to_integer<std::uint8_t>(packet[found.v6 ? 6 : 9]);
-    found.ecn = static_cast<std::uint8_t>(found.v6 ? std::to_integer<unsigned>(packet[1]) >> 4 & 3 : std::to_integer<unsigned>(packet[1]) & 3);
+    found.ecn = static_cast<std::uint8_t>(found.v6 ? std::to_integer<unsigned>(packet[1]) >> 4 & 3
+                                                   : std::to_integer<unsigned>(packet[1]) & 3);
     const auto addresses = packet.subspan(found.v6 ? 8 : 12, found.v6 ? 32 : 8);
     found.from = addresses.data();
     found.to = addresses.data() + addresses.size() / 2;
@@ -170,7 +179,8 @@ std::string take_apart(std::span<const std::byte> packet, const VnetHeader& head
         const std::uint32_t sum = pseudo(addresses, found.protocol, transport.size());
         if ((header.flags & VnetHeader::kNeedsChecksum) != 0) {
             if (stored != fold(sum)) return "wrong partial checksum";
-            if (header.checksum_start != ip || header.checksum_offset != (found.protocol == kTcp ? 16 : 6)) return "checksum fields wrong";
+            if (header.checksum_start != ip || header.checksum_offset != (found.protocol == kTcp ? 16 : 6))
+                return "checksum fields wrong";
         } else if ((found.protocol != kUdp || stored != 0) && fold(sum16(sum, transport)) != 0xffff) {
             return "wrong transport checksum";
         }
@@ -178,8 +188,11 @@ std::string take_apart(std::span<const std::byte> packet, const VnetHeader& head
     std::span<const std::byte> payload = transport.subspan(transport_header);
     const std::size_t segment = header.gso_type == VnetHeader::kGsoNone ? payload.size() : header.gso_size;
     if (segment == 0) return "no payload";
-    const std::uint8_t expected_type = found.protocol == kUdp ? VnetHeader::kGsoUdp : found.v6 ? VnetHeader::kGsoTcp6 : VnetHeader::kGsoTcp4;
-    if (header.gso_type != VnetHeader::kGsoNone && header.gso_type != expected_type) return fmt::format("GSO type {}", header.gso_type);
+    const std::uint8_t expected_type = found.protocol == kUdp ? VnetHeader::kGsoUdp
+                                       : found.v6             ? VnetHeader::kGsoTcp6
+                                                              : VnetHeader::kGsoTcp4;
+    if (header.gso_type != VnetHeader::kGsoNone && header.gso_type != expected_type)
+        return fmt::format("GSO type {}", header.gso_type);
     for (; !payload.empty(); payload = payload.subspan(std::min(segment, payload.size()))) {
         found.payload = payload.first(std::min(segment, payload.size()));
         out.push_back(found);

@@ -1,5 +1,6 @@
-// Inner packets that can be told apart: every payload begins with an id no other packet has, and all the rest of it follows from that id, so a
-// changed byte shows. A superpacket's segments are packets of their own, with consecutive ids.
+// Inner packets that can be told apart: every payload begins with an id no other packet has, and all the rest
+// of it follows from that id, so a changed byte shows. A superpacket's segments are packets of their own,
+// with consecutive ids.
 #pragma once
 
 #include <array>
@@ -69,7 +70,8 @@ struct Found {
     const std::byte* to = nullptr;
     std::span<const std::byte> payload;
 };
-// Reads a packet without the core's own parser, checks lengths and checksums, and takes a superpacket apart. Returns what is wrong, or nothing.
+// Reads a packet without the core's own parser, checks lengths and checksums, and takes a superpacket apart.
+// Returns what is wrong, or nothing.
 std::string take_apart(std::span<const std::byte> packet, const VnetHeader& header, std::vector<Found>& out);
 
 }  // namespace vern::sim

@@ -13,7 +13,8 @@ namespace {
 constexpr Nanos kRetry = nanos(kRekeyTimeout + kRekeyTimeoutJitterMax);
 constexpr Nanos kNotice = nanos(kKeepaliveTimeout + kRekeyTimeout + kRekeyTimeoutJitterMax);
 constexpr Nanos kWay = kSecond;
-// One for data that came, one that confirms a handshake, one in reserve for a handshake of the other side that crossed ours.
+// One for data that came, one that confirms a handshake, one in reserve for a handshake of the other side
+// that crossed ours.
 constexpr unsigned kLastKeepalives = 3;
 
 }  // namespace
@@ -33,8 +34,10 @@ Recovery::State Recovery::state(Host& from, Host& to) const {
         if (!known || known->local_index != session->remote_index) continue;
         // One that ends while we watch may carry the first probe or not.
         const Nanos margin = 30 * kSecond;
-        const bool lasts = !known->expired(instant(to.boot() + margin)) && !session->expired(instant(from.boot() + margin));
-        return lasts && session->next_counter.load() < kRejectAfterMessages - 1000 ? State::carries : State::stale;
+        const bool lasts =
+            !known->expired(instant(to.boot() + margin)) && !session->expired(instant(from.boot() + margin));
+        return lasts && session->next_counter.load() < kRejectAfterMessages - 1000 ? State::carries
+                                                                                   : State::stale;
     }
     return State::stale;
 }
@@ -53,7 +56,9 @@ Nanos Recovery::watch() {
             const State ours = state(a, b);
             Nanos bound = knows(a, b) ? wait(ours) : INT64_MAX;
             if (knows(b, a)) {
-                const Nanos after = wait(state(b, a)) + (ours == State::carries ? kProbe : ours == State::none ? kProbe + kRetry : kNotice + kProbe);
+                const Nanos after = wait(state(b, a)) + (ours == State::carries ? kProbe
+                                                         : ours == State::none  ? kProbe + kRetry
+                                                                                : kNotice + kProbe);
                 bound = std::min(bound, after);
             }
             bound += kWay;
@@ -62,8 +67,12 @@ Nanos Recovery::watch() {
             ++waiting_;
             world_.agenda.in(bound, [this, from, to, bound, ours] {
                 if (awaited_[from][to])
-                    world_.fail("recovery", fmt::format("host {} gets nothing from host {} within {} ms of the network's healing (state {})", to, from,
-                                                        bound / kMillisecond, ours == State::carries ? "carries" : ours == State::none ? "none" : "stale"));
+                    world_.fail("recovery", fmt::format("host {} gets nothing from host {} within {} ms of "
+                                                        "the network's healing (state {})",
+                                                        to, from, bound / kMillisecond,
+                                                        ours == State::carries ? "carries"
+                                                        : ours == State::none  ? "none"
+                                                                               : "stale"));
             });
         }
     }
@@ -79,7 +88,8 @@ void Recovery::heard(HostId from, HostId at) {
 
 Nanos Recovery::begin_silence() {
     silence_from_ = world_.now();
-    // The last data may go unanswered (noticed after kNotice), the handshake then be tried once more, its end be confirmed by a keepalive.
+    // The last data may go unanswered (noticed after kNotice), the handshake then be tried once more, its end
+    // be confirmed by a keepalive.
     quiet_from_ = silence_from_ + nanos(kKeepaliveTimeout) + kNotice + 2 * kRetry + 3 * kWay;
     return quiet_from_;
 }
@@ -87,10 +97,13 @@ Nanos Recovery::begin_silence() {
 void Recovery::sent(HostId from, HostId to, std::uint8_t type, std::size_t bytes) {
     if (silence_from_ == 0 || world_.failed()) return;
     if (world_.now() > quiet_from_)
-        return world_.fail("silence", fmt::format("host {} sends {} bytes of type {} to host {}, {} s after the last packet", from, bytes, type, to,
-                                                  (world_.now() - silence_from_) / kSecond));
+        return world_.fail(
+            "silence", fmt::format("host {} sends {} bytes of type {} to host {}, {} s after the last packet",
+                                   from, bytes, type, to, (world_.now() - silence_from_) / kSecond));
     if (type == 4 && to != kNobody && ++keepalives_[from][to] > kLastKeepalives)
-        world_.fail("silence", fmt::format("host {} sends host {} more than {} keepalives after the last packet", from, to, kLastKeepalives));
+        world_.fail("silence",
+                    fmt::format("host {} sends host {} more than {} keepalives after the last packet", from,
+                                to, kLastKeepalives));
 }
 
 }  // namespace vern::sim

@@ -1,5 +1,5 @@
-// The only source of chance in a simulated world: xoshiro256** (Blackman and Vigna), seeded by splitmix64. Everything a world decides comes from
-// here, so a seed is a world.
+// The only source of chance in a simulated world: xoshiro256** (Blackman and Vigna), seeded by splitmix64.
+// Everything a world decides comes from here, so a seed is a world.
 #pragma once
 
 #include <array>
@@ -41,7 +41,9 @@ class Rng {
     std::int64_t range(std::int64_t low, std::int64_t high) noexcept {
         return low + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(high - low) + 1));
     }
-    bool chance(double probability) noexcept { return static_cast<double>(next() >> 11) * 0x1p-53 < probability; }
+    bool chance(double probability) noexcept {
+        return static_cast<double>(next() >> 11) * 0x1p-53 < probability;
+    }
     void fill(std::span<std::byte> bytes) noexcept {
         while (!bytes.empty()) {
             const std::uint64_t word = next();

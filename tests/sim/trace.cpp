@@ -16,8 +16,9 @@ std::string Trace::text(const Entry& entry) {
 #undef X
     };
     const auto format = kFormats[static_cast<std::size_t>(entry.what)];
-    const std::string what = entry.what == Event::fault ? fmt::format(fmt::runtime(format), entry.a, entry.b, kFaultNames[entry.c])
-                                                        : fmt::format(fmt::runtime(format), entry.a, entry.b, entry.c);
+    const std::string what = entry.what == Event::fault
+                                 ? fmt::format(fmt::runtime(format), entry.a, entry.b, kFaultNames[entry.c])
+                                 : fmt::format(fmt::runtime(format), entry.a, entry.b, entry.c);
     return fmt::format("{:5}.{:09} {}\n", entry.at / kSecond, entry.at % kSecond, what);
 }
 

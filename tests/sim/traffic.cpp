@@ -47,7 +47,8 @@ Flow& Traffic::add_flow(HostId from, HostId to, bool spoofed) {
     flow.destination_port = static_cast<std::uint16_t>(rng.range(1, 65535));
     // Of the last addresses some belong to others: see Operators.
     const auto number = static_cast<std::uint8_t>(rng.range(1, 254));
-    flow.from = home_address(spoofed ? static_cast<HostId>(rng.below(world_.host_count())) : from, flow.v6, number);
+    flow.from =
+        home_address(spoofed ? static_cast<HostId>(rng.below(world_.host_count())) : from, flow.v6, number);
     flow.to = home_address(to, flow.v6, static_cast<std::uint8_t>(rng.range(1, 254)));
     flow.dont_fragment = rng.chance(0.7);
     flow.tcp_sequence = static_cast<std::uint32_t>(rng.next());
@@ -68,7 +69,8 @@ void Traffic::begin() {
         }
     }
     for (const Flow& flow : flows_) {
-        world_.agenda.in(world_.rng.range(0, 2 * world_.profile.traffic_interval), [this, id = flow.id] { tick(id); });
+        world_.agenda.in(world_.rng.range(0, 2 * world_.profile.traffic_interval),
+                         [this, id = flow.id] { tick(id); });
     }
 }
 
@@ -93,7 +95,8 @@ void Traffic::tick(std::uint32_t id) {
     }
     // Mostly a steady pace, sometimes a pause long enough for keepalives and for sessions to end.
     const Nanos mean = world_.profile.traffic_interval;
-    const Nanos pause = rng.chance(0.03) ? rng.range(10 * kSecond, 100 * kSecond) : rng.range(kMillisecond, 2 * mean);
+    const Nanos pause =
+        rng.chance(0.03) ? rng.range(10 * kSecond, 100 * kSecond) : rng.range(kMillisecond, 2 * mean);
     world_.agenda.in(pause, [this, id] { tick(id); });
 }
 
@@ -105,10 +108,12 @@ void Traffic::probe(Nanos interval) {
 void Traffic::probe_tick(std::uint32_t id, Nanos interval) {
     if (world_.silent()) return;
     emit(flows_[id], 1);
-    world_.agenda.in(world_.rng.range(interval / 2, interval), [this, id, interval] { probe_tick(id, interval); });
+    world_.agenda.in(world_.rng.range(interval / 2, interval),
+                     [this, id, interval] { probe_tick(id, interval); });
 }
 
-void Traffic::hand(Host& host, const Flow& flow, std::vector<std::byte> bytes, const VnetHeader& header, std::size_t segments) {
+void Traffic::hand(Host& host, const Flow& flow, std::vector<std::byte> bytes, const VnetHeader& header,
+                   std::size_t segments) {
     host.lane_of(flow.id).take({std::move(bytes), header, segments});
 }
 
@@ -125,14 +130,19 @@ void Traffic::emit(Flow& flow, std::size_t segments) {
     shape.no_checksum = !flow.v6 && flow.protocol == kUdp && rng.chance(0.05);
     shape.options = !flow.v6 && segments == 1 && rng.chance(0.03);
     const std::size_t most = std::max<std::size_t>(host.device().mtu(), 256) - kHeadersMax;
-    shape.payload = shape.segments > 1 || rng.chance(0.1) ? static_cast<std::size_t>(rng.range(kPayloadMin, static_cast<std::int64_t>(most)))
-                                                          : static_cast<std::size_t>(rng.range(kPayloadMin, 100));
-    if (rng.chance(0.1)) shape.payload = most + kHeadersMax - header_bytes(flow, shape);  // to the MTU exactly
-    while (shape.segments > 1 && header_bytes(flow, shape) + shape.segments * shape.payload > kTrainBytesMax) --shape.segments;
-    shape.last_payload = shape.segments > 1 && rng.chance(0.5)
-                             ? static_cast<std::size_t>(rng.range(kPayloadMin, static_cast<std::int64_t>(shape.payload)))
-                             : shape.payload;
-    if (shape.segments > 1) world_.coverage.add(flow.protocol == kTcp ? Fault::tcp_superpacket : Fault::udp_superpacket);
+    shape.payload = shape.segments > 1 || rng.chance(0.1)
+                        ? static_cast<std::size_t>(rng.range(kPayloadMin, static_cast<std::int64_t>(most)))
+                        : static_cast<std::size_t>(rng.range(kPayloadMin, 100));
+    if (rng.chance(0.1))
+        shape.payload = most + kHeadersMax - header_bytes(flow, shape);  // to the MTU exactly
+    while (shape.segments > 1 && header_bytes(flow, shape) + shape.segments * shape.payload > kTrainBytesMax)
+        --shape.segments;
+    shape.last_payload =
+        shape.segments > 1 && rng.chance(0.5)
+            ? static_cast<std::size_t>(rng.range(kPayloadMin, static_cast<std::int64_t>(shape.payload)))
+            : shape.payload;
+    if (shape.segments > 1)
+        world_.coverage.add(flow.protocol == kTcp ? Fault::tcp_superpacket : Fault::udp_superpacket);
     if (shape.options) world_.coverage.add(Fault::ip_options);
     if (flow.spoofed) world_.coverage.add(Fault::spoofed_source);
     for (std::size_t i = 0; i < shape.segments; ++i) {
@@ -140,7 +150,8 @@ void Traffic::emit(Flow& flow, std::size_t segments) {
         record.flow = flow.id;
         record.sequence = flow.sequence + static_cast<std::uint32_t>(i);
         record.epoch = world_.ledger.epoch();
-        record.payload = static_cast<std::uint16_t>(i + 1 < shape.segments ? shape.payload : shape.last_payload);
+        record.payload =
+            static_cast<std::uint16_t>(i + 1 < shape.segments ? shape.payload : shape.last_payload);
         record.ecn = shape.ecn;
         record.sender = flow.source;
         world_.ledger.packet_made(record);
@@ -184,9 +195,14 @@ void Traffic::emit_malformed(Flow& flow) {
         shape.segments = 3;
         header = build(copy, shape, bytes);
         switch (rng.below(3)) {
-            case 0: header.gso_size = 0; break;
-            case 1: header.checksum_start = 65535; break;
-            default: header.gso_type = 7;
+            case 0:
+                header.gso_size = 0;
+                break;
+            case 1:
+                header.checksum_start = 65535;
+                break;
+            default:
+                header.gso_type = 7;
         }
         world_.coverage.add(Fault::malformed_gso);
     }

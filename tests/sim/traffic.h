@@ -1,4 +1,5 @@
-// What the hosts' stacks send: flows of small packets, bursts and superpackets, and now and then what no stack should send.
+// What the hosts' stacks send: flows of small packets, bursts and superpackets, and now and then what no
+// stack should send.
 #pragma once
 
 #include <deque>
@@ -33,7 +34,8 @@ class Traffic {
     void emit_large(Flow& flow);
     void emit_malformed(Flow& flow);
     void emit_unroutable(const Flow& flow);
-    void hand(Host& host, const Flow& flow, std::vector<std::byte> bytes, const VnetHeader& header, std::size_t segments);
+    void hand(Host& host, const Flow& flow, std::vector<std::byte> bytes, const VnetHeader& header,
+              std::size_t segments);
 
     World& world_;
     bool running_ = false;

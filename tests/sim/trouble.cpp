@@ -10,16 +10,20 @@ namespace vern::sim {
 
 void Trouble::begin(Nanos until) {
     until_ = until;
-    if (world_.profile.fault_interval > 0) world_.agenda.in(world_.rng.range(0, 2 * world_.profile.fault_interval), [this] { tick(); });
+    if (world_.profile.fault_interval > 0)
+        world_.agenda.in(world_.rng.range(0, 2 * world_.profile.fault_interval), [this] { tick(); });
 }
 
 void Trouble::tick() {
-    static constexpr std::array kKinds{Fault::partition, Fault::stall,       Fault::roam_address,   Fault::roam_port,       Fault::restart,     Fault::boot_jump,
-                                       Fault::wall_back, Fault::wall_forward, Fault::interface_down, Fault::sources_cleared, Fault::counter_leap};
+    static constexpr std::array kKinds{Fault::partition,       Fault::stall,        Fault::roam_address,
+                                       Fault::roam_port,       Fault::restart,      Fault::boot_jump,
+                                       Fault::wall_back,       Fault::wall_forward, Fault::interface_down,
+                                       Fault::sources_cleared, Fault::counter_leap};
     if (world_.now() >= until_) return;
     Rng& rng = world_.rng;
     Host& host = world_.host(rng.below(world_.host_count()));
-    const auto other = static_cast<HostId>((host.id() + 1 + rng.below(world_.host_count() - 1)) % world_.host_count());
+    const auto other =
+        static_cast<HostId>((host.id() + 1 + rng.below(world_.host_count() - 1)) % world_.host_count());
     const Fault what = kKinds[rng.below(kKinds.size())];
     if (world_.profile.may(what) && host.up()) befall(host, other, what);
     world_.agenda.in(rng.range(kMillisecond, 2 * world_.profile.fault_interval), [this] { tick(); });
@@ -29,15 +33,20 @@ void Trouble::befall(Host& host, HostId other, Fault what) {
     Rng& rng = world_.rng;
     world_.trace.add(world_.now(), Event::fault, host.id(), other, static_cast<std::uint64_t>(what));
     switch (what) {
-        case Fault::partition: return world_.network.partition(host.id(), other, rng.range(kSecond, rng.chance(0.2) ? 150 * kSecond : 20 * kSecond));
+        case Fault::partition:
+            return world_.network.partition(
+                host.id(), other, rng.range(kSecond, rng.chance(0.2) ? 150 * kSecond : 20 * kSecond));
         case Fault::stall: {
             const Nanos duration = std::min(rng.range(kSecond, 14 * kSecond), until_ - world_.now());
             if (duration > 0) world_.network.stall(host.id(), other, duration);
             return;
         }
-        case Fault::roam_address: return move(host, true);
-        case Fault::roam_port: return move(host, false);
-        case Fault::restart: return restart(host);
+        case Fault::roam_address:
+            return move(host, true);
+        case Fault::roam_port:
+            return move(host, false);
+        case Fault::restart:
+            return restart(host);
         case Fault::boot_jump:
             world_.coverage.add(what);
             return host.jump_boot(rng.range(kSecond, rng.chance(0.5) ? 30 * kSecond : 400 * kSecond));
@@ -54,8 +63,10 @@ void Trouble::befall(Host& host, HostId other, Fault what) {
         case Fault::sources_cleared:
             world_.coverage.add(what);
             return host.device().clear_sources();
-        case Fault::counter_leap: return leap(host);
-        default: return;
+        case Fault::counter_leap:
+            return leap(host);
+        default:
+            return;
     }
 }
 

@@ -10,8 +10,17 @@ constexpr Nanos kAfterAttacks = 5 * kSecond / 2;  // load ends, and what attacke
 }  // namespace
 
 World::World(const Options& options)
-    : options_(options), rng(mix(options.seed) ^ 0x76657261), profile(make_profile(rng, options)), trace(options.verbose), ledger(*this), network(*this),
-      traffic(*this), trouble(*this), operators(*this), attacker(*this), recovery(*this) {}
+    : options_(options),
+      rng(mix(options.seed) ^ 0x76657261),
+      profile(make_profile(rng, options)),
+      trace(options.verbose),
+      ledger(*this),
+      network(*this),
+      traffic(*this),
+      trouble(*this),
+      operators(*this),
+      attacker(*this),
+      recovery(*this) {}
 
 World::~World() = default;
 
@@ -35,7 +44,8 @@ void World::fail(std::string_view invariant, std::string message) {
 
 void World::begin() {
     for (unsigned i = 0; i < profile.hosts; ++i)
-        hosts_.push_back(std::make_unique<Host>(*this, static_cast<HostId>(i), static_cast<unsigned>(rng.range(1, 3))));
+        hosts_.push_back(
+            std::make_unique<Host>(*this, static_cast<HostId>(i), static_cast<unsigned>(rng.range(1, 3))));
     operators.set_up();
     traffic.begin();
     operators.begin();
@@ -48,7 +58,8 @@ void World::run_until(Nanos when) {
     }
 }
 
-// Everything that could hold traffic back ends here, in this order: first what is in the hosts, then the network.
+// Everything that could hold traffic back ends here, in this order: first what is in the hosts, then the
+// network.
 void World::calm() {
     trace.add(now(), Event::phase, 2);
     profile.engine_faults = 0;
@@ -75,7 +86,8 @@ void World::silence() {
     operators.keepalives_off();
     const Nanos quiet = recovery.begin_silence();
     if (sabotaged(Sabotage::chatter)) agenda.at(quiet + kSecond, [this] { recovery.sent(0, 1, 4, 32); });
-    // The last session may be as young as the last handshake; each ends after REJECT_AFTER_TIME, and a look at it comes within KEEPALIVE_TIMEOUT.
+    // The last session may be as young as the last handshake; each ends after REJECT_AFTER_TIME, and a look
+    // at it comes within KEEPALIVE_TIMEOUT.
     run_until(quiet + nanos(kRejectAfterTime + kKeepaliveTimeout) + kSecond);
 }
 

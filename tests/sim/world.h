@@ -1,8 +1,10 @@
-// A world: hosts of the real core, a network, operators and attackers, all driven by one seed on a virtual clock.
+// A world: hosts of the real core, a network, operators and attackers, all driven by one seed on a virtual
+// clock.
 //
 //   turmoil   traffic, faults, attacks and configuration changes, as the seed's profile says
-//   calm      attacks end, then the network heals and the configuration is made whole: every path must carry traffic again in time
-//   silence   nobody sends anything: keepalives end, sessions end, and then nothing may move or be left
+//   calm      attacks end, then the network heals and the configuration is made whole: every path must carry
+//   traffic again in time silence   nobody sends anything: keepalives end, sessions end, and then nothing may
+//   move or be left
 #pragma once
 
 #include <array>

@@ -31,7 +31,7 @@ void set_option(int fd, int level, int option, int value) noexcept {
 Result<Fd> open_udp(const SocketAddress& address) {
     auto fd = open_socket(address, SOCK_DGRAM | SOCK_NONBLOCK);
     if (!fd) return fd;
-    for (const auto [by_right, by_limit] :
+    for (const auto& [by_right, by_limit] :
          {std::pair(SO_RCVBUFFORCE, SO_RCVBUF), std::pair(SO_SNDBUFFORCE, SO_SNDBUF)}) {
         if (::setsockopt(fd->get(), SOL_SOCKET, by_right, &kUdpBufferBytes, sizeof kUdpBufferBytes) != 0) {
             set_option(fd->get(), SOL_SOCKET, by_limit, kUdpBufferBytes);

@@ -16,8 +16,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr std::array<const Command*, 9> kCommands{&kUp,     &kDown,   &kSave,   &kCheck, &kShow,
-                                                  &kGenkey, &kGenpsk, &kPubkey, &kBench};
+constexpr const Command* kCommands[] = {&kUp,     &kDown,   &kSave,   &kCheck, &kShow,
+                                        &kGenkey, &kGenpsk, &kPubkey, &kBench};
 
 const Command* find_command(std::string_view name) {
     const auto found = std::find_if(std::begin(kCommands), std::end(kCommands),

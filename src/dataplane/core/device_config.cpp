@@ -174,6 +174,7 @@ Peer* Device::add_peer(const PublicKey& key) {
 void Device::remove_peer(Peer& peer) {
     drop_sessions(peer);
     end_handshake(peer);
+    wake_workers(peer.staged_by.load(std::memory_order_acquire));  // an idle worker would keep its packets for ever
     drop_allowed_ips(peer);
     peers_by_key_.erase(peer.public_key);
     peers_.erase(std::ranges::lower_bound(peers_, peer.serial, {}, &Peer::serial));

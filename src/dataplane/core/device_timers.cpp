@@ -123,7 +123,7 @@ void Device::run_timers(Peer& peer, Instant now, WallTime wall, DatagramSink& si
 
 void Device::retry_or_give_up(Peer& peer, Instant now, WallTime wall, DatagramSink& sink) {
     peer.retry_at = {};
-    if (now - peer.attempts_began >= kRekeyAttemptTime) return give_up(peer);
+    if (now - std::max(peer.attempts_began, peer.last_staged.get()) >= kRekeyAttemptTime) return give_up(peer);
     {
         const std::lock_guard hold(peer.lock);
         peer.endpoint.clear_source();  // perhaps that is why nothing comes back

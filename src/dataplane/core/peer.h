@@ -64,6 +64,7 @@ struct Peer {
     SharedInstant no_initiation_before;        // asking the slow path earlier is in vain
     SharedInstant unanswered_received;         // first data received since we last sent anything
     SharedInstant unanswered_sent;             // first data sent since we last received anything
+    SharedInstant last_staged;                 // a packet began to wait for a session: attempts go on for it
     SharedInstant last_sent;                   // any authenticated message
     SharedInstant last_received;
     std::atomic<std::uint64_t> receive_bytes{0};

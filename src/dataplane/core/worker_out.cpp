@@ -155,6 +155,7 @@ void Worker::stage(Peer& peer, const TunTrain& train) noexcept {
     if (const std::size_t lost = staging_.push(peer.serial, train)) counters_.add(Counter::staged_overflow, lost);
     // No room: nothing waits here, and nobody must count on it that something will be sent.
     if (!staging_.has(peer.serial)) return;
+    peer.last_staged.set(now_);
     peer.staged_by.fetch_or(std::uint32_t{1} << id_, std::memory_order_acq_rel);
     // The session may have come between the look and the note; the slow path's wake-up would then have missed this worker.
     if (peer.unreachable.load(std::memory_order_relaxed)) return;

@@ -47,10 +47,12 @@ inline constexpr std::size_t kTurnBytesMax = std::size_t{512} << 10;
 // any: the core stops coalescing for the TUN device when `tun_gso` is set, `vern show` says why an offload is
 // not in use.
 struct OffloadFaults {
-    std::atomic<bool> udp_gso_v4{
-        false};  // a train of UDP_SEGMENT was answered with EIO: no TX checksums, xfrm
-    std::atomic<bool> udp_gso_v6{false};
-    std::atomic<bool> tun_gso{false};  // superpackets written to the TUN device are answered with EINVAL
+    // A train of UDP_SEGMENT was answered with EIO: the device computes no checksums, or xfrm is on the
+    // route.
+    std::atomic<bool> udp_gso_v4 = false;
+    std::atomic<bool> udp_gso_v6 = false;
+    // Superpackets written to the TUN device are answered with EINVAL.
+    std::atomic<bool> tun_gso = false;
 };
 
 class Engine : public Outlet {
@@ -83,7 +85,8 @@ class Engine : public Outlet {
 
 struct EngineOptions {
     bool udp_gso = true;  // UDP_SEGMENT on sends
-    bool udp_gro = true;  // UDP_GRO on receives (the socket option is udp.h's; this sizes buffers)
+    bool udp_gro =
+        true;  // UDP_GRO on receives: the socket option is udp.h's, buffers hold a train either way
 };
 
 // `tun` and `sockets` are the worker's own and must outlive the engine. `counters` are the worker's.

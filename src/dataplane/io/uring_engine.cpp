@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -101,7 +100,7 @@ class UringEngine final : public Engine {
         // What the last turn had no room for, and the ends of receives that are then asked for again.
         take_completions(turn);
         arm();
-        const bool tun_waits = tun_ready_ && !egress_.blocked();
+        const bool tun_waits = tun_ready_ && !tun_gone_ && !egress_.blocked();
         ring_->enter(train_count_ > 0 || turn.woken || tun_waits ? Duration::zero() : timeout);
         take_completions(turn);
         read_tun(turn);
@@ -120,8 +119,9 @@ class UringEngine final : public Engine {
     static_assert(kBeforePayload % 64 == 0 && kBeforePayload + kTrainBytesMax <= kSlotStrideBytes);
     static_assert(sizeof(SocketAddress) <= kNameBytes);
 
-    // The kernel takes buffers in turn, the last given last: of many, a stream of full trains would use the
-    // coldest each time. So it gets as many as a turn may bring of what the last turns brought.
+    // The kernel takes buffers in the order in which they were given: of many, a stream of full trains would
+    // use the coldest each time. So it gets what two turns of such need (7.2 us of CPU a train, 9.5 with
+    // all).
     void begin_turn() noexcept {
         if (train_count_ > 0) full_trains_ = train_bytes_ / train_count_ > kTurnBytesMax / kTurnTrainsMax;
         const std::size_t wanted = full_trains_ ? kBuffersForFullTrains : kBuffers;

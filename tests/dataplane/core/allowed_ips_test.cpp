@@ -16,7 +16,8 @@ Peer* peer(std::uintptr_t n) { return reinterpret_cast<Peer*>(n * 64); }  // nev
 
 void mask(Prefix& prefix) {
     const std::size_t bits = prefix.address.family == Family::v4 ? 32 : 128;
-    for (std::size_t bit = prefix.length; bit < bits; ++bit) prefix.address.bytes[bit / 8] &= ~(std::byte{0x80} >> (bit % 8));
+    for (std::size_t bit = prefix.length; bit < bits; ++bit)
+        prefix.address.bytes[bit / 8] &= ~(std::byte{0x80} >> (bit % 8));
 }
 bool covers(const Prefix& prefix, const IpAddress& address) {
     if (prefix.address.family != address.family) return false;
@@ -61,12 +62,15 @@ class Reference {
     std::map<Prefix, Peer*> table;
 };
 
-Peer* look(const AllowedIps& ips, const IpAddress& address) { return ips.find(address.bytes.data(), address.family == Family::v6); }
+Peer* look(const AllowedIps& ips, const IpAddress& address) {
+    return ips.find(address.bytes.data(), address.family == Family::v6);
+}
 
 IpAddress random_address(std::mt19937_64& random, bool six, unsigned spread) {
     IpAddress address;
     address.family = six ? Family::v6 : Family::v4;
-    for (std::size_t i = 0; i < (six ? 16U : 4U); ++i) address.bytes[i] = static_cast<std::byte>(random() % spread);
+    for (std::size_t i = 0; i < (six ? 16U : 4U); ++i)
+        address.bytes[i] = static_cast<std::byte>(random() % spread);
     return address;
 }
 
@@ -102,7 +106,8 @@ TEST(AllowedIps, EveryLengthOfOneAddress) {
         ones.family = six ? Family::v6 : Family::v4;
         for (unsigned i = 0; i < bits / 8; ++i) ones.bytes[i] = std::byte{0xff};
         Reference reference;
-        for (unsigned length = 0; length <= bits; ++length) reference.set({ones, static_cast<std::uint8_t>(length)}, peer(length + 1));
+        for (unsigned length = 0; length <= bits; ++length)
+            reference.set({ones, static_cast<std::uint8_t>(length)}, peer(length + 1));
         const AllowedIps ips = reference.build();
         for (unsigned equal = 0; equal <= bits; ++equal) {
             IpAddress address = ones;
@@ -123,7 +128,8 @@ TEST(AllowedIps, EachLengthAloneCoversExactlyItsRange) {
             reference.set(prefix, peer(1));
             const AllowedIps ips = reference.build();
             IpAddress last = prefix.address;
-            for (unsigned bit = length; bit < bits; ++bit) last.bytes[bit / 8] |= std::byte{0x80} >> (bit % 8);
+            for (unsigned bit = length; bit < bits; ++bit)
+                last.bytes[bit / 8] |= std::byte{0x80} >> (bit % 8);
             EXPECT_EQ(look(ips, prefix.address), peer(1)) << length;
             EXPECT_EQ(look(ips, last), peer(1)) << length;
             for (unsigned bit = 0; bit < length; ++bit) {
@@ -143,13 +149,16 @@ TEST(AllowedIps, RandomTablesAgreeWithALinearSearch) {
         const unsigned spread = seed % 3 == 0 ? 256 : 4;  // 4: much nesting
         const std::size_t n = 1 + random() % 300;
         for (std::size_t i = 0; i < n; ++i)
-            reference.set({random_address(random, six, spread), static_cast<std::uint8_t>(random() % (six ? 129 : 33))}, peer(1 + random() % 20));
+            reference.set(
+                {random_address(random, six, spread), static_cast<std::uint8_t>(random() % (six ? 129 : 33))},
+                peer(1 + random() % 20));
         const AllowedIps ips = reference.build();
         for (int i = 0; i < 500; ++i) {
             const IpAddress address = random_address(random, six, spread);
             ASSERT_EQ(look(ips, address), reference.find(address)) << "seed " << seed;
         }
-        for (const auto& [prefix, owner] : reference.table) ASSERT_EQ(look(ips, prefix.address), reference.find(prefix.address)) << "seed " << seed;
+        for (const auto& [prefix, owner] : reference.table)
+            ASSERT_EQ(look(ips, prefix.address), reference.find(prefix.address)) << "seed " << seed;
     }
 }
 
@@ -178,10 +187,12 @@ TEST(AllowedIps, HundredThousandPrefixes) {
         std::mt19937_64 random(5);
         Reference reference;
         while (reference.table.size() < 100'000)
-            reference.set({random_address(random, six, 256), static_cast<std::uint8_t>(six ? 32 + random() % 97 : 12 + random() % 21)},
+            reference.set({random_address(random, six, 256),
+                           static_cast<std::uint8_t>(six ? 32 + random() % 97 : 12 + random() % 21)},
                           peer(1 + random() % 1000));
         const AllowedIps ips = reference.build();
-        for (const auto& [prefix, owner] : reference.table) ASSERT_EQ(look(ips, prefix.address), reference.find_by_length(prefix.address));
+        for (const auto& [prefix, owner] : reference.table)
+            ASSERT_EQ(look(ips, prefix.address), reference.find_by_length(prefix.address));
         for (int i = 0; i < 50'000; ++i) {
             const IpAddress address = random_address(random, six, 256);
             ASSERT_EQ(look(ips, address), reference.find_by_length(address));

@@ -23,7 +23,8 @@ TEST(Checksum, AgreesWithTheSlowOneForAllLengthsAndAlignments) {
     const Bytes bytes = test::random_bytes(random, 2100);
     for (std::size_t offset = 0; offset < 9; ++offset) {
         for (std::size_t length = 0; length <= 2080; ++length)
-            ASSERT_EQ(canonical(fast(bytes.data() + offset, length)), canonical(test::slow_sum(std::span(bytes).subspan(offset, length))))
+            ASSERT_EQ(canonical(fast(bytes.data() + offset, length)),
+                      canonical(test::slow_sum(std::span(bytes).subspan(offset, length))))
                 << offset << " " << length;
     }
 }
@@ -44,7 +45,9 @@ TEST(Checksum, PartsOfEvenLengthAdd) {
     const Bytes bytes = test::random_bytes(random, 1001);
     for (std::size_t cut = 0; cut <= 1000; cut += 2) {
         const std::uint64_t first = checksum_add(0, bytes.data(), cut);
-        ASSERT_EQ(canonical(fast(bytes.data() + cut, bytes.size() - cut, first)), canonical(test::slow_sum(bytes))) << cut;
+        ASSERT_EQ(canonical(fast(bytes.data() + cut, bytes.size() - cut, first)),
+                  canonical(test::slow_sum(bytes)))
+            << cut;
     }
 }
 

@@ -54,14 +54,16 @@ struct CoalescerTest : ::testing::Test {
         return flush().size();
     }
     template <typename Change>
-    std::size_t writes_when(Change change, PacketSpec first = tcp_segment(0), PacketSpec second = tcp_segment(1)) {
+    std::size_t writes_when(Change change, PacketSpec first = tcp_segment(0),
+                            PacketSpec second = tcp_segment(1)) {
         change(second);
         return writes(first, second);
     }
 };
 
 TEST_F(CoalescerTest, JoinsFullSegmentsOfAFlow) {
-    for (const PacketSpec& base : {tcp_segment(0), six(tcp_segment(0)), udp_segment(0), six(udp_segment(0))}) {
+    for (const PacketSpec& base :
+         {tcp_segment(0), six(tcp_segment(0)), udp_segment(0), six(udp_segment(0))}) {
         for (unsigned i = 0; i < 5; ++i) {
             PacketSpec spec = base;
             spec.sequence += i * 1000;
@@ -80,7 +82,8 @@ TEST_F(CoalescerTest, JoinsFullSegmentsOfAFlow) {
 }
 
 TEST_F(CoalescerTest, AloneGoesAsItCame) {
-    for (const PacketSpec& spec : {tcp_segment(0), six(tcp_segment(0)), udp_segment(0), six(udp_segment(0))}) {
+    for (const PacketSpec& spec :
+         {tcp_segment(0), six(tcp_segment(0)), udp_segment(0), six(udp_segment(0))}) {
         const Bytes packet = build(spec);
         add(packet);
         const auto out = flush();
@@ -174,8 +177,11 @@ TEST_F(CoalescerTest, TheSequenceFollows) {
 }
 
 TEST_F(CoalescerTest, OnlyAckAndPsh) {
-    for (const unsigned flag : {tcp::kFin + 0U, tcp::kSyn + 0U, tcp::kRst + 0U, tcp::kUrg + 0U, 0x40U, tcp::kCwr + 0U}) {
-        EXPECT_EQ(writes_when([&](PacketSpec& s) { s.flags = static_cast<std::uint8_t>(tcp::kAck | flag); }), 2U) << flag;
+    for (const unsigned flag :
+         {tcp::kFin + 0U, tcp::kSyn + 0U, tcp::kRst + 0U, tcp::kUrg + 0U, 0x40U, tcp::kCwr + 0U}) {
+        EXPECT_EQ(writes_when([&](PacketSpec& s) { s.flags = static_cast<std::uint8_t>(tcp::kAck | flag); }),
+                  2U)
+            << flag;
         PacketSpec first = tcp_segment(0);
         first.flags = static_cast<std::uint8_t>(tcp::kAck | flag);
         EXPECT_EQ(writes(first, tcp_segment(1)), 2U) << flag;
@@ -237,7 +243,8 @@ TEST_F(CoalescerTest, BadChecksumsAreNeverJoined) {
         for (const unsigned broken : {0U, 1U, 2U}) {
             for (const bool ip : {false, true}) {
                 std::vector<Bytes> packets;
-                for (unsigned i = 0; i < 3; ++i) packets.push_back(build(udp ? udp_segment(i) : tcp_segment(i)));
+                for (unsigned i = 0; i < 3; ++i)
+                    packets.push_back(build(udp ? udp_segment(i) : tcp_segment(i)));
                 packets[broken][ip ? 10 : 500] ^= std::byte{0x10};
                 const Bytes bad = packets[broken];
                 for (const Bytes& packet : packets) add(packet);
@@ -299,7 +306,8 @@ TEST_F(CoalescerTest, ManyFlowsAtOnceEachInOrder) {
     EXPECT_EQ(next.size(), 40U);
 }
 
-// The order within a flow also holds for what cannot join: an ACK without data, a FIN, a packet with options, a fragment.
+// The order within a flow also holds for what cannot join: an ACK without data, a FIN, a packet with options,
+// a fragment.
 TEST_F(CoalescerTest, WhatCannotJoinDoesNotOvertake) {
     std::vector<std::pair<std::string_view, PacketSpec>> cases;
     PacketSpec spec = tcp_segment(2, 0);
@@ -372,7 +380,8 @@ TEST_F(CoalescerTest, SegmentedAndJoinedAgainIsTheSameSuperpacket) {
     }
 }
 
-// Random traffic of a few flows: what the stack would read from each flow is what went in, byte for byte and in order.
+// Random traffic of a few flows: what the stack would read from each flow is what went in, byte for byte and
+// in order.
 TEST_F(CoalescerTest, RandomTrafficReadsTheSame) {
     std::mt19937_64 random(9);
     for (int round = 0; round < 300; ++round) {
@@ -394,7 +403,8 @@ TEST_F(CoalescerTest, RandomTrafficReadsTheSame) {
             if (random() % 30 == 0) spec.ip_options = Bytes(4, std::byte{1});
             sequence[flow] = spec.sequence + static_cast<std::uint32_t>(spec.payload);
             Bytes packet = build(spec);
-            Bytes record(&packet[transport_at(spec) + 4], &packet[transport_at(spec) + 8]);  // sequence, or length and sum
+            Bytes record(&packet[transport_at(spec) + 4],
+                         &packet[transport_at(spec) + 8]);  // sequence, or length and sum
             if (udp) record.clear();
             record.insert(record.end(), &packet[header_bytes(spec)], packet.data() + packet.size());
             sent[flow].insert(sent[flow].end(), record.begin(), record.end());
@@ -407,15 +417,18 @@ TEST_F(CoalescerTest, RandomTrafficReadsTheSame) {
             const std::size_t head = at + (udp ? 8 : 20);
             std::size_t step = out.header.gso_size ? out.header.gso_size : out.packet.size() - head;
             std::uint32_t first = load_be32(&out.packet[at + 4]);
-            for (std::size_t p = head; p < out.packet.size() || p == head; p += std::max<std::size_t>(step, 1)) {
+            for (std::size_t p = head; p < out.packet.size() || p == head;
+                 p += std::max<std::size_t>(step, 1)) {
                 std::byte seq[4];
                 store_be32(seq, first + static_cast<std::uint32_t>(p - head));
                 if (!udp) received[flow].insert(received[flow].end(), seq, seq + 4);
-                received[flow].insert(received[flow].end(), out.packet.data() + p, out.packet.data() + std::min(p + step, out.packet.size()));
+                received[flow].insert(received[flow].end(), out.packet.data() + p,
+                                      out.packet.data() + std::min(p + step, out.packet.size()));
                 if (step == 0) break;
             }
         }
-        for (const auto& [flow, bytes] : sent) ASSERT_EQ(received[flow], bytes) << "round " << round << " flow " << flow;
+        for (const auto& [flow, bytes] : sent)
+            ASSERT_EQ(received[flow], bytes) << "round " << round << " flow " << flow;
         memory.clear();
     }
 }

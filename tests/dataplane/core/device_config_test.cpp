@@ -46,7 +46,8 @@ TEST_F(DeviceConfig, StatusShowsWhatWasApplied) {
     DeviceChange change;
     change.listen_port = 1234;
     change.fwmark = 0xabc;
-    PeerChange peer = peer_change(1, {{v4(10, 1, 0, 0), 16}, {v4(10, 0, 1, 0), 24}, {v6({0xfd00, 0, 0, 0, 0, 0, 0, 0}), 8}});
+    PeerChange peer = peer_change(
+        1, {{v4(10, 1, 0, 0), 16}, {v4(10, 0, 1, 0), 24}, {v6({0xfd00, 0, 0, 0, 0, 0, 0, 0}), 8}});
     peer.persistent_keepalive_s = 21;
     peer.preshared_key = private_key(9);
     peer.endpoint = b.endpoint;
@@ -130,8 +131,11 @@ TEST_F(DeviceConfig, RandomChangesAgreeWithAModel) {
             peer.update_only = random() % 4 == 0;
             peer.replace_allowed_ips = random() % 4 == 0;
             for (auto k = random() % 4; k-- > 0;)
-                peer.allowed_ips.push_back({{v4(10, static_cast<unsigned>(1 + random() % 5), 0, 0), static_cast<std::uint8_t>(16 + random() % 2)}, random() % 4 == 0});
-            if (peer.remove || (peer.replace_allowed_ips && (peers.contains(id) || !peer.update_only))) std::erase_if(model, [&](auto& e) { return e.second == id; });
+                peer.allowed_ips.push_back({{v4(10, static_cast<unsigned>(1 + random() % 5), 0, 0),
+                                             static_cast<std::uint8_t>(16 + random() % 2)},
+                                            random() % 4 == 0});
+            if (peer.remove || (peer.replace_allowed_ips && (peers.contains(id) || !peer.update_only)))
+                std::erase_if(model, [&](auto& e) { return e.second == id; });
             if (peer.remove) {
                 peers.erase(id);
             } else if (peers.contains(id) || !peer.update_only) {
@@ -404,7 +408,8 @@ TEST_F(DeviceConfig, ARefusedSourceIsForgotten) {
 
 TEST_F(DeviceConfig, TenThousandPeers) {
     DeviceChange change;
-    for (unsigned i = 1; i <= 10'000; ++i) change.peers.push_back(peer_change(i, {{v4(10, 1 + i / 65536, i / 256 % 256, i % 256), 32}}));
+    for (unsigned i = 1; i <= 10'000; ++i)
+        change.peers.push_back(peer_change(i, {{v4(10, 1 + i / 65536, i / 256 % 256, i % 256), 32}}));
     a.apply(change);
     EXPECT_EQ(a.device.status().peers.size(), 10'001U);
     for (unsigned i = 1; i <= 10'000; i += 7) ASSERT_EQ(owner_key(v4(10, 1, i / 256, i % 256)), key(i));

@@ -201,7 +201,8 @@ TEST_F(Handshake, AnImpostorIsRefused) {
     SharedSecret invented;
     invented.writable()[0] = std::byte{1};
     noise::StaticIdentity identity{private_key(51), a.public_key};  // says it is a
-    ASSERT_TRUE(noise::create_initiation(message, state, identity, b.public_key, invented, ephemeral, noise::timestamp_at(a.wall), 1));
+    ASSERT_TRUE(noise::create_initiation(message, state, identity, b.public_key, invented, ephemeral,
+                                         noise::timestamp_at(a.wall), 1));
     CookieJar().add_macs(std::as_writable_bytes(std::span(&message, 1)), MacKeys::of(b.public_key), a.now);
     const auto raw = std::as_bytes(std::span(&message, 1));
     b.receive(Bytes(raw.begin(), raw.end()), elsewhere());
@@ -339,7 +340,8 @@ TEST_F(Handshake, LoadBeginsAtAnEighthOfTheQueueAndEndsASecondAfter) {
 }
 
 TEST_F(Handshake, LimitsUnderLoadArePerSource) {
-    // Sixty peers; those at one address flood with valid cookies, one at another address is served all the same.
+    // Sixty peers; those at one address flood with valid cookies, one at another address is served all the
+    // same.
     const Datagram first = initiation();
     load(b);
     b.receive(first.bytes, a.endpoint);

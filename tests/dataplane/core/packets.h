@@ -1,4 +1,5 @@
-// Inner packets for the tests, and checksums by the plainest routine there is: independent of dataplane/core/checksum.h.
+// Inner packets for the tests, and checksums by the plainest routine there is: independent of
+// dataplane/core/checksum.h.
 #pragma once
 
 #include <cstddef>
@@ -68,13 +69,16 @@ inline std::byte payload_byte(unsigned seed, std::size_t i) {
     return static_cast<std::byte>((i * 31 + seed * 17 + (i >> 8) * 7) & 0xff);
 }
 
-inline std::uint64_t slow_pseudo(std::span<const std::byte> packet, std::uint8_t protocol, std::size_t bytes) {
+inline std::uint64_t slow_pseudo(std::span<const std::byte> packet, std::uint8_t protocol,
+                                 std::size_t bytes) {
     const bool is_v6 = std::to_integer<unsigned>(packet[0]) >> 4 == 6;
-    return std::uint64_t{slow_sum(packet.subspan(is_v6 ? 8 : 12, is_v6 ? 32 : 8))} + protocol + (bytes >> 16) + (bytes & 0xffff);
+    return std::uint64_t{slow_sum(packet.subspan(is_v6 ? 8 : 12, is_v6 ? 32 : 8))} + protocol +
+           (bytes >> 16) + (bytes & 0xffff);
 }
 
 // Sum over a transport and its pseudo header: 0xffff when its checksum is right.
-inline std::uint16_t slow_transport_sum(std::span<const std::byte> packet, std::size_t transport_at, std::uint8_t protocol) {
+inline std::uint16_t slow_transport_sum(std::span<const std::byte> packet, std::size_t transport_at,
+                                        std::uint8_t protocol) {
     const auto transport = packet.subspan(transport_at);
     return slow_sum(transport, slow_pseudo(packet, protocol, transport.size()));
 }
@@ -86,7 +90,9 @@ inline std::size_t transport_at(const PacketSpec& spec) {
     return spec.v6 ? 40 + spec.extension.size() : 20 + spec.ip_options.size();
 }
 inline std::size_t header_bytes(const PacketSpec& spec) {
-    return transport_at(spec) + (spec.protocol == 6 ? 20 + spec.tcp_options.size() : spec.protocol == 17 ? 8 : 0);
+    return transport_at(spec) + (spec.protocol == 6    ? 20 + spec.tcp_options.size()
+                                 : spec.protocol == 17 ? 8
+                                                       : 0);
 }
 
 // A whole packet with right checksums.
@@ -119,7 +125,8 @@ inline Bytes build(const PacketSpec& spec) {
     }
     const std::size_t at = transport_at(spec);
     std::byte* transport = ip + at;
-    for (std::size_t i = 0; i < spec.payload; ++i) packet[header_bytes(spec) + i] = payload_byte(spec.seed, i);
+    for (std::size_t i = 0; i < spec.payload; ++i)
+        packet[header_bytes(spec) + i] = payload_byte(spec.seed, i);
     if (spec.protocol == 6 || spec.protocol == 17) {
         store_be16(transport, spec.source_port);
         store_be16(transport + 2, spec.destination_port);
@@ -130,7 +137,8 @@ inline Bytes build(const PacketSpec& spec) {
         transport[12] = std::byte((20 + spec.tcp_options.size()) / 4 << 4);
         transport[13] = std::byte(spec.flags);
         store_be16(transport + 14, spec.window);
-        if (!spec.tcp_options.empty()) std::memcpy(transport + 20, spec.tcp_options.data(), spec.tcp_options.size());
+        if (!spec.tcp_options.empty())
+            std::memcpy(transport + 20, spec.tcp_options.data(), spec.tcp_options.size());
         store_be16(transport + 16, static_cast<std::uint16_t>(~slow_transport_sum(packet, at, 6)));
     } else if (spec.protocol == 17) {
         store_be16(transport + 4, static_cast<std::uint16_t>(packet.size() - at));
@@ -140,7 +148,8 @@ inline Bytes build(const PacketSpec& spec) {
     return packet;
 }
 
-inline Bytes udp_packet(const IpAddress& from, const IpAddress& to, std::size_t payload, unsigned seed = 0, std::uint8_t tos = 0) {
+inline Bytes udp_packet(const IpAddress& from, const IpAddress& to, std::size_t payload, unsigned seed = 0,
+                        std::uint8_t tos = 0) {
     PacketSpec spec;
     spec.v6 = from.family == Family::v6;
     spec.from = from;
@@ -152,11 +161,14 @@ inline Bytes udp_packet(const IpAddress& from, const IpAddress& to, std::size_t 
     return build(spec);
 }
 
-// The virtio header that a kernel would put before a superpacket of `spec`, and the partial checksum that it leaves in the packet.
+// The virtio header that a kernel would put before a superpacket of `spec`, and the partial checksum that it
+// leaves in the packet.
 inline VnetHeader superpacket_header(const PacketSpec& spec, std::uint16_t gso_size) {
     VnetHeader header;
     header.flags = VnetHeader::kNeedsChecksum;
-    header.gso_type = spec.protocol == 17 ? VnetHeader::kGsoUdp : spec.v6 ? VnetHeader::kGsoTcp6 : VnetHeader::kGsoTcp4;
+    header.gso_type = spec.protocol == 17 ? VnetHeader::kGsoUdp
+                      : spec.v6           ? VnetHeader::kGsoTcp6
+                                          : VnetHeader::kGsoTcp4;
     header.header_bytes = static_cast<std::uint16_t>(header_bytes(spec));
     header.gso_size = gso_size;
     header.checksum_start = static_cast<std::uint16_t>(transport_at(spec));

@@ -24,14 +24,17 @@ TEST(ReplayWindow, TakesEachCounterOnce) {
 }
 
 TEST(ReplayWindow, Keeps8128CountersAndNotOneMore) {
-    for (const std::uint64_t newest : {kUsable, kUsable + 1, std::uint64_t{8191}, std::uint64_t{8192}, std::uint64_t{8193},
-                                       std::uint64_t{100'000}, std::uint64_t{1} << 32, (std::uint64_t{1} << 60) + 5}) {
+    for (const std::uint64_t newest :
+         {kUsable, kUsable + 1, std::uint64_t{8191}, std::uint64_t{8192}, std::uint64_t{8193},
+          std::uint64_t{100'000}, std::uint64_t{1} << 32, (std::uint64_t{1} << 60) + 5}) {
         ReplayWindow window;
         ASSERT_TRUE(window.accept(newest));
         EXPECT_TRUE(window.is_fresh(newest + 1 - kUsable)) << newest;
         EXPECT_FALSE(window.is_fresh(newest - kUsable)) << newest;
-        for (std::uint64_t back = 1; back < kUsable; ++back) ASSERT_TRUE(window.accept(newest - back)) << newest << " - " << back;
-        for (std::uint64_t back = 0; back < 9000 && back <= newest; ++back) ASSERT_FALSE(window.accept(newest - back)) << newest << " - " << back;
+        for (std::uint64_t back = 1; back < kUsable; ++back)
+            ASSERT_TRUE(window.accept(newest - back)) << newest << " - " << back;
+        for (std::uint64_t back = 0; back < 9000 && back <= newest; ++back)
+            ASSERT_FALSE(window.accept(newest - back)) << newest << " - " << back;
     }
 }
 
@@ -80,10 +83,18 @@ TEST(ReplayWindow, AgreesWithASet) {
         for (int i = 0; i < 20'000; ++i) {
             std::uint64_t counter = 0;
             switch (random() % 8) {
-                case 0: counter = next + random() % 200; break;
-                case 1: counter = next + random() % 10'000; break;
-                case 2: counter = next > 9000 ? next - 8000 - random() % 200 : random() % (next + 1); break;
-                default: counter = next > 100 ? next - random() % 100 : next; break;
+                case 0:
+                    counter = next + random() % 200;
+                    break;
+                case 1:
+                    counter = next + random() % 10'000;
+                    break;
+                case 2:
+                    counter = next > 9000 ? next - 8000 - random() % 200 : random() % (next + 1);
+                    break;
+                default:
+                    counter = next > 100 ? next - random() % 100 : next;
+                    break;
             }
             const bool expected = counter >= next || (next - counter <= kUsable && !seen.contains(counter));
             ASSERT_EQ(window.is_fresh(counter), expected) << "seed " << seed << " step " << i;

@@ -26,7 +26,8 @@ std::vector<Case> kinds() {
     options.ip_options = Bytes(8, std::byte{1});
     extension.extension = Bytes(16, std::byte{0});
     extension.extension[1] = std::byte{1};
-    return {{"tcp4", tcp4}, {"tcp6", tcp6}, {"udp4", udp4}, {"udp6", udp6}, {"options", options}, {"extension", extension}};
+    return {{"tcp4", tcp4}, {"tcp6", tcp6},       {"udp4", udp4},
+            {"udp6", udp6}, {"options", options}, {"extension", extension}};
 }
 
 std::vector<Bytes> cut(Bytes packet, const VnetHeader& header) {
@@ -79,7 +80,8 @@ TEST(Segmenter, EveryKindAndSizeAgreesWithPacketsBuiltFromScratch) {
                 const auto wanted = expected(spec, gso, packet);
                 ASSERT_EQ(segments.size(), wanted.size()) << name << " " << payload << " " << gso;
                 for (std::size_t i = 0; i < segments.size(); ++i) {
-                    ASSERT_EQ(segments[i], wanted[i]) << name << " " << payload << "/" << gso << " segment " << i;
+                    ASSERT_EQ(segments[i], wanted[i])
+                        << name << " " << payload << "/" << gso << " segment " << i;
                     ASSERT_EQ(slow_transport_sum(segments[i], transport_at(spec), spec.protocol), 0xffff);
                     ASSERT_TRUE(spec.v6 || slow_ip_sum(segments[i]) == 0xffff);
                 }
@@ -152,7 +154,8 @@ TEST(Segmenter, CompletesAPlainChecksum) {
             header.gso_type = VnetHeader::kGsoNone;
             const auto out = cut(packet, header);
             ASSERT_EQ(out.size(), 1U);
-            ASSERT_EQ(slow_transport_sum(out[0], transport_at(spec), spec.protocol), 0xffff) << name << " " << payload;
+            ASSERT_EQ(slow_transport_sum(out[0], transport_at(spec), spec.protocol), 0xffff)
+                << name << " " << payload;
             ASSERT_EQ(out[0].size(), right.size());
         }
     }
@@ -195,8 +198,9 @@ TEST(Segmenter, RefusesFieldsThatMakeNoSense) {
     EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_size = 0; }, packet));
     EXPECT_TRUE(refused([](VnetHeader& h) { h.flags = 0; }, packet));
     EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = VnetHeader::kGsoTcp6; }, packet));
-    EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = VnetHeader::kGsoUdp; }, packet));  // the checksum lies elsewhere
-    EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = 3; }, packet));                     // UFO
+    EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = VnetHeader::kGsoUdp; },
+                        packet));                                         // the checksum lies elsewhere
+    EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = 3; }, packet));  // UFO
     EXPECT_TRUE(refused([](VnetHeader& h) { h.gso_type = 0x7f; }, packet));
     EXPECT_TRUE(refused([](VnetHeader& h) { h.checksum_start = 0; }, packet));
     EXPECT_TRUE(refused([](VnetHeader& h) { h.checksum_start = 19; }, packet));
@@ -236,7 +240,8 @@ TEST(Segmenter, ArbitraryHeadersNeverGoOutOfBounds) {
         PacketSpec spec = all[random() % all.size()].spec;
         spec.payload = random() % 200;
         Bytes packet = build(spec);
-        for (int k = 0; k < 3; ++k) packet[random() % std::min<std::size_t>(packet.size(), 70)] = static_cast<std::byte>(random());
+        for (int k = 0; k < 3; ++k)
+            packet[random() % std::min<std::size_t>(packet.size(), 70)] = static_cast<std::byte>(random());
         VnetHeader header = superpacket_header(spec, static_cast<std::uint16_t>(random() % 300));
         if (random() % 2) header.checksum_start = static_cast<std::uint16_t>(random() % 100);
         if (random() % 2) header.checksum_offset = static_cast<std::uint16_t>(random() % 40);

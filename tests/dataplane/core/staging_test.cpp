@@ -92,7 +92,8 @@ TEST_F(StagingTest, AFullPoolRefusesAndRecovers) {
 
 TEST_F(StagingTest, AFullQueueInAFullPoolSaysHowManyWereLost) {
     for (std::uint32_t i = 0; i < 128; ++i) ASSERT_EQ(push(1, numbered(i)), 0U);
-    for (std::uint64_t serial = 2; push(serial, numbered(0, kTrainBytesMax)) == 0; ++serial) {}
+    for (std::uint64_t serial = 2; push(serial, numbered(0, kTrainBytesMax)) == 0; ++serial) {
+    }
     // The oldest went, which made too little room: both are lost.
     EXPECT_EQ(push(1, numbered(500, kTrainBytesMax)), 2U);
     std::size_t left = 0;
@@ -127,7 +128,8 @@ TEST_F(StagingTest, CollidingSerialsSurviveRemovals) {
     std::mt19937_64 random(1);
     for (int round = 0; round < 200; ++round) {
         std::shuffle(serials.begin(), serials.end(), random);
-        for (const std::uint64_t serial : serials) ASSERT_EQ(push(serial, numbered(static_cast<std::uint32_t>(serial))), 0U);
+        for (const std::uint64_t serial : serials)
+            ASSERT_EQ(push(serial, numbered(static_cast<std::uint32_t>(serial))), 0U);
         std::shuffle(serials.begin(), serials.end(), random);
         for (std::size_t i = 0; i < serials.size(); ++i) {
             for (std::size_t k = 0; k < serials.size(); ++k) ASSERT_EQ(staging->has(serials[k]), k >= i);

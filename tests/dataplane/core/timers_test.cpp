@@ -154,7 +154,8 @@ TEST_F(Timers, TheInitiatorRekeysInTheLastMinuteWhenItOnlyReceives) {
     EXPECT_EQ(count_type(a.take_sent(), 1), 1U);
 }
 
-// What was on its way under the old keys while the last-minute handshake ran must not use up the next session's turn.
+// What was on its way under the old keys while the last-minute handshake ran must not use up the next
+// session's turn.
 TEST_F(Timers, AStragglerOfTheOldSessionDoesNotDisableTheNextLastMinuteRekey) {
     connect();
     at_age(kRejectAfterTime - kKeepaliveTimeout - kRekeyTimeout);
@@ -382,7 +383,8 @@ TEST_F(Timers, AConfirmationIsNotLostWhenTheQueueIsFull) {
     b.service();
     a.receive(only(b).bytes, b.endpoint);
     a.service();
-    while (b.device.queues(0).attention.push(999'999)) {}
+    while (b.device.queues(0).attention.push(999'999)) {
+    }
     b.receive(only(a).bytes, a.endpoint);
     EXPECT_EQ(b.take_written().size(), 1U);
     alone(b, seconds(11));

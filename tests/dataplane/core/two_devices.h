@@ -1,4 +1,5 @@
-// Hosts in memory: the real device, its workers and its slow path, with outlets that collect, randomness from a seed, and time by hand.
+// Hosts in memory: the real device, its workers and its slow path, with outlets that collect, randomness from
+// a seed, and time by hand.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -81,7 +82,8 @@ class CollectingOutlet final : public Outlet {
     std::span<std::byte> send_buffer() noexcept override {
         return full ? std::span<std::byte>() : std::span(buffer_.get(), kTrainBytesMax);
     }
-    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes, std::uint8_t tos) noexcept override {
+    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
+              std::uint8_t tos) noexcept override {
         EXPECT_EQ(train.data(), buffer_.get());
         EXPECT_GT(segment_bytes, 0U);
         EXPECT_LE(train.size(), kSendBytesMax);
@@ -125,11 +127,15 @@ inline PrivateKey private_key(std::uint8_t n) {
 class Host {
   public:
     explicit Host(std::uint8_t number, unsigned workers = 1)
-        : random(number), key(private_key(number)), public_key(noise::public_key_of(key)), device(random, aead::best(), workers) {
+        : random(number),
+          key(private_key(number)),
+          public_key(noise::public_key_of(key)),
+          device(random, aead::best(), workers) {
         address = v4(10, 0, 0, number);
         endpoint.address = v4(192, 0, 2, number);
         endpoint.port = static_cast<std::uint16_t>(51000 + number);
-        for (unsigned i = 0; i < workers; ++i) worker_.push_back(std::make_unique<Worker>(device, i, Worker::Options{false, false}));
+        for (unsigned i = 0; i < workers; ++i)
+            worker_.push_back(std::make_unique<Worker>(device, i, Worker::Options{false, false}));
         DeviceChange change;
         change.private_key = key.clone();
         apply(std::move(change));
@@ -172,12 +178,18 @@ class Host {
         tun(udp_packet(address, other.address, payload, seed, tos));
     }
     // A train (or datagram) from the network; memory lives for the turn.
-    void receive(Bytes bytes, const Endpoint& from, std::size_t segment = 0, std::uint8_t ecn = 0, unsigned i = 0) {
-        turn([&](Worker& w) { w.from_underlay({bytes, segment == 0 ? bytes.size() : segment, from, ecn}, outlet); }, i);
+    void receive(Bytes bytes, const Endpoint& from, std::size_t segment = 0, std::uint8_t ecn = 0,
+                 unsigned i = 0) {
+        turn(
+            [&](Worker& w) {
+                w.from_underlay({bytes, segment == 0 ? bytes.size() : segment, from, ecn}, outlet);
+            },
+            i);
     }
     // The slow path until it rests, then the workers that it woke.
     void service() {
-        while (device.service(now, wall, sink)) {}
+        while (device.service(now, wall, sink)) {
+        }
         for (std::uint32_t mask = device.take_wakeups(), i = 0; i < worker_.size(); ++i) {
             if (mask >> i & 1) turn([&](Worker& w) { w.flush_staged(outlet); }, i);
         }
@@ -189,14 +201,18 @@ class Host {
         for (const SentTrain& train : std::exchange(outlet.trains, {})) {
             for (std::size_t at = 0; at < train.bytes.size(); at += train.segment_bytes) {
                 const auto end = std::min(at + train.segment_bytes, train.bytes.size());
-                out.push_back({train.to, Bytes(train.bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                                               train.bytes.begin() + static_cast<std::ptrdiff_t>(end)), train.tos});
+                out.push_back({train.to,
+                               Bytes(train.bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                                     train.bytes.begin() + static_cast<std::ptrdiff_t>(end)),
+                               train.tos});
             }
         }
         return out;
     }
     std::vector<Written> take_written() { return std::exchange(outlet.written, {}); }
-    std::uint64_t count(Counter counter, unsigned i = 0) { return worker(i).counters()[counter] + device.slow_counters()[counter]; }
+    std::uint64_t count(Counter counter, unsigned i = 0) {
+        return worker(i).counters()[counter] + device.slow_counters()[counter];
+    }
 
     SeededRandom random;
     PrivateKey key;
@@ -218,7 +234,8 @@ class Network {
   public:
     explicit Network(std::vector<Host*> hosts) : hosts_(std::move(hosts)) {}
 
-    // Hands everything that is on its way to its receivers, and what these answer, until nothing moves. What `drop` names is lost.
+    // Hands everything that is on its way to its receivers, and what these answer, until nothing moves. What
+    // `drop` names is lost.
     void settle(const std::function<bool(const Datagram&)>& drop = {}) {
         for (int round = 0; round < 20; ++round) {
             bool moved = false;
@@ -228,7 +245,9 @@ class Network {
                     log.push_back(datagram);
                     if (drop && drop(datagram)) continue;
                     for (Host* to : hosts_) {
-                        if (to->endpoint.address != datagram.to.address || to->endpoint.port != datagram.to.port) continue;
+                        if (to->endpoint.address != datagram.to.address ||
+                            to->endpoint.port != datagram.to.port)
+                            continue;
                         to->receive(datagram.bytes, from->endpoint, 0, datagram.tos & 3);
                         moved = true;
                     }
@@ -250,7 +269,8 @@ class Network {
         for (int step = 0; step < 100000; ++step) {
             Instant next = end;
             for (Host* host : hosts_) {
-                if (const auto at = host->device.next_deadline()) next = std::min(next, std::max(*at, host->now));
+                if (const auto at = host->device.next_deadline())
+                    next = std::min(next, std::max(*at, host->now));
             }
             advance(next - hosts_.front()->now);
             settle(drop);
@@ -289,7 +309,8 @@ class TwoDevices : public ::testing::Test {
         return sent.empty() ? Datagram{} : sent.front();
     }
     static std::size_t count_type(const std::vector<Datagram>& log, std::uint32_t type) {
-        return static_cast<std::size_t>(std::count_if(log.begin(), log.end(), [&](const Datagram& d) { return d.type() == type; }));
+        return static_cast<std::size_t>(
+            std::count_if(log.begin(), log.end(), [&](const Datagram& d) { return d.type() == type; }));
     }
     static Datagram first_of(const std::vector<Datagram>& sent, std::uint32_t type) {
         for (const Datagram& datagram : sent) {

@@ -1,140 +1,23 @@
-// What every engine must do, with each offload on and off. Each test has a network namespace of its own.
-#include <fcntl.h>
+// What every engine must do: waiting, the underlay, a full socket. Each test has a network namespace of its
+// own.
 #include <gtest/gtest.h>
-#include <linux/if_tun.h>
 #include <net/if.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
-#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "dataplane/io/buffer_pool.h"
-#include "dataplane/io/engine.h"
+#include "engine_fixture.h"
 #include "network.h"
 
-namespace vern {
+namespace vern::test {
 namespace {
-
-using namespace std::chrono_literals;
-using test::endpoint;
-using test::ip;
-using test::pattern;
-using test::PlainSocket;
-
-using Bytes = std::vector<std::byte>;
-using MakeEngine = decltype(&make_epoll_engine);
-
-struct Variant {
-    const char* engine;
-    MakeEngine make;
-    bool udp_offloads;
-    bool tun_offloads;
-};
-
-std::string name_of(const testing::TestParamInfo<Variant>& variant) {
-    return std::string(variant.param.engine) + (variant.param.udp_offloads ? "_gso" : "_nogso") +
-           (variant.param.tun_offloads ? "_tso" : "_notso");
-}
-
-// An engine with a TUN device (10.9.0.1/24, fd09::1/64 on it) and sockets of its own.
-struct Host {
-    TunDevice tun;
-    Underlay underlay;
-    Counters counters;
-    std::unique_ptr<Engine> engine;
-
-    explicit Host(const Variant& variant, const std::string& name = "vern0",
-                  std::size_t buffer_bytes = 7 << 20) {
-        TunOptions tun_options;
-        tun_options.tso = tun_options.uso = variant.tun_offloads;
-        tun_options.mtu = 1400;
-        tun = std::move(create_tun(name, tun_options).value());
-        underlay = open(variant, 0, buffer_bytes);
-        start(variant);
-    }
-    Host(const Variant& variant, TunDevice device)
-        : tun(std::move(device)), underlay(open(variant, 0, 7 << 20)) {
-        start(variant);
-    }
-    static Underlay open(const Variant& variant, std::uint16_t port, std::size_t buffer_bytes = 7 << 20) {
-        UdpOptions options;
-        options.port = port;
-        options.gso = options.gro = variant.udp_offloads;
-        options.buffer_bytes = buffer_bytes;
-        return std::move(open_underlay(options).value());
-    }
-    void start(const Variant& variant) {
-        EngineOptions options;
-        options.udp_gso = options.udp_gro = variant.udp_offloads;
-        engine = std::move(variant.make(tun.queues[0], underlay.workers[0], counters, options).value());
-    }
-    void number() const {
-        test::add_v4(tun.name, "10.9.0.1", 24);
-        test::set_up(tun.name, true);
-        test::add_v6(tun.name, "fd09::1", 64);
-    }
-
-    // Turns until `done`, each handed to `handle`; false when that takes unreasonably long.
-    bool run(const std::function<void(Turn&)>& handle, const std::function<bool()>& done) {
-        const auto end = std::chrono::steady_clock::now() + test::kPatience;
-        while (!done()) {
-            if (std::chrono::steady_clock::now() > end) return false;
-            Turn turn = engine->wait(50ms);
-            handle(turn);
-            engine->flush();
-        }
-        return true;
-    }
-    // False: there was no buffer.
-    bool send(const Endpoint& to, const Bytes& bytes, std::size_t segment_bytes, std::uint8_t tos = 0) {
-        const auto buffer = engine->send_buffer();
-        if (buffer.empty()) return false;
-        EXPECT_GE(buffer.size(), kTrainBytesMax);
-        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0U);
-        std::copy(bytes.begin(), bytes.end(), buffer.begin());
-        engine->send(to, buffer.first(bytes.size()), segment_bytes, tos);
-        return true;
-    }
-};
-
-// A train as the engine gave it, with a copy of its bytes.
-struct Received {
-    Bytes bytes;
-    UnderlayTrain train;
-};
-
-class EngineConformance : public testing::TestWithParam<Variant> {
-  protected:
-    void SetUp() override {
-        if (const auto why = test::enter_fresh_network(); !why.empty()) GTEST_SKIP() << why;
-    }
-
-    // The next `bytes` bytes from the underlay, train by train.
-    static std::vector<Received> receive(Host& host, std::size_t bytes) {
-        std::vector<Received> trains;
-        std::size_t got = 0;
-        host.run(
-            [&](Turn& turn) {
-                for (const auto& train : turn.underlay) {
-                    trains.push_back({Bytes(train.bytes.begin(), train.bytes.end()), train});
-                    got += train.bytes.size();
-                }
-            },
-            [&] { return got >= bytes; });
-        return trains;
-    }
-    static Bytes joined(const std::vector<Received>& trains) {
-        Bytes bytes;
-        for (const auto& train : trains) bytes.insert(bytes.end(), train.bytes.begin(), train.bytes.end());
-        return bytes;
-    }
-};
 
 // --- waiting
 // -------------------------------------------------------------------------------------------------------
@@ -210,7 +93,7 @@ TEST_P(EngineConformance, KeepsSourceAndEcnOfADatagram) {
         std::string peer, local;
         int ecn;
     };
-    test::add_v6("lo", "fd00::9", 128);
+    add_v6("lo", "fd00::9", 128);
     for (const Case& at : {Case{"127.0.0.1", "127.0.0.9", 1}, Case{"::1", "fd00::9", 3}}) {
         PlainSocket peer(at.peer);
         peer.set_tos(at.ecn);
@@ -365,7 +248,7 @@ TEST_P(EngineConformance, SendsAgainWithoutASourceThatIsRefusedAndSaysSo) {
 }
 
 TEST_P(EngineConformance, SegmentsOverTheMtuAreFragmentedByIp) {
-    test::set_mtu("lo", 1300);
+    set_mtu("lo", 1300);
     Host host(GetParam());
     for (const char* address : {"127.0.0.1", "::1"}) {
         PlainSocket peer(address);
@@ -466,9 +349,10 @@ class EngineBackpressure : public EngineConformance {
     void SetUp() override {
         EngineConformance::SetUp();
         if (IsSkipped()) return;
-        tap = std::make_unique<test::Tap>("tap0", "10.1.0.1", 24);
+        tap = std::make_unique<Tap>("tap0", "10.1.0.1", 24);
         host = std::make_unique<Host>(GetParam(), "vern0", 1);  // the smallest socket buffer there is
         host->number();
+        host->engine->wait(Duration(0));  // it watches the TUN device when the socket gets full
     }
     // Sends numbered trains until there is no buffer left.
     void fill() {
@@ -492,7 +376,7 @@ class EngineBackpressure : public EngineConformance {
                               }));
     }
 
-    std::unique_ptr<test::Tap> tap;
+    std::unique_ptr<Tap> tap;
     std::unique_ptr<Host> host;
     unsigned sent = 0;
     unsigned heard = 0;
@@ -558,228 +442,8 @@ TEST_P(EngineBackpressure, ReadsNoTunMeanwhileButStillReceives) {
     expect_all_in_order();
 }
 
-// --- the TUN device
-// ------------------------------------------------------------------------------------------------
-
-// The far end of the TUN device for a test: gives every packet back with its addresses exchanged, so that the
-// host talks to itself under the name of a neighbour. Checksums stay right, since sums do not see the
-// exchange.
-class Mirror {
-  public:
-    explicit Mirror(Engine& engine) : engine_(engine) {}
-
-    void operator()(Turn& turn) {
-        for (const auto& train : turn.tun) {
-            const bool v4 = (train.packet[0] >> 4) == std::byte{4};
-            if (!v4 && train.packet[6] == std::byte{58}) continue;  // ICMPv6 of the device's own
-            const auto source = train.packet.subspan(v4 ? 12 : 8, v4 ? 4 : 16);
-            std::swap_ranges(source.begin(), source.end(), source.end());
-            if (train.header.gso_type != VnetHeader::kGsoNone) ++superpackets;
-            longest = std::max(longest, train.packet.size());
-            // In pieces, as the core gathers them.
-            const std::size_t cut = train.packet.size() / 3;
-            const std::array<iovec, 2> pieces{iovec{train.packet.data(), cut},
-                                              iovec{train.packet.data() + cut, train.packet.size() - cut}};
-            engine_.write(train.header, pieces);
-        }
-    }
-    std::size_t superpackets = 0;
-    std::size_t longest = 0;
-
-  private:
-    Engine& engine_;
-};
-
-Fd tcp_socket(const std::string& address, std::uint16_t& port, bool listens) {
-    SocketAddress at{};
-    socklen_t bytes = to_socket_address(endpoint(address, port), at);
-    Fd fd(::socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (listens) {
-        EXPECT_EQ(::bind(fd.get(), &at.any, bytes), 0);
-        EXPECT_EQ(::listen(fd.get(), 1), 0);
-        EXPECT_EQ(::getsockname(fd.get(), &at.any, &bytes), 0);
-        port = ntohs(at.v6.sin6_port);
-    } else {
-        EXPECT_EQ(::connect(fd.get(), &at.any, bytes), 0);
-    }
-    return fd;
-}
-
-// A TCP stream of `sent` through the device, mirrored; what arrived.
-Bytes stream_through(Host& host, Mirror& mirror, const std::string& near, const std::string& far,
-                     const Bytes& sent) {
-    std::uint16_t port = 0;
-    const Fd listener = tcp_socket(near, port, true);
-    std::thread client([&] {
-        const Fd connection = tcp_socket(far, port, false);
-        for (std::size_t done = 0; done < sent.size();) {
-            const auto taken = ::send(connection.get(), sent.data() + done, sent.size() - done, MSG_NOSIGNAL);
-            if (taken <= 0) return;
-            done += static_cast<std::size_t>(taken);
-        }
-    });
-    std::atomic<bool> finished{false};
-    Bytes got;
-    std::thread server([&] {
-        const Fd connection(::accept(listener.get(), nullptr, nullptr));
-        Bytes piece(1 << 20);
-        for (ssize_t count = 0; (count = ::recv(connection.get(), piece.data(), piece.size(), 0)) > 0;)
-            got.insert(got.end(), piece.begin(), piece.begin() + count);
-        finished = true;
-        host.engine->wake();
-    });
-    EXPECT_TRUE(host.run(std::ref(mirror), [&] { return finished.load(); }));
-    ::shutdown(listener.get(), SHUT_RDWR);
-    client.join();
-    server.join();
-    return got;
-}
-
-TEST_P(EngineConformance, CarriesTcpInSuperpacketsBothWays) {
-    Host host(GetParam());
-    ASSERT_EQ(host.tun.tso.on, GetParam().tun_offloads) << host.tun.tso.reason;
-    host.number();
-    Mirror mirror(*host.engine);
-    const auto sent = pattern(8 << 20);
-    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
-    EXPECT_EQ(mirror.superpackets > 0, GetParam().tun_offloads);
-    EXPECT_EQ(mirror.longest > 1400, GetParam().tun_offloads);
-    mirror.superpackets = 0;
-    EXPECT_EQ(stream_through(host, mirror, "fd09::1", "fd09::2", sent), sent);
-    EXPECT_EQ(mirror.superpackets > 0, GetParam().tun_offloads);
-    EXPECT_EQ(host.counters[Counter::tun_write_failed], 0U);
-    EXPECT_FALSE(host.engine->faults().tun_gso);
-}
-
-TEST_P(EngineConformance, CarriesUdpTrainsBothWays) {
-    Host host(GetParam());
-    host.number();
-    Mirror mirror(*host.engine);
-    PlainSocket sender("10.9.0.1");
-    PlainSocket receiver("10.9.0.1");
-    const auto sent = pattern(20 * 1000);
-    sender.send_train("10.9.0.2", receiver.port(), sent, 1000);
-    std::size_t packets = 0;
-    EXPECT_TRUE(host.run(
-        [&](Turn& turn) {
-            packets += turn.tun.size();
-            mirror(turn);
-        },
-        [&] { return packets >= (host.tun.uso.on ? 1U : 20U); }));
-    Bytes got;
-    for (int i = 0; i < 20; ++i) {
-        const auto datagram = receiver.receive();
-        ASSERT_TRUE(datagram);
-        EXPECT_EQ(datagram->from, "10.9.0.2");
-        got.insert(got.end(), datagram->bytes.begin(), datagram->bytes.end());
-    }
-    EXPECT_EQ(got, sent);
-    EXPECT_EQ(mirror.superpackets, host.tun.uso.on ? 1U : 0U);
-}
-
-TEST_P(EngineConformance, AFloodFromTheTunKeepsToTheBudgetAndItsOrder) {
-    Host host(GetParam());
-    host.number();
-    PlainSocket inner("10.9.0.1");
-    for (unsigned i = 0; i < 300; ++i) inner.send("10.9.0.2", 9, pattern(100, i));
-    unsigned next = 0;
-    EXPECT_TRUE(host.run(
-        [&](Turn& turn) {
-            EXPECT_LE(turn.tun.size(), kTurnTrainsMax);
-            for (const auto& train : turn.tun) {
-                if (train.packet.size() != 128) continue;
-                const auto expected = pattern(100, next++);
-                EXPECT_TRUE(std::equal(expected.begin(), expected.end(), train.packet.begin() + 28));
-            }
-        },
-        [&] { return next == 300; }));
-}
-
-TEST_P(EngineConformance, DoesWithoutTheVirtioHeader) {
-    Fd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
-    ifreq request{};
-    std::string("plain0").copy(request.ifr_name, IFNAMSIZ - 1);
-    request.ifr_flags = IFF_TUN | IFF_NO_PI;
-    ASSERT_EQ(::ioctl(fd.get(), TUNSETIFF, &request), 0);
-    Host host(GetParam(), std::move(adopt_tun(fd.release(), {}).value()));
-    host.number();
-    Mirror mirror(*host.engine);
-    const auto sent = pattern(1 << 20);
-    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
-    EXPECT_EQ(mirror.superpackets, 0U);
-}
-
-TEST_P(EngineConformance, SurvivesTheInterfaceGoingDown) {
-    Host host(GetParam());
-    host.number();
-    Mirror mirror(*host.engine);
-    const auto sent = pattern(100000);
-    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
-    test::set_up("vern0", false);
-    auto packet = pattern(60);
-    packet[0] = std::byte{0x45};
-    const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
-    host.engine->write({}, pieces);
-    host.engine->flush();
-    EXPECT_EQ(host.counters[Counter::tun_write_failed], 1U);
-    EXPECT_FALSE(host.engine->wait(10ms).tun_gone);
-    test::set_up("vern0", true);
-    EXPECT_EQ(stream_through(host, mirror, "10.9.0.1", "10.9.0.2", sent), sent);
-}
-
-TEST_P(EngineConformance, SaysThatTheInterfaceWasDeletedAndGoesOnReceiving) {
-    Host host(GetParam());
-    host.number();
-    while (!host.engine->wait(20ms).tun.empty()) {
-    }
-    std::thread other([] { test::delete_interface("vern0"); });
-    bool gone = false;
-    while (!gone) gone = host.engine->wait(std::nullopt).tun_gone;
-    other.join();
-    auto packet = pattern(60);
-    const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
-    host.engine->write({}, pieces);
-    const auto before = std::chrono::steady_clock::now();
-    EXPECT_TRUE(host.engine->wait(20ms).tun_gone);
-    EXPECT_GE(std::chrono::steady_clock::now() - before, 20ms);
-    PlainSocket peer("127.0.0.1");
-    peer.send("127.0.0.1", host.underlay.port, pattern(100));
-    EXPECT_EQ(receive(host, 100).size(), 1U);
-}
-
-// One odd superpacket is its writer's fault; when none is taken any more it is the kernel's.
-TEST_P(EngineConformance, SaysThatSuperpacketsAreRefused) {
-    Host host(GetParam());
-    host.number();
-    auto packet = pattern(60);
-    packet[0] = std::byte{0x45};
-    VnetHeader header;
-    header.gso_type = 0x7f;
-    header.gso_size = 8;
-    const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
-    host.engine->write(header, pieces);
-    EXPECT_FALSE(host.engine->faults().tun_gso);
-    for (int i = 0; i < 20; ++i) host.engine->write(header, pieces);
-    host.engine->flush();
-    EXPECT_TRUE(host.engine->faults().tun_gso);
-    EXPECT_EQ(host.counters[Counter::tun_write_failed], 21U);
-}
-
-std::vector<Variant> variants(bool all) {
-    std::vector<Variant> list;
-    for (const auto& [name, make] :
-         {std::pair{"epoll", &make_epoll_engine}, std::pair{"io_uring", &make_uring_engine}}) {
-        for (const bool udp : {true, false}) {
-            for (const bool tun : {true, false}) {
-                if (all || udp == tun) list.push_back({name, make, udp, tun});
-            }
-        }
-    }
-    return list;
-}
-
 INSTANTIATE_TEST_SUITE_P(Linux, EngineConformance, testing::ValuesIn(variants(true)), name_of);
 INSTANTIATE_TEST_SUITE_P(Linux, EngineBackpressure, testing::ValuesIn(variants(false)), name_of);
 
 }  // namespace
-}  // namespace vern
+}  // namespace vern::test

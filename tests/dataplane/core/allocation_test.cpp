@@ -1,0 +1,128 @@
+// The packet path allocates nothing: every operator new of this program is counted, and none may happen
+// within a worker's calls.
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "two_devices.h"
+
+namespace {
+std::atomic<std::size_t> allocations{0};
+void* counted(std::size_t bytes) {
+    ++allocations;
+    if (void* memory = std::malloc(bytes)) return memory;
+    throw std::bad_alloc();
+}
+}  // namespace
+
+void* operator new(std::size_t bytes) { return counted(bytes); }
+void* operator new[](std::size_t bytes) { return counted(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace vern {
+namespace {
+
+using namespace test;
+
+class Discard final : public Outlet {
+  public:
+    std::span<std::byte> send_buffer() noexcept override { return buffer_; }
+    void send(const Endpoint&, std::span<std::byte> train, std::size_t segment_bytes,
+              std::uint8_t) noexcept override {
+        std::memcpy(last, train.data(), train.size());
+        last_bytes = train.size();
+        last_segment = segment_bytes;
+    }
+    void write(const VnetHeader&, std::span<const iovec>) noexcept override { ++writes; }
+    std::byte last[kTrainBytesMax];
+    std::size_t last_bytes = 0, last_segment = 0, writes = 0;
+
+  private:
+    alignas(64) std::byte buffer_[kTrainBytesMax];
+};
+
+struct Allocation : TwoDevices {
+    std::unique_ptr<Discard> outlet = std::make_unique<Discard>();
+    template <typename Run>
+    std::size_t during(Run run) {
+        const std::size_t before = allocations;
+        run();
+        return allocations - before;
+    }
+};
+
+TEST_F(Allocation, TheCounterCounts) {
+    EXPECT_GE(during([] { auto p = std::make_unique<int>(1); }), 1U);
+}
+
+TEST_F(Allocation, NoneForTrainsThroughALiveSession) {
+    connect();
+    b.worker().allow_coalescing(true, true);
+    PacketSpec spec;
+    spec.from = a.address;
+    spec.to = b.address;
+    spec.payload = 60000;
+    Bytes whole = build(spec);
+    leave_partial_checksum(whole, spec);
+    const VnetHeader header = superpacket_header(spec, 1380);
+    Bytes small = udp_packet(a.address, b.address, 18);
+    const auto round = [&] {
+        for (int i = 0; i < 20; ++i) {
+            a.worker().begin(a.now);
+            a.worker().from_tun({header, whole}, *outlet);
+            a.worker().from_tun({{}, small}, *outlet);
+            a.worker().flush(*outlet);
+            a.worker().begin(a.now);
+            a.worker().from_tun({header, whole}, *outlet);
+            a.worker().flush(*outlet);
+            b.worker().begin(b.now);
+            b.worker().from_underlay(
+                {{outlet->last, outlet->last_bytes}, outlet->last_segment, a.endpoint, 0}, *outlet);
+            b.worker().flush(*outlet);
+        }
+    };
+    round();  // the AEAD may allocate once a thread
+    EXPECT_EQ(during(round), 0U);
+    EXPECT_EQ(outlet->writes, 40U);
+}
+
+TEST_F(Allocation, NoneForStagingRequestsAndRubbish) {
+    Bytes small = udp_packet(a.address, b.address, 18);
+    Bytes nowhere = udp_packet(a.address, v4(99, 9, 9, 9), 18);
+    std::vector<Bytes> rubbish;
+    std::mt19937_64 random(1);
+    for (std::size_t i = 0; i < 300; ++i) {
+        rubbish.push_back(random_bytes(random, i));
+        if (i > 4) std::memset(rubbish.back().data(), 0, 4);
+        if (i > 4) rubbish.back()[0] = static_cast<std::byte>(i % 5);
+    }
+    EXPECT_EQ(during([&] {
+                  a.worker().begin(a.now);
+                  for (int i = 0; i < 300; ++i) a.worker().from_tun({{}, small}, *outlet);
+                  a.worker().from_tun({{}, nowhere}, *outlet);
+                  for (Bytes& bytes : rubbish)
+                      a.worker().from_underlay({bytes, bytes.size(), b.endpoint, 0}, *outlet);
+                  a.worker().flush(*outlet);
+              }),
+              0U);
+    a.service();
+    b.receive(a.sink.sent.at(0).bytes, a.endpoint);
+    b.service();
+    a.receive(b.sink.sent.at(0).bytes, b.endpoint);
+    while (a.device.service(a.now, a.wall, a.sink)) {
+    }
+    EXPECT_NE(a.device.take_wakeups(), 0U);
+    EXPECT_EQ(during([&] {
+                  a.worker().begin(a.now);
+                  a.worker().flush_staged(*outlet);
+                  a.worker().flush(*outlet);
+              }),
+              0U);
+    EXPECT_GT(outlet->last_bytes, 0U);
+}
+
+}  // namespace
+}  // namespace vern
