@@ -90,10 +90,10 @@ class Run:
         self.contenders: list[Contender] = []
 
     def cannot(self, what: str, why: object) -> None:
-        item = {"what": what, "why": str(why).strip()}
+        item = {"what": what, "why": "; ".join(line for line in str(why).splitlines() if line.strip())}
         if item not in self.report.unmeasured:
             self.report.unmeasured.append(item)
-            say(f"  {what}: not measured: {item['why'].splitlines()[0] if item['why'] else ''}")
+            say(f"  {what}: not measured: {item['why']}")
 
     def choose_contenders(self) -> None:
         for contender in contenders.all_contenders():

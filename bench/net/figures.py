@@ -12,7 +12,7 @@ FORMAT = "vern-bench-1"
 class Metric:
     title: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None  # None: for information, not compared
 
 
 METRICS = {
@@ -31,11 +31,11 @@ METRICS = {
         ("cpu", "CPU of both daemons at that rate", "us/packet", False),
         ("flood delivered", "delivered when flooded", "kpps", True),
         ("flood cpu", "CPU of both daemons when flooded", "us/packet", False),
-        ("flood offered", "offered in the flood", "kpps", True),
+        ("flood offered", "offered in the flood", "kpps", None),
         ("reordered", "reordered", "packets", False))},
     ("iperf64", "loss-free rate"): Metric("iperf3 -u -l 64, highest rate with <= 0.5 % loss", "kpps", True),
     ("iperf64", "flood delivered"): Metric("iperf3 -u -l 64 -b 0, delivered", "kpps", True),
-    ("iperf64", "flood offered"): Metric("iperf3 -u -l 64 -b 0, offered", "kpps", True),
+    ("iperf64", "flood offered"): Metric("iperf3 -u -l 64 -b 0, offered", "kpps", None),
     ("memory", "idle"): Metric("RSS of a daemon, idle", "MiB", False),
     ("memory", "loaded"): Metric("peak RSS of a daemon, under load", "MiB", False),
     ("memory", "loaded both"): Metric("peak RSS of both daemons, under load", "MiB", False),

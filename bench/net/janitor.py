@@ -27,7 +27,7 @@ def sysctl_path(key: str) -> pathlib.Path:
 def janitor(sysctls: dict[str, int]) -> Iterator[None]:
     """Raises each sysctl to at least its value for as long as the context lasts."""
     before = {key: int(sysctl_path(key).read_text()) for key in sysctls}
-    labs = os.path.join(tempfile.gettempdir(), f"vern-lab-{os.getpid()}-*")
+    labs = os.path.join(tempfile.gettempdir(), f"vern-lab-{os.getpid()}-")
     argv = [sys.executable, __file__, labs, *(f"{key}={value}" for key, value in before.items())]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     try:
@@ -41,12 +41,25 @@ def janitor(sysctls: dict[str, int]) -> Iterator[None]:
         process.stdout.close()
 
 
-def remove(directories: str) -> None:
-    for attempt in range(50):  # the last programs in them may be ending just now
-        left = glob.glob(directories)
+def processes_in(prefix: str) -> list[str]:
+    """Command lines of programs that were told of a directory that begins so, or work in one."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            command = pathlib.Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if prefix in command or os.readlink(f"/proc/{entry}/cwd").startswith(prefix):
+                found.append(command)
+    return found
+
+
+def remove(prefix: str) -> None:
+    """Hosts end by themselves when the benchmark does; what they leave is files."""
+    for _ in range(50):
+        others = [command for command in processes_in(prefix) if __file__ not in command]
+        left = glob.glob(f"{prefix}*")
         for directory in left:
             shutil.rmtree(directory, ignore_errors=True)
-        if not left:
+        if not left and not others:
             return
         time.sleep(0.1)
 

@@ -1,6 +1,8 @@
-// No encryption at all: what remains of the engine's cost when the AEAD costs nothing, the floor that `./run bench net` shows.
+// No encryption at all: what remains of the engine's cost when the AEAD costs nothing, the floor that `./run
+// bench net` shows.
 //
-// In builds with -Dnull_cipher=true only, which are never release builds and cannot be installed, and there only by its name.
+// In builds with -Dnull_cipher=true only, which are never release builds and cannot be installed, and there
+// only by its name.
 #include <cstring>
 
 #include "crypto/aead_implementations.h"
@@ -24,7 +26,8 @@ void open(std::span<OpenJob> train) noexcept {
 
 }  // namespace
 
-const Implementation kNull{"null (NO ENCRYPTION, bench only)", "nothing is encrypted or authenticated; a floor for benchmarks",
-                                  supported, seal, open};
+const Implementation kNull{"null (NO ENCRYPTION, bench only)",
+                           "nothing is encrypted or authenticated; a floor for benchmarks", supported, seal,
+                           open};
 
 }  // namespace vern::aead

@@ -79,7 +79,7 @@ def ratios_table(report: Report) -> str:
     others = [name for name in report.all_names() if name != mine]
     rows = []
     for key in figures.keys():
-        if not figures.spread(mine, *key):
+        if METRICS[key].higher_is_better is None or not figures.spread(mine, *key):
             continue
         best = figures.best(report.names("peer"), *key)
         best_cell = f"{cell(figures.ratio(mine, best, *key), 'x')} {best}" if best and figures.ratio(mine, best, *key) else NO_FIGURE

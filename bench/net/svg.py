@@ -11,7 +11,7 @@ PANELS = [("tcp1", "up"), ("tcp1", "cpu"), ("udp64", "loss-free rate"), ("udp64"
           ("memory", "loaded"), ("peers10k", "setconf")]
 COLOURS = {"vern": "#1f6feb", "peer": "#8c959f", "floor": "#d0d7de"}
 COLUMNS = 2
-PANEL_WIDTH, LABEL_WIDTH, VALUE_WIDTH = 520, 110, 70
+PANEL_WIDTH, LABEL_WIDTH, VALUE_WIDTH = 520, 110, 90
 BAR_HEIGHT, BAR_GAP, HEADER_HEIGHT, MARGIN = 16, 7, 46, 24
 FONT = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
 
@@ -51,13 +51,14 @@ def panel(report: Report, key: tuple[str, str], x: float, y: float) -> tuple[str
 
 def picture(report: Report) -> str:
     keys = [key for key in PANELS if key in report.figures.keys()]
-    parts, y = [], 74.0
+    parts, y = [], 92.0
     for row in range(0, len(keys), COLUMNS):
         drawn = [panel(report, key, MARGIN + column * PANEL_WIDTH, y) for column, key in enumerate(keys[row:row + COLUMNS])]
         parts += [content for content, _ in drawn]
         y += max(height for _, height in drawn)
     width = 2 * MARGIN + COLUMNS * PANEL_WIDTH
-    heading = text(MARGIN, 32, "WireGuard data planes, both ends on one machine", 18, weight="600") + text(
-        MARGIN, 52, f"{describe_machine(report.machine)}; median of {report.rounds} rounds, whiskers from least to greatest", 11, "#57606a")
+    heading = "".join([text(MARGIN, 32, "WireGuard data planes, both ends on one machine", 18, weight="600"),
+                       text(MARGIN, 52, describe_machine(report.machine), 11, "#57606a"),
+                       text(MARGIN, 68, f"bars: median of {report.rounds}; whiskers: least to greatest; lightest: floors that encrypt nothing", 11, "#57606a")])
     return (f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{y:.0f}' viewBox='0 0 {width} {y:.0f}' {FONT}>"
             f"<rect width='100%' height='100%' fill='#ffffff'/>{heading}{''.join(parts)}</svg>\n")

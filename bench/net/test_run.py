@@ -1,6 +1,5 @@
 """The benchmark as a program: that it measures, and that it leaves nothing behind however it ends. No figure is judged."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -11,7 +10,7 @@ import tempfile
 import unittest
 
 from lab import wait_until
-from janitor import sysctl_path
+from janitor import processes_in, sysctl_path
 from tunnel import VERN, VERND
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -24,17 +23,6 @@ with janitor({{"{SPARE_SYSCTL}": int(sys.argv[1])}}):
     print("raised", flush=True)
     time.sleep(600)
 """
-
-
-def processes_in(directory):
-    """Command lines of processes that work in a directory or were told of it."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            command = pathlib.Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if directory in command or os.readlink(f"/proc/{entry}/cwd").startswith(directory):
-                found.append(command)
-    return found
 
 
 class Bench(unittest.TestCase):

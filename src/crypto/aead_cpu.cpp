@@ -12,7 +12,9 @@ bool cpu_has_avx512() noexcept {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            cpu_has_avx2();
 }
-bool cpu_has_avx512ifma() noexcept { return cpu_has_avx512() && __builtin_cpu_supports("avx512ifma"); }
+bool cpu_has_avx512ifma() noexcept {
+    return cpu_has_avx512() && __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vbmi2");
+}
 
 #endif
 

@@ -13,6 +13,8 @@ struct Avx2 {
     static constexpr int kLanes = 8;
     static constexpr int kWide = 4;
     static constexpr int kMinimumForLanes = 3;
+    // Length from which on a message by itself has its blocks in lanes.
+    static constexpr std::uint32_t kAlongFromBytes = 1024;
     using U32 = __m256i;
     using U64 = __m256i;
     using Mask = __m256i;  // all ones where set
@@ -93,6 +95,10 @@ struct Avx2 {
     }
 
     [[gnu::always_inline]] static U64 words(U32 x) { return x; }
+    [[gnu::always_inline]] static void low_and_high(U32 a, U32 b, U64& low, U64& high) {
+        low = _mm256_unpacklo_epi64(a, b);
+        high = _mm256_unpackhi_epi64(a, b);
+    }
     [[gnu::always_inline]] static U64 load64(const std::uint64_t* from) { return load(from); }
     [[gnu::always_inline]] static void store64(std::uint64_t* to, U64 x) { store(to, x); }
     [[gnu::always_inline]] static U64 set64(std::uint64_t x) {

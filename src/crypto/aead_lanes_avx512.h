@@ -17,6 +17,8 @@ struct Avx512 {
     static constexpr int kLanes = 16;  // of 32 bits
     static constexpr int kWide = 8;    // of 64 bits
     static constexpr int kMinimumForLanes = 4;  // messages from which on Poly1305 runs in lanes
+    // Length from which on a message by itself has its blocks in lanes.
+    static constexpr std::uint32_t kAlongFromBytes = 448;
     using U32 = __m512i;
     using U64 = __m512i;
     using Mask = __mmask8;
@@ -96,6 +98,10 @@ struct Avx512 {
     }
 
     [[gnu::always_inline]] static U64 words(U32 x) { return x; }
+    [[gnu::always_inline]] static void low_and_high(U32 a, U32 b, U64& low, U64& high) {
+        low = _mm512_unpacklo_epi64(a, b);
+        high = _mm512_unpackhi_epi64(a, b);
+    }
     [[gnu::always_inline]] static U64 load64(const std::uint64_t* from) { return _mm512_loadu_si512(from); }
     [[gnu::always_inline]] static void store64(std::uint64_t* to, U64 x) { _mm512_storeu_si512(to, x); }
     [[gnu::always_inline]] static U64 set64(std::uint64_t x) {

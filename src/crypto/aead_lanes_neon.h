@@ -14,6 +14,8 @@ struct Neon {
     static constexpr int kWide = 2;
     // Two lanes of 26-bit limbs do not pay: the integer unit multiplies 64 by 64 bits.
     static constexpr int kMinimumForLanes = 1 << 16;
+    // Length from which on a message by itself has its blocks in lanes.
+    static constexpr std::uint32_t kAlongFromBytes = 1u << 31;
     using U32 = uint32x4_t;
     using U64 = uint64x2_t;
     using Mask = uint64x2_t;  // all ones where set
@@ -72,6 +74,10 @@ struct Neon {
     }
 
     [[gnu::always_inline]] static U64 words(U32 x) { return vreinterpretq_u64_u32(x); }
+    [[gnu::always_inline]] static void low_and_high(U32 a, U32 b, U64& low, U64& high) {
+        low = vtrn1q_u64(words(a), words(b));
+        high = vtrn2q_u64(words(a), words(b));
+    }
     [[gnu::always_inline]] static U64 load64(const std::uint64_t* from) { return vld1q_u64(from); }
     [[gnu::always_inline]] static void store64(std::uint64_t* to, U64 x) { vst1q_u64(to, x); }
     [[gnu::always_inline]] static U64 set64(std::uint64_t x) { return vdupq_n_u64(x); }

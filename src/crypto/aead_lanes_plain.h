@@ -15,6 +15,8 @@ struct PlainLanes {
     static constexpr int kWide = Lanes / 2;
     // Lanes of Poly1305 cost as much as messages one by one; they are only here to be tested.
     static constexpr int kMinimumForLanes = Lanes >= 8 ? 4 : 1 << 16;
+    // Length from which on a message by itself has its blocks in lanes.
+    static constexpr std::uint32_t kAlongFromBytes = Lanes >= 8 ? 256 : 1u << 31;
 
     template <class Word, int Count>
     struct Vector {
@@ -90,6 +92,15 @@ struct PlainLanes {
     static void store_bytes(std::byte* to, const U32& x, std::size_t count) { std::memcpy(to, &x, count); }
 
     static U64 words(const U32& x) { return copy<U64>(&x); }
+    static void low_and_high(const U32& a, const U32& b, U64& low, U64& high) {
+        const U64 x = words(a), y = words(b);
+        for (int i = 0; i < kWide; i += 2) {
+            low.lane[i] = x.lane[i];
+            low.lane[i + 1] = y.lane[i];
+            high.lane[i] = x.lane[i + 1];
+            high.lane[i + 1] = y.lane[i + 1];
+        }
+    }
     static U64 load64(const std::uint64_t* from) { return copy<U64>(from); }
     static void store64(std::uint64_t* to, const U64& x) { std::memcpy(to, &x, sizeof x); }
     static U64 set64(std::uint64_t x) {
@@ -111,6 +122,10 @@ struct PlainLanes {
     template <int N>
     static U64 left64(const U64& x) {
         return map<U64>([&](int i) { return x.lane[i] << N; });
+    }
+    template <int N>
+    static U64 funnel_right64(const U64& low, const U64& high) {
+        return map<U64>([&](int i) { return low.lane[i] >> N | high.lane[i] << (64 - N); });
     }
     static U64 multiply32(const U64& a, const U64& b) {
         return map<U64>([&](int i) { return (a.lane[i] & 0xffffffff) * (b.lane[i] & 0xffffffff); });

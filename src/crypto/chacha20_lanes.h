@@ -11,7 +11,7 @@
 namespace vern::aead {
 namespace {
 
-constexpr std::size_t kBlockBytes = 64;
+constexpr std::uint32_t kBlockBytes = 64;
 constexpr std::uint32_t kSigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};  // "expand 32-byte k"
 
 // Messages whose blocks may share passes.

@@ -58,7 +58,7 @@ class Interop:
 
     def test_both_begin_at_once(self):
         ours, theirs = self.pair()
-        pings = [one.host.start("ping", "-n", "-c", "20", "-i", "0.02", "-W", "10", other.addresses[0]) for one, other in ((ours, theirs), (theirs, ours))]
+        pings = [one.host.start("ping", "-n", "-c", "20", "-i", "0.02", "-w", "30", other.addresses[0]) for one, other in ((ours, theirs), (theirs, ours))]
         for ping in pings:
             self.assertEqual(ping.wait(), 0, ping.output())
         self.both_ways()

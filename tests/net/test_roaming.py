@@ -10,7 +10,7 @@ from tunnel import PORT, SUBJECT, SUBJECT_IS_VERN, at, pair
 GARBAGE = """
 import os, socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for kind, size in ((1, 148), (2, 92), (3, 64), (4, 32), (4, 1452), (9, 40)):
+for kind, size in ((1, 148), (2, 92), (3, 64), (4, 32), (4, 1452), (4, 65507), (9, 40)):
     s.sendto(bytes([kind, 0, 0, 0]) + os.urandom(size - 4), (sys.argv[1], int(sys.argv[2])))
 """
 

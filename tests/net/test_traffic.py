@@ -9,7 +9,7 @@ import unittest
 
 from lab import Lab, LabError, wait_until
 from relay import Relay
-from tunnel import SUBJECTS, at, genpsk, pair
+from tunnel import PORT, SUBJECT_IS_VERN, SUBJECTS, at, genpsk, pair
 
 STREAM_BYTES = 32 << 20
 
@@ -163,7 +163,7 @@ class Traffic:
                 side.host.ip("link", "set", side.name, "mtu", str(mtu))
             a.host.ping(b.addresses[0], "-M", "do", "-s", mtu - 28)
             with self.assertRaises(LabError):
-                a.host.ping(b.addresses[0], "-M", "do", "-s", mtu - 27, count=1)
+                a.host.ping(b.addresses[0], "-M", "do", "-s", mtu - 27, "-w", "1", count=1)
 
     def test_preshared_key(self):
         psk = genpsk()
@@ -177,6 +177,25 @@ class Traffic:
         with self.assertRaises(LabError):
             a.host.ping(b.addresses[0], "-w", "2", count=1)
         self.assertEqual(a.handshake(b), 0)
+
+    def test_congestion_marks_cross_the_tunnel_both_layers(self):
+        # RFC 6040: what the inner packet says goes on the outer one, and what the network marks on the outer one comes out on the inner one.
+        if not SUBJECT_IS_VERN:
+            self.skipTest("vernd only")
+        for outer, family in (("v4", "ip"), ("v6", "ip6")):
+            host_a, host_b = f"a{outer}", f"b{outer}"
+            a, b = self.pair(outer=outer, names=(host_a, host_b))
+            a.host.ping(b.addresses[0])
+            capable = b.host.count_packets("prerouting", f'iifname "eth0" udp dport {PORT} {family} ecn ect0')
+            a.host.ping(b.addresses[0], "-Q", 2, count=4)
+            self.assertEqual(capable(), 4)
+            b.host.run("nft", "-f", "-", input=f'table inet congested {{ chain c {{ type filter hook prerouting priority -300; '
+                                               f'iifname "eth0" udp dport {PORT} {family} ecn set ce\n}}\n}}')
+            marked = b.host.count_packets("prerouting", 'iifname "wg0" ip ecn ce')
+            marked6 = b.host.count_packets("prerouting", 'iifname "wg0" ip6 ecn ce')
+            a.host.ping(b.addresses[0], "-Q", 2, count=4)
+            a.host.ping(b.addresses[1], "-Q", 2, count=4)
+            self.assertEqual((marked(), marked6()), (4, 4))
 
     def test_bad_network(self):
         # Through a relay that loses, doubles and swaps datagrams: TCP gets everything, in time, unaltered.

@@ -100,6 +100,7 @@ int main(int argc, char** argv) {
                    outcome.violation->invariant, outcome.violation->at / kSecond,
                    outcome.violation->at % kSecond, outcome.violation->message,
                    replay_command(arguments, seed));
+        std::fflush(stdout);
         if (failed == 10) break;
     }
     const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;

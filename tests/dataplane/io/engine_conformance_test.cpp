@@ -352,7 +352,8 @@ class EngineBackpressure : public EngineConformance {
         tap = std::make_unique<Tap>("tap0", "10.1.0.1", 24);
         host = std::make_unique<Host>(GetParam(), "vern0", 1);  // the smallest socket buffer there is
         host->number();
-        host->engine->wait(Duration(0));  // it watches the TUN device when the socket gets full
+        while (!host->engine->wait(20ms).tun.empty()) {
+        }  // it has read what the device says of its own, and watches it when the socket gets full
     }
     // Sends numbered trains until there is no buffer left.
     void fill() {
