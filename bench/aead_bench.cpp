@@ -1,6 +1,7 @@
-// ChaCha20-Poly1305 by the train: every implementation of this build, and intel-ipsec-mb's job API, on the same
-// messages in turns, so that a busy neighbour slows all alike. After Google Benchmark's own report a table gives
-// the median cycles (time stamp counter) per message and the ratios. Figures of two runs may not be compared.
+// ChaCha20-Poly1305 by the train: every implementation of this build, and intel-ipsec-mb's job API, on the
+// same messages in turns, so that a busy neighbour slows all alike. After Google Benchmark's own report a
+// table gives the median cycles (time stamp counter) per message and the ratios. Figures of two runs may not
+// be compared.
 #include <benchmark/benchmark.h>
 #include <sodium.h>
 #if defined(__x86_64__)
@@ -140,7 +141,8 @@ class IpsecMb {
         job->auth_tag_output = static_cast<std::uint8_t*>(tag(message, tags_[i].data()));
         job->auth_tag_output_len_in_bytes = 16;
         job->u.CHACHA20_POLY1305.aad = nonces_[i].data();
-        for (IMB_JOB* done = IMB_SUBMIT_JOB(manager_); done; done = IMB_GET_COMPLETED_JOB(manager_)) finish(done);
+        for (IMB_JOB* done = IMB_SUBMIT_JOB(manager_); done; done = IMB_GET_COMPLETED_JOB(manager_))
+            finish(done);
     }
     static void finish(const IMB_JOB* job) {
         if (job->status != IMB_STATUS_COMPLETED) std::abort();
@@ -170,8 +172,8 @@ std::vector<Contender> contenders() {
 
 using Figures = std::map<std::string, std::vector<double>>;
 
-// One repetition: every contender seals and opens the train once, timed by itself. The restoring copies warm the
-// cache for all alike and are not in the figures.
+// One repetition: every contender seals and opens the train once, timed by itself. The restoring copies warm
+// the cache for all alike and are not in the figures.
 void repetition(Train& train, const std::vector<Contender>& all, Figures& seals, Figures& opens) {
     const auto count = static_cast<double>(train.seals.size());
     for (const Contender& one : all) {
@@ -214,7 +216,8 @@ void print(const Shape& shape, const char* what, Figures& figures) {
 
 void table(std::size_t repetitions) {
     const auto all = contenders();
-    std::printf("\n%-20s %-5s %-11s %9s %9s %8s %8s\n", "train", "", "", "TSC/msg", "TSC/byte", "x EVP", "x ipsec");
+    std::printf("\n%-20s %-5s %-11s %9s %9s %8s %8s\n", "train", "", "", "TSC/msg", "TSC/byte", "x EVP",
+                "x ipsec");
     for (const Shape& shape : shapes()) {
         Train train(shape);
         Figures seals, opens;
@@ -229,13 +232,13 @@ void register_all() {
     static const auto forms = shapes();
     for (const Contender& one : all)
         for (const Shape& shape : forms)
-            benchmark::RegisterBenchmark((std::string("seal/") + one.name + "/" + shape.name).c_str(),
-                                         [&](benchmark::State& state) {
-                                             Train train(shape);
-                                             for (auto _ : state) one.seal(train);
-                                             state.SetItemsProcessed(state.iterations() *
-                                                                     static_cast<std::int64_t>(train.seals.size()));
-                                         });
+            benchmark::RegisterBenchmark(
+                (std::string("seal/") + one.name + "/" + shape.name).c_str(), [&](benchmark::State& state) {
+                    Train train(shape);
+                    for (auto _ : state) one.seal(train);
+                    state.SetItemsProcessed(state.iterations() *
+                                            static_cast<std::int64_t>(train.seals.size()));
+                });
 }
 
 }  // namespace

@@ -36,12 +36,12 @@ def tap_cases(output):
 
 
 def meson_cases(stage, directory):
-    """(status, name, reason) of everything in a build directory's last `meson test`."""
-    log = pathlib.Path(directory, "meson-logs", "testlog.json")
+    """(status, name, reason) of everything in a build directory's last `meson test --logbase run`."""
+    log = pathlib.Path(directory, "meson-logs", "run.json")
     if not log.exists():
         yield "failed", f"{stage}: no test was run", str(log)
         return
-    for line in log.read_text(errors="replace").splitlines():
+    for line in filter(None, log.read_text(errors="replace").replace("\0", "").split("\n")):  # outputs may hold what else splitlines() would split at
         test = json.loads(line)
         name = f"{stage}: {test['name'].split(' / ')[-1]}"
         output = test.get("stdout") or ""

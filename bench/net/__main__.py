@@ -184,7 +184,12 @@ def main() -> int:
         contenders.build(options.only)
         return 0
     if options.source:
-        write(Report.from_json(json.loads(pathlib.Path(options.source).read_text())), options)
+        try:
+            report = Report.from_json(json.loads(pathlib.Path(options.source).read_text()))
+        except (OSError, ValueError, KeyError) as error:
+            say(f"bench net: {options.source}: {error}")
+            return 1
+        write(report, options)
         return 0
     if reason := unable():
         say(f"bench net: {reason}")

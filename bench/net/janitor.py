@@ -1,7 +1,7 @@
 """Puts the machine back as it was, however the benchmark ends: also when it is killed without a word.
 
 A process of its own waits for the benchmark's end (its standard input is closed then), ignores signals meanwhile, and
-restores the sysctls that it was told of and removes directories of labs that were left.
+restores the sysctls that it was told of and removes directories of labs that were left. Until it has, no other begins.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,13 +24,29 @@ def sysctl_path(key: str) -> pathlib.Path:
     return pathlib.Path("/proc/sys", key.replace(".", "/"))
 
 
+def lock() -> socket.socket:
+    """Held by whoever has it open. A name in the kernel only: no file is left. Two at a time would measure each other, and restore
+    what the other has set."""
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for attempt in range(36_000):
+        try:
+            held.bind("\0vern-bench-net")
+            return held
+        except OSError:
+            if attempt == 0:
+                print("waiting for another benchmark on this machine to end", file=sys.stderr, flush=True)
+            time.sleep(0.1)
+    raise TimeoutError("another benchmark on this machine does not end")
+
+
 @contextlib.contextmanager
 def janitor(sysctls: dict[str, int]) -> Iterator[None]:
     """Raises each sysctl to at least its value for as long as the context lasts."""
+    held = lock()
     before = {key: int(sysctl_path(key).read_text()) for key in sysctls}
     labs = os.path.join(tempfile.gettempdir(), f"vern-lab-{os.getpid()}-")
     argv = [sys.executable, __file__, labs, *(f"{key}={value}" for key, value in before.items())]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, pass_fds=[held.fileno()])
     try:
         process.stdout.readline()  # it deaf to signals from here on
         for key, value in sysctls.items():
@@ -39,6 +56,7 @@ def janitor(sysctls: dict[str, int]) -> Iterator[None]:
         process.stdin.close()
         process.wait()
         process.stdout.close()
+        held.close()
 
 
 def processes_in(prefix: str) -> list[str]:

@@ -67,12 +67,11 @@ def ping(contender: Contender, plan: Plan) -> Results:
         idle = measure.ping(way.near, way.target, plan.pings, plan.ping_interval_s)
         yield "ping", "average", idle.average_ms
         way.serve_iperf3()
-        seconds = plan.pings * plan.ping_interval_s + 2
-        stream = way.near.start("iperf3", "--client", way.target, "--time", seconds)
+        stream = way.near.start("iperf3", "--client", way.target, "--time", 600)  # ends with the path
         time.sleep(0.5)  # slow start
         loaded = measure.ping(way.near, way.target, plan.pings, plan.ping_interval_s)
         if not stream.alive():
-            raise LabError("the stream ended before the pings beside it")
+            raise LabError(f"the stream beside the pings ended:\n{stream.output()}")
         yield "ping", "loaded", loaded.average_ms
 
 

@@ -10,11 +10,11 @@ namespace {
 
 constexpr std::array kBestFirst = {
 #if defined(__x86_64__)
-    &kAvx512Ifma, &kAvx512, &kAvx2,
+    &kAvx512Ifma, &kAvx512,    &kAvx2,
 #elif defined(__aarch64__)
     &kNeon,
 #endif
-    &kOpenssl, &kLibsodium, &kPortable,
+    &kOpenssl,    &kLibsodium, &kPortable,
 #if defined(VERN_NULL_CIPHER)
     &kNull,
 #endif

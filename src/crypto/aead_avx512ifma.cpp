@@ -1,4 +1,5 @@
-// The AVX-512 kernel with IFMA (and VBMI2, which every CPU with IFMA but the first had too): 16 blocks a pass, Poly1305 in 8 lanes of 44-bit limbs.
+// The AVX-512 kernel with IFMA (and VBMI2, which every CPU with IFMA but the first had too): 16 blocks a
+// pass, Poly1305 in 8 lanes of 44-bit limbs.
 #include "crypto/aead_implementations.h"
 #include "crypto/aead_lanes_avx512.h"
 #include "crypto/aead_train.h"

@@ -28,16 +28,20 @@ struct Avx2 {
 
     [[gnu::always_inline]] static U32 load32(const std::uint32_t* from) { return load(from); }
     [[gnu::always_inline]] static void store32(std::uint32_t* to, U32 x) { store(to, x); }
-    [[gnu::always_inline]] static U32 set32(std::uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+    [[gnu::always_inline]] static U32 set32(std::uint32_t x) {
+        return _mm256_set1_epi32(static_cast<int>(x));
+    }
     [[gnu::always_inline]] static U32 add32(U32 a, U32 b) { return _mm256_add_epi32(a, b); }
     [[gnu::always_inline]] static U32 xor32(U32 a, U32 b) { return _mm256_xor_si256(a, b); }
     // By whole bytes one shuffle does it.
     template <int N>
     [[gnu::always_inline]] static U32 rotate32(U32 x) {
         if constexpr (N == 16)
-            return _mm256_shuffle_epi8(x, twice(_mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2)));
+            return _mm256_shuffle_epi8(
+                x, twice(_mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2)));
         else if constexpr (N == 8)
-            return _mm256_shuffle_epi8(x, twice(_mm_set_epi8(14, 13, 12, 15, 10, 9, 8, 11, 6, 5, 4, 7, 2, 1, 0, 3)));
+            return _mm256_shuffle_epi8(
+                x, twice(_mm_set_epi8(14, 13, 12, 15, 10, 9, 8, 11, 6, 5, 4, 7, 2, 1, 0, 3)));
         else
             return _mm256_or_si256(_mm256_slli_epi32(x, N), _mm256_srli_epi32(x, 32 - N));
     }
@@ -73,8 +77,10 @@ struct Avx2 {
         }
     }
     [[gnu::always_inline]] static void transpose128(U32 (&x)[4]) {
-        const U32 a = _mm256_permute2x128_si256(x[0], x[1], 0x20), b = _mm256_permute2x128_si256(x[2], x[3], 0x20),
-                  c = _mm256_permute2x128_si256(x[0], x[1], 0x31), d = _mm256_permute2x128_si256(x[2], x[3], 0x31);
+        const U32 a = _mm256_permute2x128_si256(x[0], x[1], 0x20),
+                  b = _mm256_permute2x128_si256(x[2], x[3], 0x20),
+                  c = _mm256_permute2x128_si256(x[0], x[1], 0x31),
+                  d = _mm256_permute2x128_si256(x[2], x[3], 0x31);
         x[0] = a;
         x[1] = b;
         x[2] = c;

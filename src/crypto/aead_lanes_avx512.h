@@ -14,8 +14,8 @@ namespace vern::aead {
 namespace {
 
 struct Avx512 {
-    static constexpr int kLanes = 16;  // of 32 bits
-    static constexpr int kWide = 8;    // of 64 bits
+    static constexpr int kLanes = 16;           // of 32 bits
+    static constexpr int kWide = 8;             // of 64 bits
     static constexpr int kMinimumForLanes = 4;  // messages from which on Poly1305 runs in lanes
     // Length from which on a message by itself has its blocks in lanes.
     static constexpr std::uint32_t kAlongFromBytes = 448;
@@ -25,7 +25,9 @@ struct Avx512 {
 
     [[gnu::always_inline]] static U32 load32(const std::uint32_t* from) { return _mm512_loadu_si512(from); }
     [[gnu::always_inline]] static void store32(std::uint32_t* to, U32 x) { _mm512_storeu_si512(to, x); }
-    [[gnu::always_inline]] static U32 set32(std::uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+    [[gnu::always_inline]] static U32 set32(std::uint32_t x) {
+        return _mm512_set1_epi32(static_cast<int>(x));
+    }
     [[gnu::always_inline]] static U32 add32(U32 a, U32 b) { return _mm512_add_epi32(a, b); }
     [[gnu::always_inline]] static U32 xor32(U32 a, U32 b) { return _mm512_xor_si512(a, b); }
     template <int N>

@@ -34,7 +34,8 @@ struct Neon {
     }
     [[gnu::always_inline]] static U32 lookup32(const std::uint32_t (&table)[16], U32 which) {
         const auto* bytes = reinterpret_cast<const std::uint8_t*>(table);
-        const uint8x16x4_t rows = {{vld1q_u8(bytes), vld1q_u8(bytes + 16), vld1q_u8(bytes + 32), vld1q_u8(bytes + 48)}};
+        const uint8x16x4_t rows = {
+            {vld1q_u8(bytes), vld1q_u8(bytes + 16), vld1q_u8(bytes + 32), vld1q_u8(bytes + 48)}};
         const U32 places = vaddq_u32(vmulq_n_u32(which, 0x04040404), vdupq_n_u32(0x03020100));
         return vreinterpretq_u32_u8(vqtbl4q_u8(rows, vreinterpretq_u8_u32(places)));
     }
@@ -92,10 +93,14 @@ struct Neon {
     [[gnu::always_inline]] static U64 left64(U64 x) {
         return vshlq_n_u64(x, N);
     }
-    [[gnu::always_inline]] static U64 multiply32(U64 a, U64 b) { return vmull_u32(vmovn_u64(a), vmovn_u64(b)); }
+    [[gnu::always_inline]] static U64 multiply32(U64 a, U64 b) {
+        return vmull_u32(vmovn_u64(a), vmovn_u64(b));
+    }
     [[gnu::always_inline]] static U64 widen(const std::uint32_t* from) { return vmovl_u32(vld1_u32(from)); }
     [[gnu::always_inline]] static Mask greater(U64 a, U64 b) { return vcgtq_u64(a, b); }
-    [[gnu::always_inline]] static U64 select(Mask where, U64 yes, U64 no) { return vbslq_u64(where, yes, no); }
+    [[gnu::always_inline]] static U64 select(Mask where, U64 yes, U64 no) {
+        return vbslq_u64(where, yes, no);
+    }
     [[gnu::always_inline]] static void transpose64(U64 (&x)[2]) {
         const U64 a = vtrn1q_u64(x[0], x[1]);
         x[1] = vtrn2q_u64(x[0], x[1]);

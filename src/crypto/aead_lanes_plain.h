@@ -1,5 +1,5 @@
-// A vector type of `Lanes` lanes of 32 bits without any vector instruction: the kernels of CPUs that have none of
-// ours, and the wide kernels on hosts that lack theirs (tests). See aead_lanes_avx512.h.
+// A vector type of `Lanes` lanes of 32 bits without any vector instruction: the kernels of CPUs that have
+// none of ours, and the wide kernels on hosts that lack theirs (tests). See aead_lanes_avx512.h.
 #pragma once
 
 #include <cstddef>

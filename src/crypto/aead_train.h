@@ -1,14 +1,14 @@
-// ChaCha20-Poly1305 over trains, the same for every vector type. A kernel is a file that includes this with its
-// own vector type V and Poly1305 (both in unnamed namespaces, see aead_lanes_avx512.h) and exports an
+// ChaCha20-Poly1305 over trains, the same for every vector type. A kernel is a file that includes this with
+// its own vector type V and Poly1305 (both in unnamed namespaces, see aead_lanes_avx512.h) and exports an
 // Implementation.
 //
-// A train is cut into groups of up to kLanes messages, of alike lengths where the train is mixed. The blocks of
-// a group are laid end to end: block 0 of every message (its Poly1305 key), then the data blocks of message 0,
-// of message 1, and so on; each pass of ChaCha20 computes the next kLanes of them, whoever's they are. Messages
-// shorter than a pass thus share passes, and only the last pass of a group can have idle lanes.
+// A train is cut into groups of up to kLanes messages, of alike lengths where the train is mixed. The blocks
+// of a group are laid end to end: block 0 of every message (its Poly1305 key), then the data blocks of
+// message 0, of message 1, and so on; each pass of ChaCha20 computes the next kLanes of them, whoever's they
+// are. Messages shorter than a pass thus share passes, and only the last pass of a group can have idle lanes.
 //
-// Sealing enciphers the group, then authenticates it. Opening authenticates first, and only deciphers what was
-// authentic; what the first pass computed beyond the Poly1305 keys waits in a buffer.
+// Sealing enciphers the group, then authenticates it. Opening authenticates first, and only deciphers what
+// was authentic; what the first pass computed beyond the Poly1305 keys waits in a buffer.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,8 @@ inline void wipe_secrets(void* secrets, std::size_t bytes) {
     __asm__ __volatile__("" : : "r"(secrets) : "memory");
 }
 
-// From here on a branch may depend on it. Tells valgrind so where the kernels run with their secrets marked as
-// undefined (tests/crypto/constant_time.cpp), and does nothing elsewhere.
+// From here on a branch may depend on it. Tells valgrind so where the kernels run with their secrets marked
+// as undefined (tests/crypto/constant_time.cpp), and does nothing elsewhere.
 inline bool declassified(bool value) {
 #ifdef VERN_CONSTANT_TIME_TEST
     VALGRIND_MAKE_MEM_DEFINED(&value, sizeof value);
@@ -80,9 +80,9 @@ class Train {
         typename Poly::Powers powers;
         typename Along::Powers along;
         typename Along::Key key;
-        // The data blocks that wait.
+        // The data blocks that wait: in the lanes from `count` to `waiting_end`.
         Target waiting_for[kLanes];
-        int waiting_count = 0;
+        int waiting_end = 0;
     };
 
     // The next block to be enciphered.
@@ -127,7 +127,7 @@ class Train {
                 if (job.authentic) continue;
                 __builtin_memset(job.sealed, 0, job.length);
                 group.messages[i].length = 0;
-                for (int w = 0; w < group.waiting_count; ++w)
+                for (int w = group.count; w < group.waiting_end; ++w)
                     if (group.waiting_for[w].message == static_cast<std::uint32_t>(i))
                         group.waiting_for[w].bytes = 0;
             }
@@ -169,7 +169,8 @@ class Train {
         if (alike || count <= 2) return;
         std::uint8_t place[kClasses + 1] = {};
         for (std::size_t i = 0; i < count; ++i) ++place[size_class(i) + 1];
-        for (std::size_t i = 1; i < kClasses; ++i) place[i] = static_cast<std::uint8_t>(place[i] + place[i - 1]);
+        for (std::size_t i = 1; i < kClasses; ++i)
+            place[i] = static_cast<std::uint8_t>(place[i] + place[i - 1]);
         for (std::size_t i = 0; i < count; ++i) order[place[size_class(i)]++] = static_cast<std::uint8_t>(i);
     }
 
@@ -189,7 +190,8 @@ class Train {
         std::uint32_t words[8];
         if (keys.one_key) {
             __builtin_memcpy(words, keys.raw[0], 32);
-            for (int w = 0; w < 8; ++w) for (int i = 0; i < kLanes; ++i) keys.key[w][i] = words[w];
+            for (int w = 0; w < 8; ++w)
+                for (int i = 0; i < kLanes; ++i) keys.key[w][i] = words[w];
         } else {
             for (int i = 0; i < group.count; ++i) {
                 __builtin_memcpy(words, keys.raw[i], 32);
@@ -238,8 +240,8 @@ class Train {
             lanes.message[i] = static_cast<std::uint32_t>(i);
             lanes.block[i] = 0;
         }
-        const int used = fill(group, cursor, lanes, group.waiting_for - group.count, group.count, kLanes);
-        group.waiting_count = used - group.count;
+        const int used = fill(group, cursor, lanes, group.waiting_for, group.count, kLanes);
+        group.waiting_end = used;
         idle(lanes, used);
         std::size_t blocks = 0;
         for (int i = 0; i < group.count; ++i)
@@ -249,7 +251,7 @@ class Train {
         U32 x[16];
         ChaCha::tall(x, group.keys, lanes);
         for (int w = 0; w < 8; ++w) V::store32(group.poly_words[w], x[w]);
-        if (group.waiting_count == 0) return;
+        if (used == group.count) return;
         ChaCha::to_blocks(x);
         for (int i = 0; i < kLanes; ++i)
             for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
@@ -273,8 +275,8 @@ class Train {
 
     // What is left to encipher.
     static void encipher(Group& group, Cursor& cursor) {
-        for (int i = 0; i < group.waiting_count; ++i)
-            apply(group.waiting_for[i], group.waiting[group.count + i]);
+        for (int i = group.count; i < group.waiting_end; ++i)
+            apply(group.waiting_for[i], group.waiting[i]);
         Lanes<V> lanes;
         Target targets[kLanes];
         for (;;) {
@@ -303,8 +305,8 @@ class Train {
                 V::store_bytes(target.to + at, V::xor32(V::load_bytes(target.from + at), x[q * stride]));
             } else if (target.bytes > at) {
                 const std::size_t left = target.bytes - at;
-                V::store_bytes(target.to + at,
-                               V::xor32(V::load_bytes(target.from + at, left), x[q * stride]), left);
+                V::store_bytes(target.to + at, V::xor32(V::load_bytes(target.from + at, left), x[q * stride]),
+                               left);
             }
         }
     }
@@ -317,8 +319,9 @@ class Train {
         if (bytes == kLanes * kBlockBytes) {
             for (int i = 0; i < kLanes; ++i)
                 for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
-                    V::store_bytes(targets[i].to + q * 4 * kLanes,
-                                   V::xor32(V::load_bytes(targets[i].from + q * 4 * kLanes), x[q * kLanes + i]));
+                    V::store_bytes(
+                        targets[i].to + q * 4 * kLanes,
+                        V::xor32(V::load_bytes(targets[i].from + q * 4 * kLanes), x[q * kLanes + i]));
             return;
         }
         for (int i = 0; i < kLanes; ++i) apply(targets[i], &x[i], kLanes);
@@ -349,7 +352,8 @@ class Train {
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {
         const auto word = [&](int w) {
-            return group.poly_words[2 * w][i] | static_cast<std::uint64_t>(group.poly_words[2 * w + 1][i]) << 32;
+            return group.poly_words[2 * w][i] | static_cast<std::uint64_t>(group.poly_words[2 * w + 1][i])
+                                                    << 32;
         };
         if (group.messages[i].length >= V::kAlongFromBytes) {
             group.key = {{word(0), word(1)}, {word(2), word(3)}};

@@ -113,8 +113,7 @@ struct ChaCha20 {
         for (int s = 0; s < Sets; ++s) {
             for (int row = 0; row < 4; ++row) x[s][row] = V::add32(x[s][row], start[s][row]);
             V::transpose128(x[s]);
-            for (int row = 0; row < 4; ++row)
-                V::store_bytes(out + (s * 4 + row) * 4 * V::kLanes, x[s][row]);
+            for (int row = 0; row < 4; ++row) V::store_bytes(out + (s * 4 + row) * 4 * V::kLanes, x[s][row]);
         }
     }
 

@@ -1,6 +1,7 @@
-// Poly1305 (RFC 8439, 2.5) of one long message with its blocks in the lanes of a field F: each lane takes every
-// kWide-th block with r^kWide, and at the end the power of r that its last block wants. The row of blocks is
-// complete at the end (it ends with the block of the length); the first may begin with blocks that are nothing.
+// Poly1305 (RFC 8439, 2.5) of one long message with its blocks in the lanes of a field F: each lane takes
+// every kWide-th block with r^kWide, and at the end the power of r that its last block wants. The row of
+// blocks is complete at the end (it ends with the block of the length); the first may begin with blocks that
+// are nothing.
 #pragma once
 
 #include <cstddef>
@@ -92,8 +93,8 @@ struct Poly1305Along {
     }
     // Lane l wants r^(kWide - block): r, times r, r^2, r^4 by the bits of the rest of the exponent.
     static void raise(Powers& powers, const Key& key) {
-        const Element r = F::number(V::set64(key.r[0] & 0x0ffffffc0fffffff),
-                                    V::set64(key.r[1] & 0x0ffffffc0ffffffc));
+        const Element r =
+            F::number(V::set64(key.r[0] & 0x0ffffffc0fffffff), V::set64(key.r[1] & 0x0ffffffc0ffffffc));
         Element power = r, lane = r;
         for (int bit = 1; bit < kWide; bit *= 2) {
             const Multiplier m = F::multiplier(power);

@@ -1,12 +1,12 @@
-// Numbers modulo 2^130 - 5 in the lanes of a vector type V that multiplies 52 by 52 bits (AVX-512 IFMA): limbs
-// of 44, 44 and 42 bits. V adds `multiply52_low(sum, a, b)` and `multiply52_high`: sum plus the low or high 52
-// bits of the product of the low 52 bits of a and b; and `funnel_right64<N>(low, high)`: the low 64 bits of
-// high:low shifted right.
+// Numbers modulo 2^130 - 5 in the lanes of a vector type V that multiplies 52 by 52 bits (AVX-512 IFMA):
+// limbs of 44, 44 and 42 bits. V adds `multiply52_low(sum, a, b)` and `multiply52_high`: sum plus the low or
+// high 52 bits of the product of the low 52 bits of a and b; and `funnel_right64<N>(low, high)`: the low 64
+// bits of high:low shifted right.
 //
-// Bounds. A reduced element has limbs below 2^44, 2^44 + 2^9, 2^42; an element plus a block's limbs stays below
-// 2^46. Multipliers are reduced, so 20 * limb < 2^49. A high half is below 2^(46 + 49 - 52) and at most
-// 3 * kTermsMax of them are summed: below 2^48, below 2^58 after the shift to the next limb's place. Low halves:
-// 3 * kTermsMax * 2^52 < 2^57. Nothing overflows 64 bits.
+// Bounds. A reduced element has limbs below 2^44, 2^44 + 2^9, 2^42; an element plus a block's limbs stays
+// below 2^46. Multipliers are reduced, so 20 * limb < 2^49. A high half is below 2^(46 + 49 - 52) and at most
+// 3 * kTermsMax of them are summed: below 2^48, below 2^58 after the shift to the next limb's place. Low
+// halves: 3 * kTermsMax * 2^52 < 2^57. Nothing overflows 64 bits.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,7 @@ struct Field44 {
     }
     // 128 bits, without the block's final one.
     [[gnu::always_inline]] static Element number(U64 low, U64 high) {
-        return {{V::and64(low, low44()),
-                 V::and64(V::template funnel_right64<44>(low, high), low44()),
+        return {{V::and64(low, low44()), V::and64(V::template funnel_right64<44>(low, high), low44()),
                  V::template right64<24>(high)}};
     }
     [[gnu::always_inline]] static Element block(U64 low, U64 high) {
@@ -49,8 +48,8 @@ struct Field44 {
         return e;
     }
     [[gnu::always_inline]] static Element add(const Element& a, const Element& b) {
-        return {{V::add64(a.limb[0], b.limb[0]), V::add64(a.limb[1], b.limb[1]),
-                 V::add64(a.limb[2], b.limb[2])}};
+        return {
+            {V::add64(a.limb[0], b.limb[0]), V::add64(a.limb[1], b.limb[1]), V::add64(a.limb[2], b.limb[2])}};
     }
     [[gnu::always_inline]] static Element select(typename V::Mask where, const Element& yes,
                                                  const Element& no) {

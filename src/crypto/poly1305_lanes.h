@@ -1,7 +1,7 @@
 // Poly1305 (RFC 8439, 2.5) of the bytes of up to kWide messages at once, a message in each lane of a field F
-// (poly1305_field44.h, poly1305_field26.h), as the AEAD wants it: the message padded with zeros to whole blocks,
-// then a block of its length. No powers of r across lanes and no sums at the end; with rows of kBlocks blocks a
-// lane, a row is one sum of products with r^kBlocks ... r and one reduction.
+// (poly1305_field44.h, poly1305_field26.h), as the AEAD wants it: the message padded with zeros to whole
+// blocks, then a block of its length. No powers of r across lanes and no sums at the end; with rows of
+// kBlocks blocks a lane, a row is one sum of products with r^kBlocks ... r and one reduction.
 #pragma once
 
 #include <cstddef>
@@ -60,8 +60,7 @@ struct Poly1305Lanes {
             for (; row < common_rows; ++row) {
                 U64 x[kWide];
                 load_row(x, messages, row * kRowBytes);
-                for (int i = 0; i < kBlocks; ++i)
-                    h = step(h, F::block(x[2 * i], x[2 * i + 1]), first_power);
+                for (int i = 0; i < kBlocks; ++i) h = step(h, F::block(x[2 * i], x[2 * i + 1]), first_power);
             }
         }
         for (std::uint32_t at = row * kRowBytes; at < longest; at += kRowBytes)

@@ -1,5 +1,5 @@
-// Poly1305 (RFC 8439, 2.5) of one message in the integer unit: limbs of 64 bits. For messages too short or too
-// few for lanes.
+// Poly1305 (RFC 8439, 2.5) of one message in the integer unit: limbs of 64 bits. For messages too short or
+// too few for lanes.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,8 @@ struct Poly1305Scalar {
         const std::uint64_t a2 = h2 + static_cast<std::uint64_t>(sum >> 64) + 1;
         // 2^128 = 2^130 / 4 wraps to 5/4.
         const Uint128 d0 = Uint128{a0} * r0 + Uint128{a1} * s1;
-        const Uint128 d1 = Uint128{a0} * r1 + Uint128{a1} * r0 + a2 * s1 + static_cast<std::uint64_t>(d0 >> 64);
+        const Uint128 d1 =
+            Uint128{a0} * r1 + Uint128{a1} * r0 + a2 * s1 + static_cast<std::uint64_t>(d0 >> 64);
         const std::uint64_t d2 = a2 * r0 + static_cast<std::uint64_t>(d1 >> 64);
         const std::uint64_t wrapped = (d2 >> 2) + (d2 & ~std::uint64_t{3});
         sum = Uint128{static_cast<std::uint64_t>(d0)} + wrapped;

@@ -1,5 +1,6 @@
-// Runs the kernels with keys and plaintexts marked as undefined: under valgrind, every branch and every address
-// that depends on them is an error. Its AVX-512 kin share the code of these kernels, but not their vector type.
+// Runs the kernels with keys and plaintexts marked as undefined: under valgrind, every branch and every
+// address that depends on them is an error. Its AVX-512 kin share the code of these kernels, but not their
+// vector type.
 #include <valgrind/memcheck.h>
 #include <valgrind/valgrind.h>
 
@@ -12,9 +13,16 @@ namespace vern::aead {
 namespace {
 
 // Lengths that take every path: few and many messages, with tails and without, short and long, alone and not.
-const std::vector<std::vector<std::uint32_t>> kTrains = {
-    {0}, {1}, {64}, {200}, {1424}, {33, 70}, {1424, 1420, 64, 0}, {2000, 1424, 1424, 1300, 64, 63, 17, 5, 0, 1424},
-    std::vector<std::uint32_t>(32, 64), std::vector<std::uint32_t>(20, 1424)};
+const std::vector<std::vector<std::uint32_t>> kTrains = {{0},
+                                                         {1},
+                                                         {64},
+                                                         {200},
+                                                         {1424},
+                                                         {33, 70},
+                                                         {1424, 1420, 64, 0},
+                                                         {2000, 1424, 1424, 1300, 64, 63, 17, 5, 0, 1424},
+                                                         std::vector<std::uint32_t>(32, 64),
+                                                         std::vector<std::uint32_t>(20, 1424)};
 
 void secret(void* bytes, std::size_t count) { (void)VALGRIND_MAKE_MEM_UNDEFINED(bytes, count); }
 void open_again(void* bytes, std::size_t count) { (void)VALGRIND_MAKE_MEM_DEFINED(bytes, count); }
@@ -50,9 +58,10 @@ bool run(const Implementation& implementation, const std::vector<std::uint32_t>&
 
 int main() {
     using namespace vern::aead;
-    const Implementation* const all[] = {&kPortable,
+    const Implementation* const all[] = {
+        &kPortable,
 #if defined(__x86_64__)
-                                         &kAvx2
+        &kAvx2
 #endif
     };
     for (const Implementation* one : all) {

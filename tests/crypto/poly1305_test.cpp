@@ -46,8 +46,8 @@ template <class F>
 Tag along(const Key& key, const Bytes& text) {
     typename Poly1305Along<F>::Powers powers;
     std::uint64_t tag[2];
-    Poly1305Along<F>::mac(text.data(), static_cast<std::uint32_t>(text.size()), {{key[0], key[1]}, {key[2], key[3]}},
-                          powers, tag);
+    Poly1305Along<F>::mac(text.data(), static_cast<std::uint32_t>(text.size()),
+                          {{key[0], key[1]}, {key[2], key[3]}}, powers, tag);
     return {tag[0], tag[1]};
 }
 
@@ -63,11 +63,14 @@ Tag in_lane(int lane, const Key& key, const Bytes& text) {
     const Bytes other(text.size() + 200, std::byte{0xff});
     for (int i = 0; i < kWide; ++i) {
         messages.data[i] = i == lane ? text.data() : other.data();
-        messages.length[i] = static_cast<std::uint32_t>(
-            i == lane ? text.size() : i % 3 == 0 ? other.size() : i % 3 == 1 ? text.size() / 2 : 0);
+        messages.length[i] = static_cast<std::uint32_t>(i == lane    ? text.size()
+                                                        : i % 3 == 0 ? other.size()
+                                                        : i % 3 == 1 ? text.size() / 2
+                                                                     : 0);
         for (int w = 0; w < 8; ++w)
-            words[w][i] = i == lane ? static_cast<std::uint32_t>(key[static_cast<std::size_t>(w) / 2] >> w % 2 * 32)
-                                    : ~0u;
+            words[w][i] = i == lane
+                              ? static_cast<std::uint32_t>(key[static_cast<std::size_t>(w) / 2] >> w % 2 * 32)
+                              : ~0u;
     }
     typename Poly::Powers powers;
     std::uint64_t tags[2][kWide];
@@ -75,13 +78,20 @@ Tag in_lane(int lane, const Key& key, const Bytes& text) {
     return {tags[0][lane], tags[1][lane]};
 }
 
-const std::vector<std::uint64_t> kExtremes = {0,          1,
-                                              2,          3,
-                                              4,          5,
-                                              0xfffffffe, ~std::uint64_t{0},
-                                              ~std::uint64_t{0} - 4, 0x0ffffffc0fffffff,
-                                              0x0ffffffc0ffffffc,    std::uint64_t{1} << 43,
-                                              std::uint64_t{1} << 44, (std::uint64_t{1} << 44) - 1};
+const std::vector<std::uint64_t> kExtremes = {0,
+                                              1,
+                                              2,
+                                              3,
+                                              4,
+                                              5,
+                                              0xfffffffe,
+                                              ~std::uint64_t{0},
+                                              ~std::uint64_t{0} - 4,
+                                              0x0ffffffc0fffffff,
+                                              0x0ffffffc0ffffffc,
+                                              std::uint64_t{1} << 43,
+                                              std::uint64_t{1} << 44,
+                                              (std::uint64_t{1} << 44) - 1};
 
 template <class F>
 class Poly1305 : public ::testing::Test {};
@@ -99,7 +109,8 @@ TYPED_TEST(Poly1305, ExtremeKeysAndTexts) {
                     const Tag expected = reference(key, text);
                     ASSERT_EQ(scalar(key, text), expected) << low << " " << high << " " << length;
                     ASSERT_EQ(along<TypeParam>(key, text), expected) << low << " " << high << " " << length;
-                    ASSERT_EQ(in_lane<TypeParam>(0, key, text), expected) << low << " " << high << " " << length;
+                    ASSERT_EQ(in_lane<TypeParam>(0, key, text), expected)
+                        << low << " " << high << " " << length;
                 }
 }
 
@@ -126,7 +137,7 @@ typename F::Element limbs_of(const std::array<std::uint64_t, 3>& number) {
     typename F::Element element;
     for (std::size_t i = 0; i < kCount; ++i) {
         std::uint64_t limb = 0;
-        for (unsigned bit = 0; bit < kBits && i * kBits + bit < 131; ++bit) {
+        for (unsigned bit = 0; (bit < kBits || i + 1 == kCount) && i * kBits + bit < 131; ++bit) {
             const std::size_t at = i * kBits + bit;
             limb |= (number[at / 64] >> at % 64 & 1) << bit;
         }
@@ -161,12 +172,13 @@ TYPED_TEST(Poly1305, LastReduction) {
         }
 }
 
-// The largest limbs that the bounds in the fields' headers allow, times the largest multiplier, as often as may
-// be summed: one reduction must say what separate ones say.
+// The largest limbs that the bounds in the fields' headers allow, times the largest multiplier, as often as
+// may be summed: one reduction must say what separate ones say.
 TYPED_TEST(Poly1305, LargestSums) {
     using F = TypeParam;
     typename F::Element most;
-    for (auto& limb : most.limb) limb = F::Vector::set64((sizeof most.limb / sizeof limb == 3 ? 1ull << 46 : 1ull << 28) - 1);
+    for (auto& limb : most.limb)
+        limb = F::Vector::set64((sizeof most.limb / sizeof limb == 3 ? 1ull << 46 : 1ull << 28) - 1);
     const typename F::Element reduced = F::number(F::Vector::set64(~0ull), F::Vector::set64(~0ull));
     const auto multiplier = F::multiplier(reduced);
     typename F::Sum together = F::empty(), alone = F::empty();

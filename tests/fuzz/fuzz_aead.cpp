@@ -1,5 +1,5 @@
-// Every implementation against libsodium: the input chooses the train's lengths, keys, counters, where it lies,
-// and what is damaged before it is opened.
+// Every implementation against libsodium: the input chooses the train's lengths, keys, counters, where it
+// lies, and what is damaged before it is opened.
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -39,7 +39,8 @@ Train train_of(Input& input) {
         train.sealed.emplace_back(shift + length + kTagBytes);
         const std::byte* key = train.keys[input.number(3)];
         const std::uint64_t counter = ~std::uint64_t{0} / (1 + input.number(65536));
-        train.seals.push_back({key, counter, train.plain[i].data() + shift, train.sealed[i].data() + shift, length});
+        train.seals.push_back(
+            {key, counter, train.plain[i].data() + shift, train.sealed[i].data() + shift, length});
         train.opens.push_back({key, counter, train.sealed[i].data() + shift, length, false});
     }
     return train;
@@ -64,7 +65,8 @@ void check(const aead::Implementation& one, Train& train, std::size_t damaged, s
         const std::vector<std::byte> zeros(job.length);
         require(job.authentic == (&job != &victim));
         require(job.length == 0 ||
-                std::memcmp(job.sealed, job.authentic ? train.seals[i].plain : zeros.data(), job.length) == 0);
+                std::memcmp(job.sealed, job.authentic ? train.seals[i].plain : zeros.data(), job.length) ==
+                    0);
     }
 }
 

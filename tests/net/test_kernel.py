@@ -151,6 +151,14 @@ class Kernel(Interop):
 
     # Sizes
 
+    def test_streams_both_ways(self):  # of less than others send: the guest is slow
+        ours, theirs = self.pair()
+        ours.host.ping(theirs.addresses[0])
+        for one, other in ((ours, theirs), (theirs, ours)):
+            other.host.iperf3_server()
+            for address in other.addresses:
+                one.host.run("iperf3", "--client", address, "--bytes", "4M", timeout=180)
+
     def test_packets_that_just_fit(self):
         ours, theirs = self.pair(outer="v6")
         for one, other in ((ours, theirs), (theirs, ours)):

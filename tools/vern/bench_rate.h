@@ -20,13 +20,13 @@ template <typename Carries>
 Result<double> highest_rate(const RateSearch& search, Carries&& carries) {
     const auto try_rate = [&](double rate) -> Result<bool> {
         for (int attempt = 0; attempt < search.attempts; ++attempt) {
-            const Result<bool> carried = carries(rate);
+            Result<bool> carried = carries(rate);
             if (!carried || *carried) return carried;
         }
         return false;
     };
-    double good = 0, bad = search.ceiling;
-    for (double rate = search.start; rate < search.ceiling; rate *= 2) {
+    double good = 0, bad = search.ceiling, rate = search.start;
+    while (rate < search.ceiling) {
         const Result<bool> carried = try_rate(rate);
         if (!carried) return tl::unexpected(carried.error());
         if (!*carried) {
@@ -34,6 +34,7 @@ Result<double> highest_rate(const RateSearch& search, Carries&& carries) {
             break;
         }
         good = rate;
+        rate *= 2;
     }
     while (bad - good > search.precision * std::max(good, search.start / 100)) {
         const double middle = good + (bad - good) / 2;

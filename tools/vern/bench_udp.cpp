@@ -3,11 +3,11 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <vector>
 

@@ -171,11 +171,11 @@ void Device::initiate(Peer& peer, bool retry, Instant now, WallTime wall, Datagr
     if (peer.last_initiation_sent != Instant{} && now - peer.last_initiation_sent < kRekeyTimeout) return;
     // The next try of this series comes with its jitter, also when traffic asks for it every millisecond.
     if (!retry && peer.retry_at > now) return peer.no_initiation_before.set(peer.retry_at);
-    peer.no_initiation_before.set(now + kRekeyTimeout);
     {
         const std::lock_guard hold(peer.lock);
         if (!peer.endpoint.known()) return;
     }
+    peer.no_initiation_before.set(now + kRekeyTimeout);
     if (!static_static(peer)) {
         counters_.add(Counter::handshake_bad_static);
         return give_up(peer);
@@ -221,12 +221,12 @@ void Device::give_up(Peer& peer) noexcept {
 // Everything that could hold back or wrongly continue a handshake is as for a new peer; what keeps replays out stays.
 void Device::forget_handshakes(Peer& peer) noexcept {
     drop_sessions(peer);
-    end_handshake(peer);
     peer.last_initiation_sent = {};
     peer.no_initiation_before.clear();
     peer.unanswered_received.clear();
     peer.unanswered_sent.clear();
     peer.lastminute_requested.store(false, std::memory_order_relaxed);
+    give_up(peer);  // what waits would wait for a handshake that nobody has begun
 }
 
 void Device::handshake_complete(Peer& peer, WallTime wall) {

@@ -137,7 +137,7 @@ Session* Worker::session_for(Peer& peer, Endpoint& to) noexcept {
         to = peer.endpoint;
     }
     if (session && session->usable_for_sending(now_)) return session;
-    want_handshake(peer);
+    if (to.known()) want_handshake(peer);
     return nullptr;
 }
 

@@ -59,9 +59,10 @@ class Engine : public Outlet {
   public:
     virtual std::string_view name() const noexcept = 0;  // "io_uring", "epoll"
 
-    // Blocks until something came, wake() was called, or `timeout` passed (none: no limit). Reads nothing
-    // from the TUN device while trains wait for a full socket: shedding then happens in the kernel's queue,
-    // before any crypto.
+    // Blocks until something came, wake() was called, or `timeout` passed (none: no limit). May bring nothing
+    // before that: a signal, or the end of another io_uring of this thread, interrupts it. Reads nothing from
+    // the TUN device while trains wait for a full socket: shedding then happens in the kernel's queue, before
+    // any crypto.
     virtual Turn wait(std::optional<Duration> timeout) noexcept = 0;
 
     // Hands everything that send() and write() collected to the kernel, but for trains that wait for a full

@@ -331,6 +331,24 @@ TEST_F(Timers, TheClockGoingBackCountsAsStandingStill) {
     EXPECT_EQ(only(a).type(), 4U);
 }
 
+// A session made while the clock was behind must not look old when the clock is right again.
+TEST_F(Timers, ASessionMadeWhileTheClockWasBackLivesOn) {
+    connect();
+    net.advance(seconds(1));
+    a.service();
+    const Instant then = a.now;
+    a.now -= seconds(500);
+    a.device.set_running(false, a.now);
+    a.device.set_running(true, a.now);
+    a.send_to(b);
+    net.settle();
+    EXPECT_EQ(b.take_written().size(), 1U);
+    ASSERT_NE(session(a, b), nullptr);
+    a.now = then + seconds(1);
+    a.send_to(b);
+    EXPECT_TRUE(only(a).is_data());
+}
+
 TEST_F(Timers, SuspendEndsSessionsAndTrafficGoesOn) {
     connect();
     net.run(seconds(30));

@@ -203,9 +203,11 @@ TEST_P(EngineTun, SaysThatTheInterfaceWasDeletedAndGoesOnReceiving) {
     auto packet = pattern(60);
     const std::array<iovec, 1> pieces{iovec{packet.data(), packet.size()}};
     host.engine->write({}, pieces);
-    const auto before = std::chrono::steady_clock::now();
-    EXPECT_TRUE(host.engine->wait(20ms).tun_gone);
-    EXPECT_GE(std::chrono::steady_clock::now() - before, 20ms);
+    int waits = 0;  // it says so every time, and does not spin
+    for (const auto end = std::chrono::steady_clock::now() + 20ms; std::chrono::steady_clock::now() < end;
+         ++waits)
+        EXPECT_TRUE(host.engine->wait(20ms).tun_gone);
+    EXPECT_LE(waits, 3);
     PlainSocket peer("127.0.0.1");
     peer.send("127.0.0.1", host.underlay.port, pattern(100));
     EXPECT_EQ(receive(host, 100).size(), 1U);
