@@ -35,6 +35,8 @@ Result<void> Daemon::open() {
     signals_.reset(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return fail_errno("take signals", errno);
 
+    // As the kernel's WireGuard: what is left of 1500 bytes behind an IPv6 and a UDP header and ours. An adopted interface keeps its own.
+    if (options_.tun.mtu == 0 && options_.tun_fd < 0) options_.tun.mtu = 1420;
     auto tun = options_.tun_fd >= 0 ? adopt_tun(options_.tun_fd, options_.tun) : create_tun(options_.interface_name, options_.tun);
     if (!tun) return tl::unexpected(tun.error());
     options_.interface_name = tun->name;
@@ -66,6 +68,7 @@ std::string Daemon::run() {
         set.push_back({signals_.get(), POLLIN, 0});
         set.push_back({runtime_->gone_fd(), POLLIN, 0});
         set.push_back({links_->fd(), POLLIN, 0});
+        set.push_back({moved_links_ ? moved_links_->fd() : -1, POLLIN, 0});
         uapi_->add_to(set);
         int timeout = -1;
         if (const auto deadline = uapi_->next_deadline(); deadline != Clock::time_point::max()) {
@@ -78,7 +81,7 @@ std::string Daemon::run() {
             if (::read(signals_.get(), &info, sizeof info) == sizeof info && info.ssi_signo != SIGHUP)
                 return fmt::format("ended by {}", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
         }
-        if (set[2].revents) handle_link();
+        if (set[2].revents || set[3].revents) handle_link();
         if (set[1].revents || link_gone_) return "the interface was deleted";
         uapi_->handle(set, Clock::now());
         if (uapi_->removed()) return "the UAPI socket was deleted";
@@ -86,8 +89,18 @@ std::string Daemon::run() {
 }
 
 void Daemon::handle_link() {
-    const LinkEvents events = links_->events();
-    link_gone_ |= events.gone;
+    LinkEvents events = links_->events();
+    if (moved_links_) {
+        // Routing is still the underlay's namespace's; the interface is where it was moved to.
+        const bool routing_changed = events.routing_changed;
+        events = moved_links_->events();
+        events.routing_changed = routing_changed;
+    }
+    if (events.gone && attached_name(runtime_->tun())) {
+        follow_interface(events);
+    } else {
+        link_gone_ |= events.gone;
+    }
     if (events.mtu && *events.mtu != mtu_) {
         mtu_ = *events.mtu;
         runtime_->device().set_mtu(mtu_);
@@ -97,6 +110,22 @@ void Daemon::handle_link() {
     if (events.up) {
         runtime_->device().set_running(*events.up, boot_time_now());
         runtime_->attend();
+    }
+}
+
+// Gone from here, but not deleted: somebody has moved it to another network namespace (`ip link set wg0 netns …`), where it goes on, with the
+// underlay's sockets here. Watching it there takes CAP_SYS_ADMIN; without that it counts as up.
+void Daemon::follow_interface(LinkEvents& events) {
+    auto moved = watch_moved_interface(runtime_->tun());
+    events = {};
+    if (moved) {
+        moved_links_.emplace(std::move(*moved));
+        events = moved_links_->events();
+        log_verbose("the interface was moved to another network namespace");
+    } else {
+        moved_links_.reset();
+        events.up = true;
+        log_error("the interface was moved to another network namespace, and can't be watched there: " + moved.error().message);
     }
 }
 

@@ -36,6 +36,7 @@ class Daemon final : private UapiTarget {
     explicit Daemon(DaemonOptions options);
     Result<void> open();
     void handle_link();
+    void follow_interface(LinkEvents& events);
 
     // UapiTarget
     DeviceStatus status() override;
@@ -46,6 +47,7 @@ class Daemon final : private UapiTarget {
     DaemonOptions options_;
     std::unique_ptr<Runtime> runtime_;
     std::optional<LinkMonitor> links_;
+    std::optional<LinkMonitor> moved_links_;  // of the namespace that the interface was moved to
     std::unique_ptr<UapiServer> uapi_;
     Fd signals_;
     std::uint32_t mtu_ = 0;

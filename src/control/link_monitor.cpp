@@ -1,11 +1,16 @@
 #include "control/link_monitor.h"
 
-#include <linux/if.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 namespace vern {
@@ -89,6 +94,20 @@ LinkEvents LinkMonitor::events() noexcept {
             }
         }
     }
+}
+
+Result<LinkMonitor> watch_moved_interface(const TunDevice& tun) {
+    const int queue = tun.queues.front().fd.get();
+    const Fd there(::ioctl(queue, TUNGETDEVNETNS));
+    if (!there) return fail_errno("find the interface's network namespace", errno);
+    const Fd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!here) return fail_errno("open our own network namespace", errno);
+    const auto name = attached_name(tun);
+    if (!name) return fail("the interface is gone", ENODEV);
+    if (::setns(there.get(), CLONE_NEWNET) != 0) return fail_errno("enter its network namespace", errno);
+    auto monitor = LinkMonitor::open(::if_nametoindex(name->c_str()));
+    if (::setns(here.get(), CLONE_NEWNET) != 0) std::abort();
+    return monitor;
 }
 
 }  // namespace vern

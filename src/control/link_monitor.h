@@ -7,6 +7,7 @@
 
 #include "crypto/error.h"
 #include "dataplane/io/fd.h"
+#include "dataplane/io/tun.h"
 
 namespace vern {
 
@@ -32,5 +33,9 @@ class LinkMonitor {
     Fd socket_;
     std::uint32_t index_;
 };
+
+// Watches the interface in the network namespace that it was moved to. Needs CAP_SYS_ADMIN. The calling thread visits that namespace and comes
+// back; if it could not come back the process ends, since its sockets would be made in the wrong place from then on.
+Result<LinkMonitor> watch_moved_interface(const TunDevice& tun);
 
 }  // namespace vern

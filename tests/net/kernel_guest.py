@@ -327,6 +327,7 @@ class Guest(Host):
         self.directory = self.lab.directory / name
         self.directory.mkdir(mode=0o755)
         self.numbers, self.received, self.control, self.started = itertools.count(1), b"", None, []
+        self.lost = None
         number, internet.next = internet.next, internet.next + 1
         self.v4, self.v6 = f"192.0.2.{number}", f"2001:db8::{number:x}"
         # As long a queue as is needed for what a quick host sends at once: the guest is slow.
@@ -375,6 +376,7 @@ class Guest(Host):
             ready, _, _ = select.select([self.control], [], [], max(0, end - time.monotonic()))
             text = self.control.recv(65536) if ready else b""
             if not text:
+                self.lost = what
                 raise LabError(f"gave up waiting for: {what}\n{self.qemu.output()}\n{self.console.read_text(errors='replace')[-4000:]}")
             self.received += text
 
@@ -394,6 +396,8 @@ class Guest(Host):
         return [f"/opt/{argv[0]}" if argv[0] in PROGRAMS else str(argv[0]), *map(str, argv[1:])]
 
     def run(self, *argv, check=True, timeout=60, input=None, env=None):
+        if self.lost:  # its next answer, if one comes, would be to another question
+            raise LabError(f"the guest is lost since: {self.lost}")
         number, timeout = next(self.numbers), timeout * SLOWER
         command = "exec " + shlex.join([*(["env", *(f"{key}={value}" for key, value in env.items())] if env else []), *self.named(argv)])
         if "\n" in command:

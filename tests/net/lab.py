@@ -300,18 +300,19 @@ class Lab:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"vern-lab-{os.getpid()}-"))
         self.directory.chmod(0o755)  # programs that have dropped their rights are still to be found
         self.environment["PATH"] = ":".join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
-        # A signal unwinds the stack, so that everything is put away; a second one is too late to matter.
+        # A signal unwinds the stack, so that everything is put away. As ^C does: unittest takes other exceptions for a failed test and goes on.
         self.handlers = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGHUP)}
         return self
 
     @staticmethod
     def _leave(number, _frame):
-        raise SystemExit(128 + number)
+        raise KeyboardInterrupt(f"signal {number}")
 
     def __exit__(self, *_):
         for host in reversed(self.hosts):
             host.end()
-        for process in self.processes:  # their hosts are gone, and so are they
+        for process in self.processes:  # their hosts are gone, and they with them; what is left is the outer half, our nsenter
+            process.popen.kill()
             process.popen.wait()
             if process.popen.stdin:
                 process.popen.stdin.close()

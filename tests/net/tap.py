@@ -4,7 +4,6 @@
 """
 
 import importlib
-import os
 import pathlib
 import sys
 import time
@@ -67,18 +66,24 @@ def flatten(suite):
 
 
 def main():
-    module = importlib.import_module(pathlib.Path(sys.argv[1]).stem)
+    file = pathlib.Path(sys.argv[1]).resolve()
+    sys.path.insert(0, str(file.parent))
+    module = importlib.import_module(file.stem)
     tests = [test for test in flatten(unittest.defaultTestLoader.loadTestsFromModule(module))
              if not sys.argv[2:] or any(part in test.id() for part in sys.argv[2:])]
     print(f"1..{len(tests)}", flush=True)
     import lab
-    reason = None if os.environ.get("VERN_NET_SKIP_PROBE") else lab.unable()
+    reason = lab.unable()
     result = TapResult()
     for test in tests:
         if reason:
             result.addSkip(test, reason)
-        else:
+            continue
+        try:
             test.run(result)
+        except KeyboardInterrupt as stop:
+            test.doCleanups()
+            sys.exit(f"interrupted {stop}")
     sys.exit(0 if result.wasSuccessful() and tests else 1)
 
 

@@ -81,13 +81,15 @@ class OnTheLab(unittest.TestCase):
 
     @staticmethod
     def leave(hosts, started, number):
-        for process in guest.started[started:]:
-            process.stop()
-        del guest.started[started:]
-        for host in reversed(lab.hosts[hosts:]):
-            host.end()
-            host.directory.rename(f"{host.directory}-{len(lab.processes)}")  # the next test's may have the same name
-        del lab.hosts[hosts:]
+        try:
+            for process in guest.started[started:]:
+                process.stop()
+        finally:
+            del guest.started[started:]
+            for host in reversed(lab.hosts[hosts:]):
+                host.end()
+                host.directory.rename(f"{host.directory}-{len(lab.processes)}")  # the next test's may have the same name
+            del lab.hosts[hosts:]
         wait_for(lambda: not any(internet.has_interface(f"port{n}") for n in range(number, internet.next)), "hosts to go")
         internet.next = number
         guest.ip("neighbour", "flush", "dev", "eth0")

@@ -73,9 +73,12 @@ class LabTest(unittest.TestCase):
                   "    host = lab.internet().host('a'); host.start('sleep', '1000')\n"
                   "    host.run('sh', '-c', 'setsid sleep 1001 >/dev/null 2>&1 &')\n"
                   "    wait_until(lambda: len(host.processes()) == 2, 'both')\n"
-                  "    print(lab.directory, host.pid, flush=True); wait_until(lambda: False, 'the end', 600)\n")
-        process = subprocess.Popen([sys.executable, "-c", script, str(HERE)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        directory, pid = process.stdout.readline().split()
+                  "    print('lab', lab.directory, host.pid, flush=True); wait_until(lambda: False, 'the end', 600)\n")
+        return self.end_what_runs([sys.executable, "-c", script, str(HERE)], number)
+
+    def end_what_runs(self, argv, number):
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        directory, pid = next(line for line in process.stdout if line.startswith("lab ")).split()[1:]
         namespace = os.readlink(f"/proc/{pid}/ns/net")
         process.send_signal(number)
         process.wait()
@@ -97,6 +100,17 @@ class LabTest(unittest.TestCase):
 
     def test_sigint_leaves_nothing(self):
         self.assertFalse(self.end_a_lab(signal.SIGINT).exists())
+
+    def test_a_suite_that_is_told_to_end_does(self):
+        # As Meson does to one that takes too long. unittest would call it a failure of this test and begin the next.
+        module = self.lab.directory / "test_ended.py"
+        module.write_text("import sys, unittest\nfrom lab import *\n"
+                          "class Ended(unittest.TestCase):\n"
+                          "    def test_a(self):\n"
+                          "        lab = self.enterContext(Lab()); host = lab.internet()\n"
+                          "        print('lab', lab.directory, host.pid, flush=True); wait_until(lambda: False, 'the end', 600)\n"
+                          "    test_b = test_a\n")
+        self.assertFalse(self.end_what_runs([sys.executable, str(HERE / "tap.py"), str(module)], signal.SIGTERM).exists())
 
     def test_sigkill_leaves_no_process(self):
         directory = self.end_a_lab(signal.SIGKILL)

@@ -152,14 +152,27 @@ class Lifecycle(OneHost):
         self.assertEqual(process.wait(), 0, process.output())
         self.assert_nothing_left()
 
-    def test_the_interface_may_move_to_another_namespace(self):
-        # The interface moved to another namespace keeps its UDP sockets in the first: the usual way to run a container behind a tunnel.
-        a, b = pair(self.internet, SUBJECT, SUBJECT, names=("outer", "far"))
-        inner = self.internet.host("inner")
-        subprocess.run(["nsenter", f"--net=/proc/{a.host.pid}/ns/net", "ip", "link", "set", "wg0", "netns", str(inner.pid)], check=True)
+    def move(self, *wrapper):
+        # The interface moved to another namespace keeps its UDP sockets in the first: the usual way to put a container behind a tunnel.
+        far = Interface(self.internet.host("far"), SUBJECT, addresses=["10.77.0.2/24"])
+        inner, private = self.internet.host("inner"), genkey()
+        process = self.start(wrapper=wrapper)
+        self.host.run("wg", "set", "wg0", "private-key", self.host.write("key", private), "listen-port", PORT,
+                      "peer", far.public, "allowed-ips", "10.77.0.2/32", "endpoint", at(far.host.v4))
+        far.peer(pubkey(private), ["10.77.0.1/32"])
+        subprocess.run(["nsenter", f"--net=/proc/{self.host.pid}/ns/net", "ip", "link", "set", "wg0", "netns", str(inner.pid)], check=True)
         inner.address("wg0", "10.77.0.1/24")
         inner.ip("link", "set", "wg0", "up")
         inner.ping("10.77.0.2")
+        self.assertEqual(process.stop(), 0, process.output())
+        self.assertFalse(inner.has_interface("wg0"))
+
+    def test_the_interface_may_move_to_another_namespace(self):
+        self.move()
+
+    def test_the_interface_may_move_though_we_may_not_follow(self):
+        # As packaging/vernd@.service: no CAP_SYS_ADMIN, so the daemon cannot look into the other namespace.
+        self.move("setpriv", "--bounding-set=-all,+net_admin,+net_bind_service", "--inh-caps=-all", "--no-new-privs")
 
 
 for _name, _subject in SUBJECTS.items():

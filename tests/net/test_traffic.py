@@ -214,7 +214,7 @@ class Traffic:
 
 
 for _name, _subject in SUBJECTS.items():
-    if not os.environ.get("VERN_NET_ENGINE") or os.environ["VERN_NET_ENGINE"] == _name:
+    if _name in os.environ.get("VERN_NET_ENGINES", _name).split(","):
         globals()[f"Traffic_{_name}"] = type(f"Traffic_{_name}", (Traffic, unittest.TestCase), {"subject": _subject})
 
 

@@ -254,6 +254,12 @@ Result<TunDevice> adopt_tun(int fd, const TunOptions& options) {
     return device;
 }
 
+std::optional<std::string> attached_name(const TunDevice& device) {
+    const auto attached = attached_to(device.queues.front().fd.get());
+    if (!attached) return std::nullopt;
+    return attached->ifr_name;
+}
+
 Result<std::uint32_t> tun_mtu(const std::string& name) {
     ifreq request = request_for(name);
     if (auto asked = interface_ioctl(SIOCGIFMTU, "reading the MTU", request); !asked)

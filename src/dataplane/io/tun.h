@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,6 +53,9 @@ Result<TunDevice> create_tun(std::string_view name, const TunOptions& options);
 // allows. It must have been made with IFF_NO_PI; TUNGETIFF claims that of every device, so it cannot be
 // checked. The descriptor stays the caller's when this fails.
 Result<TunDevice> adopt_tun(int fd, const TunOptions& options);
+
+// The interface's present name, also in another network namespace; nullopt when it was deleted.
+std::optional<std::string> attached_name(const TunDevice& device);
 
 // The device's MTU now, and setting it.
 Result<std::uint32_t> tun_mtu(const std::string& name);
