@@ -277,20 +277,6 @@ def why_not():
 # The machine
 
 
-def answered(output):
-    """Numbers of the echo requests that `ping` reports answers to."""
-    return {int(number) for number in re.findall(r"bytes from .*icmp_seq=(\d+) ", output)}
-
-
-def patient_ping(host, target, *options, count=3):
-    """Every packet must come back, however late: with -W alone `ping` waits two round trips for the last, which is short for a guest on a
-    busy machine. With -w it sends on until `count` are answered; the first `count` must be among them."""
-    result = host.run("ping", "-n", "-c", count, "-i", "0.02", "-w", "30", *options, target, check=False)
-    if result.returncode != 0 or not answered(result.stdout) >= set(range(1, count + 1)):
-        raise LabError(f"on {host.name}: {describe(result.args, result)}")
-    return result
-
-
 class GuestProcess:
     """A program in the background on the guest: as lab.Process."""
 
@@ -444,7 +430,7 @@ class Guest(Host):
     def fetch(self, url, timeout=120):
         return self.run("sh", "-o", "pipefail", "-c", f"wget -q -O - {shlex.quote(url)} | sha256sum", timeout=timeout).stdout.split()[0]
 
-    ping = patient_ping
+    ping = Host.ping
 
     def messages(self, forget=False):
         """What the kernel said since it was last told to forget, with all that WireGuard says for developers."""

@@ -239,11 +239,12 @@ class Host:
     # What tests do all the time
 
     def ping(self, target, *options, count=3):
-        """Every one of the first `count` requests must be answered, however late: -w makes ping go on until so many answers are there."""
+        """Every one of the first `count` requests must be answered, however late: -w makes ping go on until so many answers are there.
+        Returns how many requests were sent: more than `count` if an answer was late."""
         result = self.run("ping", "-n", "-c", count, "-i", "0.02", "-w", int(PATIENCE_S), *options, target, check=False)
         if not answered(result.stdout) >= set(range(1, count + 1)):
             raise LabError(f"on {self.name}: {describe(result.args, result)}")
-        return result
+        return int(re.search(r"(\d+) packets transmitted", result.stdout)[1])
 
     def serve_files(self, directory, address, port=8080):
         process = self.start(sys.executable, "-c", HTTP_SERVER, address, port, directory, name="http.server")

@@ -6,13 +6,12 @@ classes: Kernel..., Messages, OldSessions, UnderLoad.
 
 import atexit
 import base64
-import functools
 import shutil
 import sys
 import unittest
 
-from kernel_guest import KERNEL, SLOWER, Guest, answered, patient_ping, why_not
-from lab import PATIENCE_S, Lab, LabError, unable, wait_until
+from kernel_guest import KERNEL, SLOWER, Guest, why_not
+from lab import PATIENCE_S, Lab, LabError, answered, unable, wait_until
 from test_interop import Interop
 from test_rekey import INTERVAL_S, MAIN_SUBJECTS, PINGS
 from tunnel import PORT, SUBJECT, SUBJECT_IS_VERN, SUBJECTS, Interface, at, genkey, genpsk, host_routes, join, pubkey
@@ -58,9 +57,7 @@ def boot():
 
 
 def our_host(name):
-    host = internet.host(name)
-    host.ping = functools.partial(patient_ping, host)
-    return host
+    return internet.host(name)
 
 
 def wait_for(condition, what):

@@ -41,11 +41,11 @@ class Wg(unittest.TestCase):
         # On the wire an echo request of 84 bytes is a message of 16 + 96 + 16: padded to 16.
         a, b = self.a, self.b
         before = a.transfer(b)
-        a.host.ping(b.addresses[0], count=10)
+        requests = a.host.ping(b.addresses[0], count=10)
         received, sent = (now - then for now, then in zip(a.transfer(b), before))
-        self.assertEqual(sent, 10 * 128)
-        # b may have answered something with a keepalive meanwhile
-        self.assertIn(received - 10 * 128, (0, 32))
+        self.assertEqual(sent, requests * 128)
+        # The last answer may be on its way still; b may have answered something with a keepalive meanwhile.
+        self.assertIn(received, [answers * 128 + keepalive for answers in range(10, requests + 1) for keepalive in (0, 32)])
 
     def test_handshakes_go_first(self):
         # DSCP AF41 on the messages of a handshake, none on data: 148 and 92 bytes with UDP's 8.
@@ -114,9 +114,9 @@ class Wg(unittest.TestCase):
         a.wg("set", "wg0", "fwmark", "0x1234")
         self.assertEqual(a.wg("show", "wg0", "fwmark").stdout.strip(), "0x1234")
         count = a.host.count_packets("output", f"meta mark 0x1234 udp dport {PORT}")
-        a.host.ping(b.addresses[0], count=10)
+        requests = a.host.ping(b.addresses[0], count=10)
         marked = count()
-        self.assertGreaterEqual(marked, 10)
+        self.assertGreaterEqual(marked, requests)
         a.wg("set", "wg0", "fwmark", "off")
         self.alive()
         self.assertEqual(count(), marked)
