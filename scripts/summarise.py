@@ -1,6 +1,6 @@
 """Counts what a run of the tests found, case by case: GoogleTest cases, lines of TAP, other programs as one each.
 
-    summarise.py RESULTS.tsv [STAGE=BUILD_DIRECTORY...]
+    summarise.py RESULTS.tsv [STAGE=MESON-LOG.json...]
 
 RESULTS.tsv has what is no Meson test, a line each: passed|failed|skipped, name, reason or log. Ends with `N passed, N failed, N skipped`.
 """
@@ -35,9 +35,8 @@ def tap_cases(output):
             yield "skipped" if skipped else "passed" if verdict == "ok" else "failed", name, reason or ""
 
 
-def meson_cases(stage, directory):
-    """(status, name, reason) of everything in a build directory's last `meson test --logbase run`."""
-    log = pathlib.Path(directory, "meson-logs", "run.json")
+def meson_cases(stage, log):
+    """(status, name, reason) of everything in the log of a `meson test`."""
     if not log.exists():
         yield "failed", f"{stage}: no test was run", str(log)
         return
@@ -58,8 +57,8 @@ def meson_cases(stage, directory):
 def main():
     results = [tuple((line.split("\t") + ["", ""])[:3]) for line in pathlib.Path(sys.argv[1]).read_text().splitlines()]
     for argument in sys.argv[2:]:
-        stage, _, directory = argument.partition("=")
-        results += meson_cases(stage, directory)
+        stage, _, log = argument.partition("=")
+        results += meson_cases(stage, pathlib.Path(log))
     of = {status: [result for result in results if result[0] == status] for status in ("passed", "failed", "skipped")}
     # The same reason for many is told once, with the names.
     reasons = {}

@@ -258,7 +258,7 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
     return numeric_endpoint(*parts);
 }
 
-Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries) {
+Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries, const Again& again) {
     auto parts = split_endpoint(text);
     if (!parts) return tl::unexpected(parts.error());
     if (auto numeric = numeric_endpoint(*parts)) return numeric;
@@ -276,10 +276,10 @@ Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries) {
             if (entry->ai_family != AF_INET && entry->ai_family != AF_INET6) continue;
             return from_sockaddr(entry->ai_addr, parts->port);
         }
-        if (status == 0 || !may_pass(status) || attempt >= retries) {
-            const char* reason = status == 0 ? "it has no IP address" : ::gai_strerror(status);
-            return fail("cannot resolve '" + printable(parts->host) + "': " + reason, EHOSTUNREACH);
-        }
+        const std::string why = "cannot resolve '" + printable(parts->host) +
+                                "': " + (status == 0 ? "it has no IP address" : ::gai_strerror(status));
+        if (status == 0 || !may_pass(status) || attempt >= retries || (again && !again(why)))
+            return fail(why, EHOSTUNREACH);
         pause_before_retry(attempt);
     }
 }

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -38,8 +39,10 @@ std::optional<std::uint16_t> parse_port(std::string_view text);  // 0..65535
 // interface of this host.
 Result<Endpoint> parse_endpoint(std::string_view text);
 // Looks names up (getaddrinfo): blocks; what may be temporary is tried `retries` times more, each time after
-// a longer pause (1 s, then 1.2 times as long, 20 s at most), as `wg` does. CLI only, never the daemon.
-Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries);
+// a longer pause (1 s, then 1.2 times as long, 20 s at most), as `wg` does. `again` is told why before each
+// pause; false gives up. CLI only, never the daemon.
+using Again = std::function<bool(std::string_view why)>;
+Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries, const Again& again = {});
 
 // "host:port" or "[host]:port" taken apart, nothing looked up.
 struct HostPort {

@@ -1,6 +1,7 @@
 #!/bin/bash
 # vern up, down and save on a real interface, with wireguard-go as the daemon (vernd has tests of its own), in namespaces of the test's
 # own. What can fail is made to fail, and then nothing may be left. Usage: up_down_test.sh VERN
+# shellcheck disable=SC2016  # hooks are for another shell
 if [[ $2 != inside ]]; then
     for program in wireguard-go wg ip nft unshare; do
         command -v "$program" > /dev/null || { echo "skipped: no $program"; exit 77; }
@@ -12,7 +13,7 @@ fi
 
 vern=$(realpath "$1")
 failures=0 checks=0
-mount -t tmpfs none /run && mkdir -p /run/test/bin && cd /run/test || exit 1
+mount -t proc none /proc && mount -t tmpfs none /run && mkdir -p /run/test/bin && cd /run/test || exit 1
 umask 077
 export PATH=/run/test/bin:$PATH NO_COLOR=1
 echo "hosts: files" > nsswitch.conf && mount --bind nsswitch.conf /etc/nsswitch.conf  # no waiting for servers that are not there

@@ -15,7 +15,7 @@ trap 'rm -rf "$folder"' EXIT
 for kernel in neon portable; do
     case $kernel in neon) name=kNeon ;; portable) name=kPortable ;; esac
     "$compiler" -std=c++20 -O2 -static -Wall -Wextra -Wconversion -Wshadow -Werror -I"$source/src" \
-        -DVERN_IMPLEMENTATION=$name "$source/tests/crypto/aead_digest.cpp" "$source/src/crypto/aead_$kernel.cpp" \
+        -DVERN_IMPLEMENTATION="$name" "$source/tests/crypto/aead_digest.cpp" "$source/src/crypto/aead_$kernel.cpp" \
         -o "$folder/digest"
     "$emulator" "$folder/digest" >"$folder/answer"
     cmp "$folder/expected" "$folder/answer"

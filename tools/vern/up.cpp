@@ -58,7 +58,10 @@ class Tunnel {
             const WgConfigPeer& peer = file_.config.peers[i];
             if (peer.endpoint_text.empty() || change_.peers[i].endpoint) continue;
             if (auto stop = steps_.interrupted(); !stop) return stop;
-            const auto endpoint = resolve_endpoint(peer.endpoint_text, retries);
+            const auto endpoint = resolve_endpoint(peer.endpoint_text, retries, [this](std::string_view why) {
+                steps_.show(fmt::format("vern: {}, trying again", why));
+                return steps_.interrupted().has_value();
+            });
             if (!endpoint)
                 return fail(fmt::format("{}:{}: Endpoint: {}", file_.shown, peer.endpoint_line,
                                         endpoint.error().message));

@@ -147,7 +147,7 @@ bool superpacket_write_works(int fd) {
 void set_tso_reason(TunDevice& device, const TunOptions& options, bool accepted, bool write_works) {
     device.tso.on = options.tso && accepted && write_works;
     if (device.tso.on) return;
-    device.tso.reason = !options.tso   ? "turned off"
+    device.tso.reason = !options.tso   ? "turned off by --offload"
                         : !write_works ? "this kernel refuses superpackets written to TUN devices (EINVAL)"
                                        : "this kernel refuses TUNSETOFFLOAD";
 }
@@ -155,7 +155,7 @@ void set_tso_reason(TunDevice& device, const TunOptions& options, bool accepted,
 void set_uso_reason(TunDevice& device, const TunOptions& options, bool accepted, bool write_works) {
     device.uso.on = options.uso && accepted && write_works;
     if (device.uso.on) return;
-    device.uso.reason = !options.uso   ? "turned off"
+    device.uso.reason = !options.uso   ? "turned off by --offload"
                         : !write_works ? "this kernel refuses superpackets written to TUN devices (EINVAL)"
                                        : "this kernel has no USO (needs Linux 6.2)";
 }

@@ -19,7 +19,7 @@ namespace vern {
 struct Offload {
     bool on = false;
     std::string
-        reason;  // "", or why it is off: "this kernel has no USO (needs Linux 6.2)", "turned off", ...
+        reason;  // "", or why it is off: "this kernel has no USO (needs Linux 6.2)", "turned off by --offload", ...
 };
 
 struct TunOptions {

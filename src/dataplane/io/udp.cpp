@@ -139,11 +139,11 @@ bool gso_known(const UdpSockets& sockets) {
 void negotiate_offloads(Underlay& underlay, const UdpOptions& options) {
     underlay.gro.on = options.gro && enable_gro(underlay);
     if (!underlay.gro.on)
-        underlay.gro.reason = options.gro ? "this kernel has no UDP_GRO (needs Linux 5.0)" : "turned off";
+        underlay.gro.reason = options.gro ? "this kernel has no UDP_GRO (needs Linux 5.0)" : "turned off by --offload";
     underlay.gso.on = options.gso && gso_known(underlay.workers.front());
     if (!underlay.gso.on)
         underlay.gso.reason =
-            options.gso ? "this kernel has no UDP_SEGMENT (needs Linux 4.18)" : "turned off";
+            options.gso ? "this kernel has no UDP_SEGMENT (needs Linux 4.18)" : "turned off by --offload";
 }
 
 int socket_for(const UdpSockets& sockets, const Endpoint& to) noexcept {

@@ -60,9 +60,9 @@ TEST_F(Tun, SaysWhyOffloadsAreOff) {
     const auto device = create_tun("vern0", options);
     ASSERT_TRUE(device) << device.error().message;
     EXPECT_FALSE(device->tso.on);
-    EXPECT_EQ(device->tso.reason, "turned off");
+    EXPECT_EQ(device->tso.reason, "turned off by --offload");
     EXPECT_FALSE(device->uso.on);
-    EXPECT_EQ(device->uso.reason, "turned off");
+    EXPECT_EQ(device->uso.reason, "turned off by --offload");
 }
 
 TEST_F(Tun, OneOffloadDoesNotNeedTheOther) {

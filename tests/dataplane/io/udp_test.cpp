@@ -57,7 +57,7 @@ TEST_F(Udp, TurnsOffloadsOffWhenTold) {
     ASSERT_TRUE(underlay) << underlay.error().message;
     EXPECT_NE(underlay->port, 0);
     EXPECT_FALSE(underlay->gso.on);
-    EXPECT_EQ(underlay->gso.reason, "turned off");
+    EXPECT_EQ(underlay->gso.reason, "turned off by --offload");
     EXPECT_FALSE(underlay->gro.on);
     EXPECT_EQ(option_of(underlay->workers[0].v4, SOL_UDP, UDP_GRO), 0);
 }
