@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "control/log.h"
+#include "control/resident.h"
+#include "crypto/self_test.h"
 
 namespace vern {
 
@@ -35,6 +37,9 @@ Result<void> Daemon::open() {
     signals_.reset(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return fail_errno("take signals", errno);
 
+    if (!options_.aead) options_.aead = &aead::best();
+    if (auto right = self_test(*options_.aead); !right) return right;
+
     // As the kernel's WireGuard: what is left of 1500 bytes behind an IPv6 and a UDP header and ours. An adopted interface keeps its own.
     if (options_.tun.mtu == 0 && options_.tun_fd < 0) options_.tun.mtu = 1420;
     auto tun = options_.tun_fd >= 0 ? adopt_tun(options_.tun_fd, options_.tun) : create_tun(options_.interface_name, options_.tun);
@@ -42,7 +47,6 @@ Result<void> Daemon::open() {
     options_.interface_name = tun->name;
     set_log_name(tun->name);
     const std::uint32_t index = tun->index;
-    if (!options_.aead) options_.aead = &aead::best();
     auto runtime = Runtime::create(std::move(*tun), *options_.aead, options_.runtime);
     if (!runtime) return tl::unexpected(runtime.error());
     runtime_ = std::move(*runtime);
@@ -63,6 +67,7 @@ Result<void> Daemon::open() {
 std::string Daemon::run() {
     using Clock = std::chrono::steady_clock;
     std::vector<pollfd> set;
+    release_startup_memory();
     for (;;) {
         set.clear();
         set.push_back({signals_.get(), POLLIN, 0});
