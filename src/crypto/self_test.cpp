@@ -88,7 +88,7 @@ Result<void> self_test(const aead::Implementation& aead) {
     if (!blake2s_is_right()) return wrong("BLAKE2s (OpenSSL)");
     if (!handshake_is_right()) return wrong("the Noise handshake (X25519, ChaCha20-Poly1305)");
 #ifdef VERN_NULL_CIPHER  // the benchmark's floor: that it is wrong is what it is for
-    if (aead.name == "null") return {};
+    if (aead.name.starts_with("null")) return {};
 #endif
     if (!train_is_right(aead)) return wrong("the AEAD \"" + std::string(aead.name) + "\" (--aead chooses another)");
     return {};
