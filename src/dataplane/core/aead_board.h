@@ -91,8 +91,8 @@ class AeadBoard {
         virtual ~Patience() = default;
         virtual void wait(unsigned worker, unsigned round) noexcept = 0;
     };
-    // A helper works about 15 us on a full train. Who waits for so many rounds waits for one that lost its CPU.
-    static constexpr unsigned kStallRounds = 1000;
+    // 100 us or more; a helper works 15 to 50 on a full train. Who waits for so long waits for one that lost its CPU.
+    static constexpr unsigned kStallRounds = 4000;
 
     // A worker's two lines. Seals leave by the outlet in their order, arrivals are settled in theirs; neither waits for the other.
     class Desk {

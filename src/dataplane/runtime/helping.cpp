@@ -16,8 +16,13 @@ Instant monotonic_now() noexcept {
 
 }  // namespace
 
-Helping::Helping(AeadBoard& board, const aead::Implementation& aead, unsigned workers, std::function<void(unsigned)> wake)
-    : board_(board), aead_(aead), workers_(workers), wake_(std::move(wake)), seats_(new Seat[workers]) {
+Helping::Helping(AeadBoard& board, const aead::Implementation& aead, unsigned workers, HandOver when, std::function<void(unsigned)> wake)
+    : board_(board),
+      aead_(aead),
+      workers_(when == HandOver::never ? 1 : workers),
+      when_(when),
+      wake_(std::move(wake)),
+      seats_(new Seat[workers]) {
     board_.set_patience(*this);
 }
 
@@ -39,9 +44,11 @@ void Helping::after_wait(unsigned worker) noexcept {
 void Helping::begin_turn(unsigned worker, std::size_t bytes) noexcept {
     if (workers_ == 1 || bytes < kCallBytes) return;
     Seat& seat = seats_[worker];
-    const Instant now = monotonic_now();
-    if (now - seat.looked_at >= kLook) look(seat, now);
-    if (now.time_since_epoch().count() < quiet_until_ns_.load(std::memory_order_relaxed)) return;
+    if (when_ == HandOver::automatic) {
+        const Instant now = monotonic_now();
+        if (now - seat.looked_at >= kLook) look(seat, now);
+        if (now.time_since_epoch().count() < quiet_until_ns_.load(std::memory_order_relaxed)) return;
+    }
     seat.calling = true;
     callers_.fetch_add(1, std::memory_order_relaxed);
     if (board_.attending() > 0) return;

@@ -21,10 +21,13 @@
 
 namespace vern {
 
+// When AEAD work may be handed over.
+enum class HandOver { automatic, always, never };  // always: crowded or not
+
 class Helping final : public AeadBoard::Patience {
   public:
     // `wake` ends the engine's wait of a worker; any thread calls it.
-    Helping(AeadBoard& board, const aead::Implementation& aead, unsigned workers, std::function<void(unsigned)> wake);
+    Helping(AeadBoard& board, const aead::Implementation& aead, unsigned workers, HandOver when, std::function<void(unsigned)> wake);
 
     // --- each worker's thread, with its own number
 
@@ -65,7 +68,8 @@ class Helping final : public AeadBoard::Patience {
 
     AeadBoard& board_;
     const aead::Implementation& aead_;
-    const unsigned workers_;
+    const unsigned workers_;  // that take part: all, or 1 where nothing is to be handed over
+    const HandOver when_;
     const std::function<void(unsigned)> wake_;
     std::unique_ptr<Seat[]> seats_;
     alignas(64) std::atomic<unsigned> callers_{0};

@@ -125,7 +125,8 @@ Result<void> Runtime::open() {
         workers_.push_back(std::move(worker));
     }
     engine_name_ = workers_.front()->engine->name();
-    helping_ = std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers(), [this](unsigned i) { workers_[i]->engine->wake(); });
+    helping_ = std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers(), options_.hand_over,
+                                         [this](unsigned i) { workers_[i]->engine->wake(); });
     return {};
 }
 
@@ -290,8 +291,8 @@ Result<void> Runtime::set_fwmark(std::uint32_t fwmark) {
 
 const OffloadFaults& Runtime::faults(unsigned worker) const noexcept { return workers_[worker]->engine->faults(); }
 
-HandOver Runtime::hand_over() const noexcept {
-    HandOver sum;
+HandOverCounts Runtime::hand_over() const noexcept {
+    HandOverCounts sum;
     for (unsigned i = 0; i < device_.workers(); ++i) {
         sum.tasks += device_.board().desk(i).handed_over();
         sum.stalls += device_.board().desk(i).stalls();

@@ -25,11 +25,12 @@ struct RuntimeOptions {
     enum class EngineChoice { best, io_uring, epoll };
     EngineChoice engine = EngineChoice::best;  // best: io_uring, or epoll where the host refuses it
     EngineOptions engine_options;
+    HandOver hand_over = HandOver::automatic;
     UdpOptions udp;  // `workers` is set from the TUN device's queues
 };
 
 // AEAD work that workers gave one another.
-struct HandOver {
+struct HandOverCounts {
     std::uint64_t tasks = 0;   // trains sealed, or parts of batches opened, by another worker than their own
     std::uint64_t calls = 0;   // sleeping workers that were woken for it
     std::uint64_t stalls = 0;  // waits for a helper that had lost its CPU
@@ -64,7 +65,7 @@ class Runtime {
     const std::string& engine_reason() const noexcept { return engine_reason_; }  // why not the better one
     const Underlay& underlay() const noexcept { return underlay_; }
     const OffloadFaults& faults(unsigned worker) const noexcept;
-    HandOver hand_over() const noexcept;
+    HandOverCounts hand_over() const noexcept;
     std::uint64_t count(Counter counter) const noexcept;  // over all workers and the slow path
 
   private:
