@@ -46,7 +46,7 @@ void Helping::begin_turn(unsigned worker, std::size_t bytes) noexcept {
     Seat& seat = seats_[worker];
     if (when_ == HandOver::automatic) {
         const Instant now = monotonic_now();
-        if (now - seat.looked_at >= kLook) look(seat, now);
+        if (now - seat.looked_at >= kLook) look(worker, now);
         if (now.time_since_epoch().count() < quiet_until_ns_.load(std::memory_order_relaxed)) return;
     }
     seat.calling = true;
@@ -56,6 +56,7 @@ void Helping::begin_turn(unsigned worker, std::size_t bytes) noexcept {
         const unsigned other = (worker + i) % workers_;
         std::atomic<bool>& asleep = seats_[other].asleep;
         if (!asleep.load(std::memory_order_relaxed) || !asleep.exchange(false, std::memory_order_relaxed)) continue;
+        ++seat.calls;
         calls_.fetch_add(1, std::memory_order_relaxed);
         return wake_(other);
     }
@@ -66,12 +67,15 @@ void Helping::end_turn(unsigned worker) noexcept {
 }
 
 // Whether a CPU is to be had. What is not known counts as a no: nothing is lost then but the help.
-void Helping::look(Seat& seat, Instant now) noexcept {
+void Helping::look(unsigned worker, Instant now) noexcept {
+    Seat& seat = seats_[worker];
     const bool fresh = now - seat.looked_at < 2 * kLook;
     seat.looked_at = now;
-    const auto verdict = seat.cpu.sample();
+    const bool called = seat.calls > 0;
+    auto verdict = seat.cpu.sample();
+    if (!of_use(worker)) verdict = CpuWait::Verdict::crowded;
     if (fresh && verdict == CpuWait::Verdict::free) {
-        pause_ns_.store(kFirstPause.count(), std::memory_order_relaxed);
+        if (called) pause_ns_.store(kFirstPause.count(), std::memory_order_relaxed);
         return;
     }
     Duration pause = kLook;
@@ -80,6 +84,14 @@ void Helping::look(Seat& seat, Instant now) noexcept {
         pause_ns_.store(std::min(2 * pause, kLongestPause).count(), std::memory_order_relaxed);
     }
     quiet_until_ns_.store((now + pause).time_since_epoch().count(), std::memory_order_relaxed);
+}
+
+// Since the last look.
+bool Helping::of_use(unsigned worker) noexcept {
+    Seat& seat = seats_[worker];
+    const std::uint64_t handed_over = board_.desk(worker).handed_over();
+    const std::uint64_t tasks = handed_over - std::exchange(seat.handed_over, handed_over);
+    return tasks >= kTasksOfACall * std::exchange(seat.calls, 0);
 }
 
 void Helping::attend(unsigned worker) noexcept {

@@ -4,7 +4,8 @@
 //   A worker that is woken, or has just helped, attends to the board while there is something to do, and kLinger longer, because the next turn of
 //   a busy tunnel follows at once. Then it sleeps in its engine again. Its own input comes first: it looks for that every kShift.
 //   Nobody calls while threads of ours wait for CPUs (cpu_wait.h): then there is no idle core to be had, and handing over would only add its
-//   costs. Whether they do is looked at every kLook of load; a crowded machine is asked again after kFirstPause, then after twice that...
+//   costs. Nor while calls bring little, because whoever is woken comes too late. Both are looked at every kLook of load; after a no it is
+//   tried again in kFirstPause, then in twice that, up to kLongestPause.
 //
 // Nothing of this happens with one worker.
 #pragma once
@@ -47,6 +48,7 @@ class Helping final : public AeadBoard::Patience {
     std::uint64_t calls() const noexcept { return calls_.load(std::memory_order_relaxed); }
 
     static constexpr std::size_t kCallBytes = std::size_t{160} << 10;  // three full trains, or nearly
+    static constexpr std::uint64_t kTasksOfACall = 2;  // fewer, and the call costs more than it brings
     static constexpr Duration kLinger = std::chrono::microseconds(30);
     static constexpr Duration kShift = std::chrono::microseconds(100);
     static constexpr Duration kNap = std::chrono::microseconds(20);
@@ -62,9 +64,12 @@ class Helping final : public AeadBoard::Patience {
         bool attentive = false;  // its last shift ended because it had lasted long enough
         CpuWait cpu;
         Instant looked_at{};
+        std::uint64_t calls = 0;        // since the last look
+        std::uint64_t handed_over = 0;  // until then
     };
 
-    void look(Seat& seat, Instant now) noexcept;
+    void look(unsigned worker, Instant now) noexcept;
+    bool of_use(unsigned worker) noexcept;
 
     AeadBoard& board_;
     const aead::Implementation& aead_;
