@@ -96,19 +96,24 @@ bool Helping::of_use(unsigned worker) noexcept {
 
 void Helping::attend(unsigned worker) noexcept {
     Seat& seat = seats_[worker];
-    seat.attentive = false;
-    if (workers_ == 1 || callers_.load(std::memory_order_relaxed) == 0) return;
+    const bool again = std::exchange(seat.attentive, false);
+    if (workers_ == 1 || (!again && callers_.load(std::memory_order_relaxed) == 0)) return;
     board_.attend();
     const Instant begin = monotonic_now();
-    Instant now = begin;
-    for (Instant of_use = begin; now - of_use < kLinger; now = monotonic_now()) {
-        if (board_.help(worker + 1, aead_)) of_use = now;
+    if (!again) seat.had_work = begin;
+    for (Instant now = begin; patient(now - seat.had_work); now = monotonic_now()) {
+        if (board_.help(worker + 1, aead_)) seat.had_work = monotonic_now();
         cpu_relax();
         if (now - begin < kShift) continue;
         seat.attentive = true;
         break;
     }
     board_.leave();
+}
+
+bool Helping::patient(Duration idle) const noexcept {
+    if (callers_.load(std::memory_order_relaxed) == 0) return idle < kLinger;
+    return idle < kPatience || when_ == HandOver::always;
 }
 
 void Helping::wait(unsigned, unsigned round) noexcept {

@@ -1,8 +1,8 @@
 // When workers help one another with the AEAD (aead_board.h): who calls, who wakes up, how long a helper stays.
 //
 //   An owner whose turn brought at least kCallBytes calls: it wakes one worker that sleeps. Less is done before a sleeper would be there.
-//   A worker that is woken, or has just helped, attends to the board while there is something to do, and kLinger longer, because the next turn of
-//   a busy tunnel follows at once. Then it sleeps in its engine again. Its own input comes first: it looks for that every kShift.
+//   A worker that is woken attends to the board. It sleeps again when it had nothing to do for kPatience, or for kLinger after the last caller's
+//   turn ended: the next turn of a busy tunnel follows at once. Its own input comes first: it looks for that every kShift.
 //   Nobody calls while threads of ours wait for CPUs (cpu_wait.h): then there is no idle core to be had, and handing over would only add its
 //   costs. Nor while calls bring little, because whoever is woken comes too late. Both are looked at every kLook of load; after a no it is
 //   tried again in kFirstPause, then in twice that, up to kLongestPause.
@@ -22,8 +22,8 @@
 
 namespace vern {
 
-// When AEAD work may be handed over.
-enum class HandOver { automatic, always, never };  // always: crowded or not
+// When AEAD work may be handed over. Always: crowded or not, and helpers stay until the turn that called them ends.
+enum class HandOver { automatic, always, never };
 
 class Helping final : public AeadBoard::Patience {
   public:
@@ -49,6 +49,7 @@ class Helping final : public AeadBoard::Patience {
 
     static constexpr std::size_t kCallBytes = std::size_t{160} << 10;  // three full trains, or nearly
     static constexpr std::uint64_t kTasksOfACall = 2;  // fewer, and the call costs more than it brings
+    static constexpr Duration kPatience = std::chrono::microseconds(150);
     static constexpr Duration kLinger = std::chrono::microseconds(30);
     static constexpr Duration kShift = std::chrono::microseconds(100);
     static constexpr Duration kNap = std::chrono::microseconds(20);
@@ -62,6 +63,7 @@ class Helping final : public AeadBoard::Patience {
         // The worker's own.
         bool calling = false;
         bool attentive = false;  // its last shift ended because it had lasted long enough
+        Instant had_work{};
         CpuWait cpu;
         Instant looked_at{};
         std::uint64_t calls = 0;        // since the last look
@@ -70,6 +72,7 @@ class Helping final : public AeadBoard::Patience {
 
     void look(unsigned worker, Instant now) noexcept;
     bool of_use(unsigned worker) noexcept;
+    bool patient(Duration idle) const noexcept;
 
     AeadBoard& board_;
     const aead::Implementation& aead_;
