@@ -3,10 +3,12 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -85,7 +87,10 @@ class SeededRandom final : public Random {
 
 class Keep final : public Outlet, public DatagramSink {
   public:
-    std::span<std::byte> send_buffer() noexcept override { return {buffer_.get(), kTrainBytesMax}; }
+    // One after the other: nobody holds more of them than there are.
+    std::span<std::byte> send_buffer() noexcept override {
+        return {buffers_.get() + (next_++ % kHeldBuffersMax) * kSlotBytes, kTrainBytesMax};
+    }
     void send(const Endpoint&, std::span<std::byte> bytes, std::size_t segment_bytes,
               std::uint8_t) noexcept override {
         train = bytes;
@@ -107,7 +112,9 @@ class Keep final : public Outlet, public DatagramSink {
     Bytes slow;
 
   private:
-    std::unique_ptr<std::byte[]> buffer_{new std::byte[kTrainBytesMax]};
+    static constexpr std::size_t kSlotBytes = (std::size_t{64} << 10) + 4096 + 64;  // as the engines'
+    std::unique_ptr<std::byte[]> buffers_{new std::byte[kHeldBuffersMax * kSlotBytes]};
+    std::size_t next_ = 0;
 };
 
 IpAddress address(unsigned n) {
@@ -252,6 +259,78 @@ void inward(benchmark::State& state, std::uint8_t protocol) {
 }
 BENCHMARK_CAPTURE(inward, tcp, std::uint8_t{6})->Arg(1380);
 BENCHMARK_CAPTURE(inward, udp, std::uint8_t{17})->Arg(1392)->Arg(36);
+
+// Another worker's thread that has nothing else to do.
+class Helper {
+  public:
+    Helper(AeadBoard& board, bool there) : board_(board) {
+        if (!there) return;
+        board_.attend();
+        thread_ = std::thread([this] {
+            while (!stop_.load(std::memory_order_relaxed)) {
+                if (!board_.help(0, aead::best())) cpu_relax();
+            }
+        });
+    }
+    ~Helper() {
+        stop_ = true;
+        if (!thread_.joinable()) return;
+        thread_.join();
+        board_.leave();
+    }
+
+  private:
+    AeadBoard& board_;
+    std::atomic<bool> stop_{false};
+    std::thread thread_;
+};
+
+constexpr std::size_t kTurnTrains = 8;  // a turn of a tunnel that is full
+constexpr std::size_t kTurnSegment = 1380, kTurnSegments = 44;
+
+// A turn of superpackets, alone or with a helper (the argument): what one tunnel gains by a second core.
+void outward_turn(benchmark::State& state) {
+    Pair pair;
+    const Helper helper(pair.a.device.board(), state.range(0) != 0);
+    std::vector<Bytes> packets(kTurnTrains, packet(6, kTurnSegments * kTurnSegment));
+    const VnetHeader header = superpacket(6, kTurnSegment);
+    for (auto _ : state) {
+        pair.a.worker->begin(pair.a.now);
+        for (Bytes& bytes : packets) pair.a.worker->from_tun({header, bytes}, pair.a.outlet);
+        pair.a.worker->flush(pair.a.outlet);
+    }
+    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kTurnTrains * kTurnSegments * kTurnSegment));
+    state.counters["handed_over"] =
+        static_cast<double>(pair.a.device.board().desk(0).handed_over()) / static_cast<double>(state.iterations());
+}
+BENCHMARK(outward_turn)->Arg(0)->Arg(1)->UseRealTime();
+
+void inward_turn(benchmark::State& state) {
+    Pair pair;
+    const Helper helper(pair.b.device.board(), state.range(0) != 0);
+    Bytes whole = packet(6, kTurnSegments * kTurnSegment);
+    const VnetHeader header = superpacket(6, kTurnSegment);
+    pair.a.outlet.keep = true;
+    std::vector<Bytes>& trains = pair.a.outlet.kept;
+    std::size_t next = 0;
+    for (auto _ : state) {
+        if (next == trains.size()) {
+            state.PauseTiming();
+            trains.clear();
+            for (std::size_t i = 0; i < 8 * kTurnTrains; ++i) pair.a.out(header, whole);
+            next = 0;
+            state.ResumeTiming();
+        }
+        pair.b.worker->begin(pair.b.now);
+        for (std::size_t i = 0; i < kTurnTrains; ++i, ++next)
+            pair.b.worker->from_underlay({trains[next], pair.a.outlet.segment, pair.b.from, 0}, pair.b.outlet);
+        pair.b.worker->flush(pair.b.outlet);
+    }
+    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kTurnTrains * kTurnSegments * kTurnSegment));
+    state.counters["handed_over"] =
+        static_cast<double>(pair.b.device.board().desk(0).handed_over()) / static_cast<double>(state.iterations());
+}
+BENCHMARK(inward_turn)->Arg(0)->Arg(1)->UseRealTime();
 
 // 64-byte packets one by one, 64 a turn: what a busy resolver or a game sends.
 void small_packets(benchmark::State& state) {

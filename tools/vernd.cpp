@@ -78,6 +78,14 @@ Result<void> read_engine(const std::string& name, DaemonOptions& options) {
     return {};
 }
 
+Result<void> read_hand_over(const std::string& when, DaemonOptions& options) {
+    if (when == "auto") options.runtime.hand_over = HandOver::automatic;
+    else if (when == "always") options.runtime.hand_over = HandOver::always;
+    else if (when == "never") options.runtime.hand_over = HandOver::never;
+    else return fail("--hand-over: \"" + when + "\" is none of auto, always, never");
+    return {};
+}
+
 Result<void> read_aead(const std::string& name, DaemonOptions& options) {
     options.aead = aead::find(name);
     if (options.aead) {
@@ -136,6 +144,7 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
     if (values.count("aead")) {
         if (auto read = read_aead(values["aead"].as<std::string>(), arguments.daemon); !read) return read;
     }
+    if (auto read = read_hand_over(values["hand-over"].as<std::string>(), arguments.daemon); !read) return read;
     const unsigned workers = values["workers"].as<unsigned>();
     if (workers < 1 || workers > kWorkersMax) return fail(fmt::format("--workers: from 1 to {}", kWorkersMax));
     arguments.daemon.tun.queues = workers;
@@ -198,6 +207,7 @@ int main(int argc, char** argv) {
         ("offload", po::value<std::string>()->value_name("LIST"), "which of gso,gro,tso,uso may be used, or -gso,-tso to turn some off; all, none")
         ("aead", po::value<std::string>()->value_name("NAME"), "which ChaCha20-Poly1305; the best for this CPU if not given")
         ("workers", po::value<unsigned>()->default_value(1)->value_name("N"), "threads that carry packets, each with a queue of the interface")
+        ("hand-over", po::value<std::string>()->default_value("auto")->value_name("WHEN"), "whether idle workers encrypt for busy ones: auto (while CPUs are free), always, never")
         ("log-level", po::value<std::string>()->value_name("LEVEL"), "silent, error or verbose; LOG_LEVEL if not given, else error")
         ("version", "print the version and end")
         ("help,h", "print this and end");

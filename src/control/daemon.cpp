@@ -176,6 +176,8 @@ std::string Daemon::status_json() {
     status["engine"] = {{"name", runtime_->engine_name()}, {"reason", runtime_->engine_reason()}};
     status["aead"] = {{"name", options_.aead->name}, {"reason", options_.aead_reason}};
     status["workers"] = runtime_->tun().queues.size();
+    const HandOverCounts hand_over = runtime_->hand_over();
+    status["hand_over"] = {{"tasks", hand_over.tasks}, {"calls", hand_over.calls}, {"stalls", hand_over.stalls}};
     status["mtu"] = mtu_;
     status["offloads"] = {
         {"tso", offload(faulted(runtime_->tun().tso, tun_fault, tun_reason))},

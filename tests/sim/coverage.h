@@ -21,6 +21,7 @@ namespace vern::sim {
     X(source_refused) X(no_send_buffer) X(send_refused) X(tun_write_refused) X(oversized_datagram) X(socket_overflow) \
     /* interleavings */ \
     X(preempted_by_service) X(preempted_by_worker) X(preempted_by_configuration) X(late_service) X(late_disposal) X(clock_skew) \
+    X(sealed_by_helper) X(opened_by_helper) X(waited_for_helper) \
     /* attackers */ \
     X(replay) X(stale_replay) X(race_replay) X(bit_flip) X(cut) X(extended) X(garbage) X(empty_datagram) X(forged_counter) \
     X(forged_initiation) X(unknown_initiator) X(forged_timestamp) X(forged_response) X(forged_cookie) X(authentic_cookie) \

@@ -69,6 +69,7 @@ void Host::start() {
     random_ = std::make_unique<SeededRandom>(world_.rng.fork());
     device_ = std::make_unique<Device>(*random_, kObservedAead, workers_);
     device_->set_mtu(mtu_);
+    device_->board().set_patience(*this);
     for (unsigned i = 0; i < workers_; ++i) lanes_.push_back(std::make_unique<Lane>(*this, i));
     DeviceChange change;
     change.private_key = keys_.private_key.clone();

@@ -27,7 +27,7 @@ struct PeerSetting {
     Secret<32> preshared_key;
 };
 
-class Host final : public DatagramSink, public AeadObserver {
+class Host final : public DatagramSink, public AeadObserver, public AeadBoard::Patience {
   public:
     Host(World& world, HostId id, unsigned workers);
     ~Host() override;
@@ -100,6 +100,8 @@ class Host final : public DatagramSink, public AeadObserver {
     void before_seal(std::span<const aead::SealJob> jobs) noexcept override;
     void before_open() noexcept override {}
     void after_open(std::span<aead::OpenJob>) noexcept override {}
+    // AeadBoard::Patience
+    void wait(unsigned worker, unsigned) noexcept override { lanes_[worker]->wait_for_helper(); }
 
   private:
     struct Waste {

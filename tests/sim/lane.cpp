@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "host.h"
@@ -31,7 +32,9 @@ bool is_handshake(std::span<const std::byte> bytes) noexcept {
 }  // namespace
 
 Lane::Lane(Host& host, unsigned id)
-    : host_(host), world_(host.world()), id_(id), worker_(host.device(), id, {}), buffer_(kTrainBytesMax) {}
+    : host_(host), world_(host.world()), id_(id), worker_(host.device(), id, {.seal_share_bytes = 1, .open_share_bytes = 1}), buffers_(kHeldBuffersMax * kTrainBytesMax) {
+    for (std::size_t i = kHeldBuffersMax; i-- > 0;) free_buffers_.push_back(buffers_.data() + i * kTrainBytesMax);
+}
 
 void Lane::receive(Datagram datagram) {
     if (arrived_.size() >= kSocketQueueMax) return world_.coverage.add(Fault::socket_overflow);
@@ -58,6 +61,8 @@ void Lane::turn() {
         world_.coverage.add(Fault::clock_skew);
     }
     if (!world_.sabotaged(Sabotage::stop_worker_clock) || clock_ == 0) clock_ = std::max(clock_, clock);
+    if (world_.rng.chance(world_.profile.helpers)) helpers_ = static_cast<unsigned>(world_.rng.range(1, 3));
+    for (unsigned i = 0; i < helpers_; ++i) host_.device().board().attend();
     worker_.begin(instant(clock_));
     if (std::exchange(staged_may_go_, false)) worker_.flush_staged(*this);
     if (world_.rng.chance(0.5)) {
@@ -68,6 +73,7 @@ void Lane::turn() {
         feed_underlay();
     }
     worker_.flush(*this);
+    end_of_help();
     hand_over_written();
     in_turn_ = false;
     ++turns_;
@@ -156,7 +162,51 @@ void Lane::feed_stack() {
 // ------------------------------------------------------------------------------------------------------------------------------
 
 void Lane::preempt() {
-    if (in_turn_) host_.maybe_preempt(*this);
+    if (!in_turn_) return;
+    host_.maybe_preempt(*this);
+    help();
+}
+
+void Lane::help() {
+    if (helpers_ == 0 || helping_ || world_.failed()) return;
+    AeadBoard::Desk& desk = host_.device().board().desk(id_);
+    while (world_.rng.chance(0.6)) {
+        AeadLine& line = world_.rng.chance(0.5) ? desk.seals : desk.opens;
+        if (!taken_by_helpers_.empty() && world_.rng.chance(0.5)) {
+            finish_one();
+        } else if (taken_by_helpers_.size() < helpers_) {
+            if (const auto task = line.take()) taken_by_helpers_.push_back({&line, *task});
+        }
+    }
+}
+
+// In any order: helpers do not wait for each other.
+void Lane::finish_one() {
+    helping_ = true;
+    const auto at = taken_by_helpers_.begin() + static_cast<std::ptrdiff_t>(world_.rng.below(taken_by_helpers_.size()));
+    const Taken taken = *at;
+    taken_by_helpers_.erase(at);
+    const bool seal = taken.line == &host_.device().board().desk(id_).seals;
+    world_.coverage.add(seal ? Fault::sealed_by_helper : Fault::opened_by_helper);
+    taken.line->run(taken.task, kObservedAead);
+    helping_ = false;
+}
+
+void Lane::wait_for_helper() {
+    if (taken_by_helpers_.empty()) {
+        world_.fail("hand-over", fmt::format("host {} worker {} waits for a task that nobody has", host_.id(), id_));
+        std::abort();
+    }
+    world_.coverage.add(Fault::waited_for_helper);
+    finish_one();
+}
+
+// All that was offered is done: what it points to may go.
+void Lane::end_of_help() {
+    const AeadBoard::Desk& desk = host_.device().board().desk(id_);
+    if (!taken_by_helpers_.empty() || desk.seals.untaken() + desk.opens.untaken() > 0)
+        world_.fail("hand-over", fmt::format("host {} worker {}: a task outlives its turn", host_.id(), id_));
+    for (; helpers_ > 0; --helpers_) host_.device().board().leave();
 }
 
 std::span<std::byte> Lane::send_buffer() noexcept {
@@ -165,7 +215,13 @@ std::span<std::byte> Lane::send_buffer() noexcept {
         world_.coverage.add(Fault::no_send_buffer);
         return {};
     }
-    return buffer_;
+    if (free_buffers_.empty()) {
+        world_.fail("train", fmt::format("host {} worker {} holds more buffers than it may", host_.id(), id_));
+        return {};
+    }
+    std::byte* const buffer = free_buffers_.back();
+    free_buffers_.pop_back();
+    return {buffer, kTrainBytesMax};
 }
 
 void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
@@ -176,8 +232,12 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
     const std::size_t count = segment_bytes == 0 ? 0 : (train.size() + segment_bytes - 1) / segment_bytes;
     if (train.size() > kSendBytesMax || count > kSendSegmentsMax)
         return bad("a train larger than a send can take");
-    if (count != sealed_.size() || train.data() != buffer_.data())
+    std::vector<Sealed>& all_sealed = sealed_in(train.data());
+    if (count != all_sealed.size() || static_cast<std::size_t>(train.data() - buffers_.data()) % kTrainBytesMax != 0)
         return bad("a train that is not what was sealed");
+    // A train may leave after the next one, as if owners did not wait for the oldest.
+    const bool overtaken = world_.sabotaged(Sabotage::swap_trains) && overtaken_.empty() && world_.rng.chance(0.05);
+    const auto behind = overtaken ? std::vector<OnItsWay>() : std::exchange(overtaken_, {});
     if (count > 1) world_.coverage.add(Fault::sent_train);
     const bool refused = world_.rng.chance(world_.profile.engine_faults);
     if (refused) {
@@ -187,7 +247,7 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
     for (std::size_t i = 0; i < count && !world_.failed(); ++i) {
         const auto message = std::as_const(train).subspan(
             i * segment_bytes, std::min(segment_bytes, train.size() - i * segment_bytes));
-        const Sealed& sealed = sealed_[i];
+        const Sealed& sealed = all_sealed[i];
         MessageDataHeader header;
         std::memcpy(&header, message.data(), sizeof header);
         if (message.size() != sealed.message_bytes || header.counter != sealed.counter ||
@@ -199,14 +259,19 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
             return bad(fmt::format("outer TOS {:#x} over inner ECN {}", tos, sealed.ecn));
         ++out_messages_;
         const std::uint64_t wire = world_.ledger.datagram_sent(host_.id(), sealed.peer, message);
-        if (!refused) world_.network.transmit(host_.id(), place_of(to), message, tos, wire);
+        if (overtaken)
+            overtaken_.push_back({place_of(to), {message.begin(), message.end()}, tos, wire});
+        else if (!refused)
+            world_.network.transmit(host_.id(), place_of(to), message, tos, wire);
         if (world_.sabotaged(Sabotage::reuse_counter) && world_.rng.chance(0.05)) {
             std::vector<std::byte> other(message.begin(), message.end());
             other.back() ^= std::byte{1};
             world_.ledger.datagram_sent(host_.id(), sealed.peer, other);
         }
     }
-    sealed_.clear();
+    for (const OnItsWay& one : behind) world_.network.transmit(host_.id(), one.to, one.bytes, one.tos, one.wire);
+    all_sealed.clear();
+    free_buffers_.push_back(train.data());
     preempt();
 }
 
@@ -265,7 +330,7 @@ void Lane::hand_over_written() {
 
 void Lane::before_seal(std::span<const aead::SealJob> jobs) noexcept {
     preempt();
-    sealed_.clear();
+    sealed_in(jobs.front().sealed).clear();
     for (const aead::SealJob& job : jobs) {
         if (world_.failed()) return;
         check_sealed(job);
@@ -314,7 +379,7 @@ void Lane::check_sealed(const aead::SealJob& job) {
         return bad("once",
                    fmt::format("flow {}: sequence {} is sealed twice", record->flow, record->sequence));
     record->sent_to = use->peer;
-    sealed_.push_back({use->peer, found.ecn, job.counter, job.length + kDataOverheadBytes});
+    sealed_in(job.sealed).push_back({use->peer, found.ecn, job.counter, job.length + kDataOverheadBytes});
     // A peer that holds keys and misuses them: what it sends is authentic and malformed.
     if (world_.operators.active() && world_.profile.may(Fault::malformed_peer) && world_.rng.chance(0.005)) {
         job.sealed[0] &= std::byte{0x0f};

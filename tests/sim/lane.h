@@ -60,6 +60,8 @@ class Lane final : public Outlet, public AeadObserver {
     void before_seal(std::span<const aead::SealJob> jobs) noexcept override;
     void before_open() noexcept override;
     void after_open(std::span<aead::OpenJob> jobs) noexcept override;
+    // Nothing is left to the worker but to wait for one of its helpers.
+    void wait_for_helper();
 
   private:
     struct Entered {  // a datagram of this turn
@@ -87,6 +89,13 @@ class Lane final : public Outlet, public AeadObserver {
     void check_sealed(const aead::SealJob& job);
     void opened(const aead::OpenJob& job);
     void preempt();
+    // Helpers are other threads: they take tasks and finish them at any moment at which this one calls out.
+    void help();
+    void finish_one();
+    void end_of_help();
+    std::vector<Sealed>& sealed_in(const std::byte* at) noexcept {
+        return sealed_[static_cast<std::size_t>(at - buffers_.data()) / kTrainBytesMax];
+    }
     std::size_t sum(std::initializer_list<Counter> of) const noexcept;
 
     Host& host_;
@@ -105,8 +114,23 @@ class Lane final : public Outlet, public AeadObserver {
     std::vector<std::byte> arena_;  // the turn's datagrams, trains in one piece
     std::vector<Entered> entered_;
     std::vector<StackPacket> taken_;
-    std::vector<std::byte> buffer_;
-    std::vector<Sealed> sealed_;
+    std::vector<std::byte> buffers_;
+    std::vector<std::byte*> free_buffers_;
+    std::array<std::vector<Sealed>, kHeldBuffersMax> sealed_;  // by buffer
+    struct Taken {
+        AeadLine* line;
+        AeadLine::Number task;
+    };
+    std::vector<Taken> taken_by_helpers_;
+    unsigned helpers_ = 0;
+    bool helping_ = false;
+    struct OnItsWay {
+        Place to;
+        std::vector<std::byte> bytes;
+        std::uint8_t tos;
+        std::uint64_t wire;
+    };
+    std::vector<OnItsWay> overtaken_;  // sabotage: swap_trains
     std::vector<Written> written_;
     std::vector<iovec> pieces_;
     std::vector<std::byte> whole_;

@@ -38,6 +38,7 @@ Profile make_profile(Rng& rng, const Options& options) {
     p.attack_interval = rng.chance(0.7) ? rng.range(kSecond / 2, 8 * kSecond) : 0;
     p.traffic_interval = rng.range(kSecond / 2, 4 * kSecond) * static_cast<Nanos>(p.hosts) / 2;
     p.floods = rng.chance(0.15);
+    p.helpers = sometimes(0.6, 1);
     p.host_faults = rng.next() | rng.next();  // three quarters of the kinds
     return p;
 }

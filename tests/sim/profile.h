@@ -18,6 +18,7 @@ enum class Sabotage {
     reuse_counter,       // a data message leaves with the counter of the one before
     accept_everything,   // the AEAD finds every message authentic
     swap_order,          // two packets of one flow change places
+    swap_trains,         // a train is sent after the one that was built after it
     forget_datagram,     // a datagram vanishes between engine and counters
     forget_requests,     // the slow path is never woken by workers
     stuck_deadline,      // the slow path is told an old time
@@ -39,6 +40,7 @@ struct Profile {
     Nanos delay_min = 0, delay_max = 0;
     double preemption = 0;  // at each of a worker's calls out
     Nanos turn_delay_max = 0, service_delay_max = 0, disposal_delay_max = 0;
+    double helpers = 0;        // turns in which other workers take AEAD tasks
     double engine_faults = 0;  // full send buffers, refused sends and writes
     Nanos fault_interval = 0;  // mean; 0: none
     Nanos attack_interval = 0;

@@ -66,6 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
         Defect{"ReuseCounter", Sabotage::reuse_counter, {"nonce"}},
         Defect{"AcceptEverything", Sabotage::accept_everything, {"forgery"}},
         Defect{"SwapOrder", Sabotage::swap_order, {"order"}},
+        Defect{"SwapTrains", Sabotage::swap_trains, {"order"}},
         Defect{"ForgetDatagram", Sabotage::forget_datagram, {"accounts"}},
         Defect{"ForgetRequests", Sabotage::forget_requests, {"recovery"}},
         Defect{"StuckDeadline", Sabotage::stuck_deadline, {"deadline"}},

@@ -140,6 +140,13 @@ void put_handshakes(Page& page, const json& handshakes) {
     if (!text.empty()) page.line("handshakes", text);
 }
 
+// Nothing with one worker, and with more as long as none has helped another.
+void put_hand_over(Page& page, const json& hand_over) {
+    const std::uint64_t tasks = count_of(member(hand_over, "tasks"));
+    if (tasks == 0) return;
+    page.line("handed over", fmt::format("{} trains, {} waits for a worker without CPU", tasks, count_of(member(hand_over, "stalls"))));
+}
+
 void put_vern(Page& page, const json& vern) {
     if (!vern.is_object()) return;
     if (const auto version = text_of(vern, "version"); !version.empty()) page.line("vernd", version);
@@ -148,6 +155,7 @@ void put_vern(Page& page, const json& vern) {
         if (workers != 0) engine += fmt::format(", {} {}", workers, workers == 1 ? "worker" : "workers");
         page.line("engine", engine);
     }
+    put_hand_over(page, member(vern, "hand_over"));
     if (const auto aead = with_reason(member(vern, "aead")); !aead.empty()) page.line("aead", aead);
     if (const auto mtu = count_of(member(vern, "mtu")); mtu != 0) page.line("mtu", std::to_string(mtu));
     put_offloads(page, member(vern, "offloads"));

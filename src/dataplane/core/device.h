@@ -25,6 +25,7 @@
 #include "crypto/aead.h"
 #include "crypto/error.h"
 #include "crypto/secret_pool.h"
+#include "dataplane/core/aead_board.h"
 #include "dataplane/core/allowed_ips.h"
 #include "dataplane/core/config.h"
 #include "dataplane/core/counters.h"
@@ -133,6 +134,9 @@ class Device {
     unsigned workers() const noexcept { return static_cast<unsigned>(queues_.size()); }
     std::uint32_t mtu() const noexcept { return mtu_.load(std::memory_order_relaxed); }
     const aead::Implementation& aead() const noexcept { return aead_; }
+    // Where workers hand AEAD work to one another.
+    AeadBoard& board() noexcept { return board_; }
+    const AeadBoard& board() const noexcept { return board_; }
     // Asks the slow path to look at a peer. False when the queue is full: the next packet asks again.
     bool request(unsigned worker, Peer& peer, Attention what) noexcept;
     void wake_workers(std::uint32_t mask) noexcept { wakeups_.fetch_or(mask, std::memory_order_release); }
@@ -203,6 +207,7 @@ class Device {
     Random& random_;
     const aead::Implementation& aead_;
     std::vector<std::unique_ptr<WorkerQueues>> queues_;
+    AeadBoard board_;
     std::atomic<std::uint32_t> mtu_{1420};
     std::atomic<std::uint32_t> wakeups_{0};
 

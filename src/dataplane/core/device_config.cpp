@@ -14,6 +14,7 @@ Peer* find_peer(std::span<Peer* const> peers, std::uint64_t serial) noexcept {
 Device::Device(Random& random, const aead::Implementation& aead, unsigned workers)
     : random_(random),
       aead_(aead),
+      board_(std::clamp(workers, 1U, kWorkersMax)),
       identity_pool_(sizeof(Identity), 1),
       peer_pool_(sizeof(Peer), 2 * kPeersMax),        // replaced peers live on until they are disposed of
       session_pool_(sizeof(Session), 8 * kPeersMax),  // three a peer, and those out of use

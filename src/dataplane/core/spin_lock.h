@@ -6,22 +6,24 @@
 
 namespace vern {
 
+// Between two looks at what another thread will change.
+inline void cpu_relax() noexcept {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
 class SpinLock {
   public:
     void lock() noexcept {
         while (locked_.exchange(true, std::memory_order_acquire))
-            while (locked_.load(std::memory_order_relaxed)) pause();
+            while (locked_.load(std::memory_order_relaxed)) cpu_relax();
     }
     void unlock() noexcept { locked_.store(false, std::memory_order_release); }
 
   private:
-    static void pause() noexcept {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__)
-        asm volatile("yield");
-#endif
-    }
     std::atomic<bool> locked_{false};
 };
 

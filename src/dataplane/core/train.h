@@ -56,11 +56,12 @@ class Outlet {
     virtual ~Outlet() = default;
 
     // An empty buffer of at least kTrainBytesMax bytes, 64-byte aligned, to build a train in; or an empty span when all are in flight
-    // (the caller then sheds the packet and counts it). It is the caller's until given to send() or until the next call of
-    // send_buffer(), which may return the same one again.
+    // (the caller then sheds the packet and counts it). It is the caller's until given to send(), be it in a later turn. A caller may hold
+    // kHeldBuffersMax at a time.
     virtual std::span<std::byte> send_buffer() noexcept = 0;
+    static constexpr std::size_t kHeldBuffersMax = 8;
 
-    // Sends a train that lies in the front of the buffer that send_buffer() gave: datagrams of `segment_bytes`, the last may be shorter.
+    // Sends a train that lies in the front of a buffer that send_buffer() gave: datagrams of `segment_bytes`, the last may be shorter.
     // `tos` is the outer TOS / traffic class byte. Never blocks; order between calls for one address family is kept on the wire.
     virtual void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes, std::uint8_t tos) noexcept = 0;
 

@@ -23,6 +23,9 @@ class Worker {
     struct Options {
         bool coalesce_tcp = true;  // the TUN device takes TSO superpackets
         bool coalesce_udp = true;  // and USO ones
+        // Less than this is not handed to another worker: it would cost more than it saves.
+        std::size_t seal_share_bytes = std::size_t{8} << 10;
+        std::size_t open_share_bytes = std::size_t{16} << 10;
     };
     // `id` below device.workers(), a worker each. `device` must outlive it.
     Worker(Device& device, unsigned id, const Options& options);
@@ -57,6 +60,21 @@ class Worker {
         std::uint8_t tos = 0;
         std::array<std::uint32_t, kSendSegmentsMax> plain_bytes;  // of each message, with padding
     };
+    // A train that is complete, until it is sealed and sent. Not more of them than there may be buffers beside the one that is being filled.
+    struct Departure {
+        Peer* peer;
+        Session* session;
+        Endpoint to;
+        std::span<std::byte> train;
+        std::size_t segment_bytes;
+        std::uint8_t tos;
+        std::optional<AeadLine::Number> task;  // none: sealed
+        std::array<aead::SealJob, kSendSegmentsMax> jobs;
+    };
+    static constexpr std::size_t kDeparturesMax = Outlet::kHeldBuffersMax - 1;
+    static_assert(kDeparturesMax <= AeadLine::kTasks);
+    static constexpr std::size_t kOpenShareStep = 16;  // messages: what the AEAD takes at a time
+
     // Beside each open job: whose it is and where it came from.
     struct Arrival {
         Session* session;
@@ -81,6 +99,9 @@ class Worker {
     void release_staged(Peer& peer, Outlet& outlet) noexcept;
     std::byte* make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos, std::size_t padded_bytes, Outlet& outlet) noexcept;
     void depart(Outlet& outlet) noexcept;
+    std::span<std::byte> take_buffer(Outlet& outlet) noexcept;
+    void emit_departures(std::size_t keep, Outlet& outlet) noexcept;
+    void emit(const Departure& departure, Outlet& outlet) noexcept;
     std::size_t padded(std::size_t bytes) const noexcept;
     void want_handshake(Peer& peer) noexcept;
     void ask(Peer& peer, Attention what) noexcept;
@@ -90,6 +111,8 @@ class Worker {
     void queue_handshake(std::span<const std::byte> datagram, const Endpoint& from) noexcept;
     void take_data(std::span<std::byte> datagram, const UnderlayTrain& train, Outlet& outlet) noexcept;
     void open_arrivals(Outlet& outlet) noexcept;
+    void open_shared(std::size_t count, std::size_t bytes, Outlet& outlet) noexcept;
+    void settle_range(std::size_t begin, std::size_t end, Outlet& outlet) noexcept;
     void settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outlet& outlet) noexcept;
     void heard_from(Peer& peer, Session& session, const Endpoint& from, bool data) noexcept;
     const Peer* owner_of_source(const InnerPacket& packet) noexcept;
@@ -97,6 +120,9 @@ class Worker {
 
     Device& device_;
     const unsigned id_;
+    const Options options_;
+    AeadBoard& board_;
+    AeadBoard::Desk& desk_;
     Instant now_{};
     const Snapshot* snapshot_ = nullptr;
     std::uint64_t generation_ = 0;
@@ -104,6 +130,11 @@ class Worker {
     Counters counters_;
 
     Departing departing_;
+    std::span<std::byte> spare_buffer_;  // of a train that was given up
+    // A ring: the trains from departures_begin_ to departures_end_ are on their way, in this order.
+    std::array<Departure, kDeparturesMax> departures_;
+    std::size_t departures_begin_ = 0;
+    std::size_t departures_end_ = 0;
     Staging staging_;
     std::vector<std::uint64_t> staged_peers_;
     std::unique_ptr<std::byte[]> scratch_;  // where a staged packet is put together again; first used when one is

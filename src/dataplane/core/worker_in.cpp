@@ -59,7 +59,7 @@ void Worker::take_data(std::span<std::byte> datagram, const UnderlayTrain& train
     arrivals_of_[arrivals_++] = {session, static_cast<std::uint32_t>(arriving_trains_count_ - 1)};
 }
 
-// Refuses replays while they are cheap, opens what is left in one call, and settles it session by session, in the order of arrival.
+// Refuses replays while they are cheap, opens what is left, and settles it.
 void Worker::open_arrivals(Outlet& outlet) noexcept {
     std::size_t kept = 0;
     for (std::size_t begin = 0, end; begin < arrivals_; begin = end) {
@@ -74,16 +74,51 @@ void Worker::open_arrivals(Outlet& outlet) noexcept {
             arrivals_of_[kept++] = arrivals_of_[end];
         }
     }
-    const std::span jobs = std::span(jobs_).first(kept);
-    const std::span arrivals = std::span(arrivals_of_).first(kept);
-    if (kept > 0) device_.aead().open(jobs);
-    for (std::size_t begin = 0, end; begin < kept; begin = end) {
-        end = begin + 1;
-        while (end < kept && arrivals[end].session == arrivals[begin].session && arrivals[end].train == arrivals[begin].train) ++end;
-        settle(jobs.subspan(begin, end - begin), arrivals[begin], outlet);
+    std::size_t bytes = 0;
+    if (board_.attending() > 0) {
+        for (const aead::OpenJob& job : std::span(jobs_).first(kept)) bytes += job.length;
+    }
+    if (bytes >= 2 * options_.open_share_bytes) {
+        open_shared(kept, bytes, outlet);
+    } else if (kept > 0) {
+        device_.aead().open(std::span(jobs_).first(kept));
+        settle_range(0, kept, outlet);
     }
     arrivals_ = 0;
     arriving_trains_count_ = 0;
+}
+
+// Offers the batch in shares, and settles each as soon as it is open: what is written to the TUN device here is opened elsewhere meanwhile.
+void Worker::open_shared(std::size_t count, std::size_t bytes, Outlet& outlet) noexcept {
+    struct Share {
+        std::size_t end;
+        AeadLine::Number task;
+    };
+    std::array<Share, AeadLine::kTasks> shares;
+    std::size_t used = 0;
+    const std::size_t enough = std::max(options_.open_share_bytes, bytes / shares.size() + 1);
+    for (std::size_t begin = 0, end = 0; begin < count; begin = end) {
+        for (std::size_t in_share = 0; end < count && (in_share < enough || used + 1 == shares.size());) {
+            for (const std::size_t step = std::min(end + kOpenShareStep, count); end < step; ++end) in_share += jobs_[end].length;
+        }
+        shares[used++] = {end, desk_.opens.offer({{}, std::span(jobs_).subspan(begin, end - begin)})};
+    }
+    std::size_t begin = 0;
+    for (const Share& share : std::span(shares).first(used)) {
+        board_.finish(desk_, desk_.opens, share.task, device_.aead());
+        settle_range(begin, share.end, outlet);
+        begin = share.end;
+    }
+}
+
+// In the order of arrival, session by session and train by train.
+void Worker::settle_range(std::size_t begin, std::size_t end, Outlet& outlet) noexcept {
+    for (std::size_t next; begin < end; begin = next) {
+        next = begin + 1;
+        while (next < end && arrivals_of_[next].session == arrivals_of_[begin].session && arrivals_of_[next].train == arrivals_of_[begin].train)
+            ++next;
+        settle(std::span(jobs_).subspan(begin, next - begin), arrivals_of_[begin], outlet);
+    }
 }
 
 // Messages of one session that came in one train.
@@ -166,6 +201,7 @@ void Worker::flush(Outlet& outlet) noexcept {
     open_arrivals(outlet);
     coalescer_.flush(outlet);
     depart(outlet);
+    emit_departures(0, outlet);
 }
 
 }  // namespace vern

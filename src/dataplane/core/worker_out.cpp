@@ -7,7 +7,7 @@
 namespace vern {
 
 Worker::Worker(Device& device, unsigned id, const Options& options)
-    : device_(device), id_(id), scratch_(new std::byte[kTrainBytesMax]), coalescer_(options.coalesce_tcp, options.coalesce_udp) {
+    : device_(device), id_(id), options_(options), board_(device.board()), desk_(board_.desk(id)), scratch_(new std::byte[kTrainBytesMax]), coalescer_(options.coalesce_tcp, options.coalesce_udp) {
     staged_peers_.reserve(Staging::kPeersMax);
 }
 
@@ -76,7 +76,7 @@ std::byte* Worker::make_room(Peer& peer, Session& session, const Endpoint& to, s
                        train.used + message_bytes > kSendBytesMax || train.count == kSendSegmentsMax))
         depart(outlet);
     if (!train.peer) {
-        train.buffer = outlet.send_buffer();
+        train.buffer = take_buffer(outlet);
         if (train.buffer.empty()) {
             counters_.add(Counter::no_send_buffer);
             return nullptr;
@@ -94,7 +94,16 @@ std::byte* Worker::make_room(Peer& peer, Session& session, const Endpoint& to, s
     return plain;
 }
 
-// Seals the train that was being filled and sends it.
+// What waits for its seal may hold the buffers that are missing.
+std::span<std::byte> Worker::take_buffer(Outlet& outlet) noexcept {
+    if (!spare_buffer_.empty()) return std::exchange(spare_buffer_, {});
+    const std::span<std::byte> buffer = outlet.send_buffer();
+    if (!buffer.empty() || departures_begin_ == departures_end_) return buffer;
+    emit_departures(0, outlet);
+    return outlet.send_buffer();
+}
+
+// Seals the train that was being filled and sends it; or, when somebody is there to help, has it sealed and sends it when its turn comes.
 void Worker::depart(Outlet& outlet) noexcept {
     Departing& train = departing_;
     if (!train.peer) return;
@@ -104,9 +113,16 @@ void Worker::depart(Outlet& outlet) noexcept {
     std::uint64_t counter = 0;
     if (!train.session->reserve(count, counter)) {
         counters_.add(Counter::session_exhausted, count);
+        spare_buffer_ = train.buffer;
         return want_handshake(peer);
     }
-    std::array<aead::SealJob, kSendSegmentsMax> jobs;
+    Departure& departure = departures_[departures_end_ % kDeparturesMax];
+    departure.peer = &peer;
+    departure.session = train.session;
+    departure.to = train.to;
+    departure.train = train.buffer.first(used);
+    departure.segment_bytes = train.segment_bytes;
+    departure.tos = train.tos;
     MessageDataHeader header;
     header.header.type = static_cast<std::uint32_t>(MessageType::data);
     header.receiver_index = train.session->remote_index;
@@ -115,17 +131,47 @@ void Worker::depart(Outlet& outlet) noexcept {
         header.counter = counter + i;
         std::memcpy(at, &header, sizeof header);
         std::byte* plain = at + sizeof header;
-        jobs[i] = {train.session->sending.span().data(), counter + i, plain, plain, train.plain_bytes[i]};
+        departure.jobs[i] = {train.session->sending.span().data(), counter + i, plain, plain, train.plain_bytes[i]};
         at = plain + train.plain_bytes[i] + kTagBytes;
     }
-    device_.aead().seal(std::span(jobs).first(count));
+    const std::span jobs = std::span(departure.jobs).first(count);
+    const unsigned helpers = board_.attending();
+    if (helpers == 0 || used < options_.seal_share_bytes) {
+        device_.aead().seal(jobs);
+        departure.task.reset();
+        if (departures_begin_ == departures_end_) return emit(departure, outlet);
+    } else {
+        departure.task = desk_.seals.offer({jobs, {}});
+    }
+    ++departures_end_;
+    // What the helpers have in hand and one more for each: of the rest nobody would make use while this worker fills the next train.
+    if (desk_.seals.untaken() > helpers) desk_.run_own(desk_.seals, device_.aead());
+    emit_departures(kDeparturesMax - 1, outlet);
+}
 
-    peer.transmit_bytes.fetch_add(used, std::memory_order_relaxed);
+// Sends what is ready, from the oldest on, and does not return before at most `keep` are left.
+void Worker::emit_departures(std::size_t keep, Outlet& outlet) noexcept {
+    while (departures_begin_ != departures_end_) {
+        const Departure& oldest = departures_[departures_begin_ % kDeparturesMax];
+        if (oldest.task) {
+            if (departures_end_ - departures_begin_ > keep)
+                board_.finish(desk_, desk_.seals, *oldest.task, device_.aead());
+            else if (!desk_.seals.done(*oldest.task))
+                return;
+        }
+        ++departures_begin_;
+        emit(oldest, outlet);
+    }
+}
+
+void Worker::emit(const Departure& departure, Outlet& outlet) noexcept {
+    Peer& peer = *departure.peer;
+    peer.transmit_bytes.fetch_add(departure.train.size(), std::memory_order_relaxed);
     peer.last_sent.set(now_);
     peer.unanswered_received.clear();
     peer.unanswered_sent.set_if_clear(now_);
-    outlet.send(train.to, train.buffer.first(used), train.segment_bytes, train.tos);
-    if (train.session->due_for_rekey_on_send(now_)) want_handshake(peer);
+    outlet.send(departure.to, departure.train, departure.segment_bytes, departure.tos);
+    if (departure.session->due_for_rekey_on_send(now_)) want_handshake(peer);
 }
 
 // The session to send with, and where to; nullptr when there is none, and then a handshake has been asked for.

@@ -28,6 +28,13 @@ class BufferPool {
     // Null when all are taken.
     std::byte* take() noexcept { return free_count_ == 0 ? nullptr : free_[--free_count_]; }
 
+    // Is it the beginning of one of them?
+    bool owns(const std::byte* buffer) const noexcept {
+        const std::byte* const begin = memory_.data();
+        return buffer >= begin && buffer < begin + kBuffers * kSlotStrideBytes &&
+               static_cast<std::size_t>(buffer - begin) % kSlotStrideBytes == 0;
+    }
+
     void give_back(std::byte* buffer) noexcept {
         assert(free_count_ < kBuffers);
         free_[free_count_++] = buffer;

@@ -10,21 +10,21 @@ void Egress::set_sockets(const UdpSockets& sockets) noexcept {
 }
 
 std::span<std::byte> Egress::send_buffer() noexcept {
-    if (current_ == nullptr) current_ = pool_.take();
-    if (current_ == nullptr) {
+    std::byte* buffer = pool_.take();
+    if (buffer == nullptr) {
         flush();
-        current_ = pool_.take();
+        buffer = pool_.take();
     }
-    if (current_ == nullptr) return {};
-    return {current_, kSlotStrideBytes - 64};
+    if (buffer == nullptr) return {};
+    return {buffer, kSlotStrideBytes - 64};
 }
 
 void Egress::send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
                   std::uint8_t tos) noexcept {
-    assert(train.data() == current_ && !train.empty() && segment_bytes > 0);
+    assert(pool_.owns(train.data()) && !train.empty() && segment_bytes > 0);
     OutgoingTrain outgoing;
     outgoing.to = to;
-    outgoing.data = std::exchange(current_, nullptr);
+    outgoing.data = train.data();
     outgoing.bytes = train.size();
     outgoing.segment_bytes = segment_bytes;
     outgoing.tos = tos;

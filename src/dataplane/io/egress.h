@@ -48,7 +48,6 @@ class Egress {
     }
 
     BufferPool pool_;
-    std::byte* current_ = nullptr;  // what send_buffer() gave and send() did not take yet
     bool gso_;
     SendQueue v4_;
     SendQueue v6_;

@@ -39,6 +39,13 @@ std::size_t packets_in(const Turn& turn) noexcept {
     return packets;
 }
 
+std::size_t bytes_in(const Turn& turn) noexcept {
+    std::size_t bytes = 0;
+    for (const UnderlayTrain& train : turn.underlay) bytes += train.bytes.size();
+    for (const TunTrain& train : turn.tun) bytes += train.packet.size();
+    return bytes;
+}
+
 WallTime wall_time_now() noexcept { return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now()); }
 
 }  // namespace
@@ -50,7 +57,9 @@ Instant boot_time_now() noexcept {
 }
 
 struct Runtime::WorkerThread {
-    WorkerThread(Device& device, unsigned id, TunQueue& queue, const Worker::Options& options) : worker(device, id, options), tun(queue) {}
+    WorkerThread(Device& device, unsigned number, TunQueue& queue, const Worker::Options& options)
+        : id(number), worker(device, number, options), tun(queue) {}
+    const unsigned id;
     Worker worker;
     TunQueue& tun;
     std::unique_ptr<Engine> engine;
@@ -116,6 +125,8 @@ Result<void> Runtime::open() {
         workers_.push_back(std::move(worker));
     }
     engine_name_ = workers_.front()->engine->name();
+    helping_ = std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers(), options_.hand_over,
+                                         [this](unsigned i) { workers_[i]->engine->wake(); });
     return {};
 }
 
@@ -153,11 +164,15 @@ void Runtime::run_worker(WorkerThread& self) {
     ::prctl(PR_SET_TIMERSLACK, 1UL);  // a pause of 50 us must not become one of 100
     Quiescence quiescence;
     Pacing pacing;
+    helping_->begin_thread(self.id);
     Engine& engine = *self.engine;
     Worker& worker = self.worker;
     while (!stopping_.load(std::memory_order_acquire)) {
-        const Turn turn = engine.wait(std::nullopt);
+        const bool attentive = helping_->before_wait(self.id);
+        const Turn turn = engine.wait(attentive ? std::optional(Duration::zero()) : std::nullopt);
+        helping_->after_wait(self.id);
         quiescence.enter();
+        helping_->begin_turn(self.id, bytes_in(turn));
         const Instant now = boot_time_now();
         worker.begin(now);
         if (turn.woken) take_commands(self);
@@ -165,6 +180,7 @@ void Runtime::run_worker(WorkerThread& self) {
         for (const UnderlayTrain& train : turn.underlay) worker.from_underlay(train, engine);
         for (const TunTrain& train : turn.tun) worker.from_tun(train, engine);
         worker.flush(engine);
+        helping_->end_turn(self.id);
         engine.flush();
         const bool request = worker.take_request();
         quiescence.leave();
@@ -176,7 +192,9 @@ void Runtime::run_worker(WorkerThread& self) {
             signal(gone_);
             break;
         }
-        if (const Duration pause = pacing.pause_after(packets_in(turn), now); pause != Duration::zero()) {
+        if (turn.underlay.empty() && turn.tun.empty())
+            helping_->attend(self.id);
+        else if (const Duration pause = pacing.pause_after(packets_in(turn), now); pause != Duration::zero()) {
             const timespec nap{0, pause.count()};
             ::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
         }
@@ -272,6 +290,16 @@ Result<void> Runtime::set_fwmark(std::uint32_t fwmark) {
 }
 
 const OffloadFaults& Runtime::faults(unsigned worker) const noexcept { return workers_[worker]->engine->faults(); }
+
+HandOverCounts Runtime::hand_over() const noexcept {
+    HandOverCounts sum;
+    for (unsigned i = 0; i < device_.workers(); ++i) {
+        sum.tasks += device_.board().desk(i).handed_over();
+        sum.stalls += device_.board().desk(i).stalls();
+    }
+    sum.calls = helping_->calls();
+    return sum;
+}
 
 std::uint64_t Runtime::count(Counter counter) const noexcept {
     std::uint64_t sum = device_.slow_counters()[counter];

@@ -17,6 +17,7 @@
 #include "dataplane/io/engine.h"
 #include "dataplane/io/tun.h"
 #include "dataplane/io/udp.h"
+#include "dataplane/runtime/helping.h"
 
 namespace vern {
 
@@ -24,7 +25,15 @@ struct RuntimeOptions {
     enum class EngineChoice { best, io_uring, epoll };
     EngineChoice engine = EngineChoice::best;  // best: io_uring, or epoll where the host refuses it
     EngineOptions engine_options;
+    HandOver hand_over = HandOver::automatic;
     UdpOptions udp;  // `workers` is set from the TUN device's queues
+};
+
+// AEAD work that workers gave one another.
+struct HandOverCounts {
+    std::uint64_t tasks = 0;   // trains sealed, or parts of batches opened, by another worker than their own
+    std::uint64_t calls = 0;   // sleeping workers that were woken for it
+    std::uint64_t stalls = 0;  // waits for a helper that had lost its CPU
 };
 
 class Runtime {
@@ -56,6 +65,7 @@ class Runtime {
     const std::string& engine_reason() const noexcept { return engine_reason_; }  // why not the better one
     const Underlay& underlay() const noexcept { return underlay_; }
     const OffloadFaults& faults(unsigned worker) const noexcept;
+    HandOverCounts hand_over() const noexcept;
     std::uint64_t count(Counter counter) const noexcept;  // over all workers and the slow path
 
   private:
@@ -80,6 +90,7 @@ class Runtime {
     std::string_view engine_name_;
     std::string engine_reason_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
+    std::unique_ptr<Helping> helping_;
     std::thread slow_path_;
     Fd attention_;  // eventfd
     Fd timer_;      // timerfd on CLOCK_BOOTTIME: deadlines also pass during suspend

@@ -47,7 +47,7 @@ using namespace test;
 
 class Discard final : public Outlet {
   public:
-    std::span<std::byte> send_buffer() noexcept override { return buffer_; }
+    std::span<std::byte> send_buffer() noexcept override { return buffers_[next_++ % kHeldBuffersMax]; }
     void send(const Endpoint&, std::span<std::byte> train, std::size_t segment_bytes,
               std::uint8_t) noexcept override {
         std::memcpy(last, train.data(), train.size());
@@ -59,7 +59,8 @@ class Discard final : public Outlet {
     std::size_t last_bytes = 0, last_segment = 0, writes = 0;
 
   private:
-    alignas(64) std::byte buffer_[kTrainBytesMax];
+    std::byte buffers_[kHeldBuffersMax][kTrainBytesMax];
+    std::size_t next_ = 0;
 };
 
 struct Allocation : TwoDevices {
@@ -105,6 +106,12 @@ TEST_F(Allocation, NoneForTrainsThroughALiveSession) {
     round();  // the AEAD may allocate once a thread
     EXPECT_EQ(during(round), 0U);
     EXPECT_EQ(outlet->writes, 40U);
+    // As tasks that another worker could take.
+    a.device.board().attend();
+    b.device.board().attend();
+    EXPECT_EQ(during(round), 0U);
+    EXPECT_GT(a.device.board().desk(0).seals.offered(), 0U);
+    EXPECT_GT(b.device.board().desk(0).opens.offered(), 0U);
 }
 
 TEST_F(Allocation, NoneForStagingRequestsAndRubbish) {

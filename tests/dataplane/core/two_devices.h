@@ -80,11 +80,15 @@ struct Written {
 class CollectingOutlet final : public Outlet {
   public:
     std::span<std::byte> send_buffer() noexcept override {
-        return full ? std::span<std::byte>() : std::span(buffer_.get(), kTrainBytesMax);
+        if (full || free_.empty()) return {};
+        std::byte* const buffer = free_.back();
+        free_.pop_back();
+        return {buffer, kTrainBytesMax};
     }
     void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
               std::uint8_t tos) noexcept override {
-        EXPECT_EQ(train.data(), buffer_.get());
+        EXPECT_EQ(std::count(free_.begin(), free_.end(), train.data()), 0);
+        free_.push_back(train.data());
         EXPECT_GT(segment_bytes, 0U);
         EXPECT_LE(train.size(), kSendBytesMax);
         EXPECT_LE((train.size() + segment_bytes - 1) / segment_bytes, kSendSegmentsMax);
@@ -104,7 +108,12 @@ class CollectingOutlet final : public Outlet {
     bool full = false;
 
   private:
-    std::unique_ptr<std::byte[]> buffer_{new std::byte[kTrainBytesMax]};
+    std::unique_ptr<std::byte[]> memory_{new std::byte[kHeldBuffersMax * kTrainBytesMax]};
+    std::vector<std::byte*> free_ = [this] {
+        std::vector<std::byte*> all;
+        for (std::size_t i = 0; i < kHeldBuffersMax; ++i) all.push_back(memory_.get() + i * kTrainBytesMax);
+        return all;
+    }();
 };
 
 class CollectingSink final : public DatagramSink {
