@@ -48,9 +48,6 @@ class Policy {
                         std::uint32_t after = kNoRule) const noexcept;
     const Rule& rule_of(std::uint32_t rank) const noexcept;
     std::uint32_t index_of(std::uint32_t rank) const noexcept;  // into rules().rules
-
-  private:
-    RuleSet rules_;
 };
 
 }  // namespace vern::policy
