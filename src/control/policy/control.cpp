@@ -77,13 +77,15 @@ Result<std::shared_ptr<Control::Loaded>> Control::load(std::string text, std::st
     return loaded;
 }
 
-void Control::start(const std::string& first) {
+Result<void> Control::start(const std::string& first) {
     if (store_.drop_trial()) log_notice("the policy that was on trial was not confirmed: the one before it counts");
     const auto stored = store_.load();
-    if (stored && !*stored) return load_first(first);
     Governing governing;
     if (!stored) {
         governing.failure = stored.error().message;
+    } else if (!*stored) {
+        if (first.empty()) return {};
+        governing = load_first(first);
     } else {
         ClockPair now = plane_.now();
         now.wall = std::max(now.wall, (*stored)->written);  // a clock set back revives nothing
@@ -91,42 +93,47 @@ void Control::start(const std::string& first) {
         if (loaded) governing.loaded = std::move(*loaded);
         else governing.failure = loaded.error().message;
     }
-    publish(std::move(governing));
+    return publish(std::move(governing));
 }
 
-void Control::load_first(const std::string& file) {
-    if (file.empty()) return;
-    Governing governing;
+Control::Governing Control::load_first(const std::string& file) {
     auto loaded = read_policy_file(file).and_then([&](std::string&& text) { return load(std::move(text), file, plane_.now()); });
-    if (loaded) {
-        if (auto kept = store_.replace((*loaded)->text); !kept) log_error("the policy is in force, and cannot be kept for the next start: " + kept.error().message);
-        governing.loaded = std::move(*loaded);
-    } else {
-        governing.failure = loaded.error().message;
-    }
-    publish(std::move(governing));
+    if (!loaded) return {.loaded = {}, .failure = loaded.error().message};
+    if (auto kept = store_.replace((*loaded)->text); !kept) log_error("the policy is in force, and cannot be kept for the next start: " + kept.error().message);
+    return {.loaded = std::move(*loaded), .failure = {}};
 }
 
-void Control::publish(Governing governing) {
+Result<void> Control::publish(Governing governing) {
+    if (governing.none()) {
+        if (auto gone = plane_.publish(nullptr); !gone) return gone;
+        published_ = nullptr;
+        governing_ = {};
+        log_notice("no policy: allowed IPs only");
+        return {};
+    }
+    if (!governing.loaded) return deny_everything(std::move(governing.failure));
+    RuleSet rules = governing.loaded->rules;
+    rules.generation = next_generation();
+    auto policy = Policy::compile(std::move(rules), plane_.workers());
+    // It was compiled before: only memory can be missing now.
+    if (!policy) return deny_everything(policy.error().message);
+    const Policy* published = policy->get();
+    if (auto done = plane_.publish(std::move(*policy)); !done) return done;
+    published_ = published;
     governing_ = std::move(governing);
-    if (governing_.none()) {
-        plane_.publish(nullptr);
-        return log_notice("no policy: allowed IPs only");
-    }
-    if (governing_.loaded) {
-        RuleSet rules = governing_.loaded->rules;
-        rules.generation = next_generation();
-        // It was compiled before: only memory can be missing now.
-        if (auto policy = Policy::compile(std::move(rules), plane_.workers())) {
-            plane_.publish(std::move(*policy));
-            return log_notice(fmt::format("{}: {} rules, from {}", shown_name(governing_.loaded->document.name), governing_.loaded->document.rules.size(), governing_.loaded->file));
-        } else {
-            governing_.failure = policy.error().message;
-            governing_.loaded.reset();
-        }
-    }
-    if (auto nothing = Policy::compile(deny_all(next_generation()), plane_.workers())) plane_.publish(std::move(*nothing));
+    log_notice(fmt::format("{}: {} rules, from {}", shown_name(governing_.loaded->document.name), governing_.loaded->document.rules.size(), governing_.loaded->file));
+    return {};
+}
+
+Result<void> Control::deny_everything(std::string why) {
+    auto nothing = Policy::compile(deny_all(next_generation()), plane_.workers());
+    if (!nothing) return tl::unexpected(nothing.error());
+    const Policy* published = nothing->get();
+    if (auto done = plane_.publish(std::move(*nothing)); !done) return done;
+    published_ = published;
+    governing_ = {.loaded = {}, .failure = std::move(why)};
     log_error("the policy cannot be loaded, and EVERYTHING IS DENIED until one is applied: " + governing_.failure);
+    return {};
 }
 
 std::optional<Instant> Control::deadline() const {
@@ -144,7 +151,8 @@ void Control::back(std::string_view why) {
     trial_.reset();
     log_notice(fmt::format("the policy on trial is gone ({})", why));
     store_.drop_trial();
-    publish(std::move(before));
+    // The tables are there: publishing cannot fail but for want of memory, and then the trial's rules are better than none.
+    if (auto done = publish(std::move(before)); !done) return log_error("the previous policy cannot be put back: " + done.error().message);
     if (auto settled = settle_disk(governing_); !settled) log_error("the previous policy is in force, and cannot be put back on disk: " + settled.error().message);
 }
 
@@ -171,18 +179,13 @@ void Control::clock_was_set() {
         return changed;
     };
     if (trial_) tighten(trial_->before);
-    if (tighten(governing_)) publish(governing_);
+    if (!tighten(governing_)) return;
+    if (auto done = publish(governing_); !done) log_error("the policy cannot be published anew: " + done.error().message);
 }
 
 std::string Control::rule_id(std::uint32_t index) const {
     if (!governing_.loaded || index >= governing_.loaded->document.rules.size()) return {};
     return governing_.loaded->document.rules[index].id;
-}
-
-std::string Control::log_prefix(std::uint32_t index) const {
-    if (!governing_.loaded) return {};
-    const Document& document = governing_.loaded->document;
-    return index < document.rules.size() ? document.rules[index].log_prefix : document.log_denied_prefix;
 }
 
 std::string Control::peer_name(const PublicKey& key) const { return governing_.loaded ? governing_.loaded->document.peer_name(key) : to_base64(key.bytes); }
@@ -259,8 +262,10 @@ Result<json> Control::apply(const json& request, uid_t uid) {
     auto loaded = load(std::move(*text), file, now);
     if (!loaded) return tl::unexpected(loaded.error());
     json warnings = (*loaded)->document.warnings;
+    std::vector<PublicKey> peers = plane_.peers();
+    std::sort(peers.begin(), peers.end());
     for (const auto& [name, key] : (*loaded)->document.peers) {
-        if (!plane_.has_peer(key) && warnings.size() < 20) warnings.push_back(file + ": peer '" + name + "' is not a peer of this interface");
+        if (!std::binary_search(peers.begin(), peers.end(), key) && warnings.size() < 20) warnings.push_back(file + ": peer '" + name + "' is not a peer of this interface");
     }
     const WallTime wall_deadline = now.wall + std::chrono::seconds(confirm_s);
     const auto stored = confirm_s > 0 ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
@@ -268,9 +273,15 @@ Result<json> Control::apply(const json& request, uid_t uid) {
         if (auto settled = settle_disk(governing_); !settled) log_error("the disk may hold another policy than the one in force: " + settled.error().message);
         return fail("nothing was changed: the policy cannot be kept: " + stored.error().message, stored.error().code);
     }
-    log_notice(fmt::format("{} applied by uid {}{}", shown_name((*loaded)->document.name), uid, confirm_s > 0 ? ", on trial until " + date_text(wall_deadline) : ""));
-    if (confirm_s > 0) trial_ = Trial{.before = governing_, .deadline = now.boot + std::chrono::seconds(confirm_s), .wall_deadline = wall_deadline};
-    publish(Governing{.loaded = std::move(*loaded), .failure = {}});
+    const std::string name = shown_name((*loaded)->document.name);
+    Governing before = governing_;
+    if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) {
+        if (confirm_s > 0) store_.drop_trial();
+        if (auto settled = settle_disk(governing_); !settled) log_error("the disk may hold another policy than the one in force: " + settled.error().message);
+        return tl::unexpected(done.error());
+    }
+    if (confirm_s > 0) trial_ = Trial{.before = std::move(before), .deadline = now.boot + std::chrono::seconds(confirm_s), .wall_deadline = wall_deadline};
+    log_notice(fmt::format("{} applied by uid {}{}", name, uid, confirm_s > 0 ? ", on trial until " + date_text(wall_deadline) : ""));
     json answer = summary();
     answer["warnings"] = std::move(warnings);
     return answer;
@@ -301,7 +312,7 @@ Result<json> Control::rollback(uid_t uid) {
         return fail("nothing was changed: the policy cannot be kept: " + kept.error().message, kept.error().code);
     }
     log_notice(fmt::format("rolled back by uid {}", uid));
-    publish(Governing{.loaded = std::move(*loaded), .failure = {}});
+    if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) return tl::unexpected(done.error());
     return summary();
 }
 
@@ -317,15 +328,18 @@ json Control::rule_json(std::uint32_t index) const {
     return {{"id", rule.id}, {"line", rule.at.line}, {"direction", rule.rule.direction == Direction::in ? "in" : "out"}, {"action", word_of(rule.rule.action)}};
 }
 
+json counts_of(const RuleCounts& counts) {
+    return {{"flows", counts.flows}, {"packets", counts.packets}, {"bytes", counts.bytes}, {"denied", counts.denied}, {"would_be", counts.would_be}, {"limited", counts.limited}};
+}
+
 Result<json> Control::counters() const {
     if (governing_.none()) return fail("no policy is in force", ENOENT);
     const auto counts = plane_.counts();
     json rules = json::array();
     for (std::uint32_t i = 0; i < counts.size(); ++i) {
-        const bool rest = i + 1 == counts.size();
-        json entry = rest ? json{{"id", nullptr}, {"action", "deny"}} : rule_json(i);
+        json entry = i + 1 == counts.size() ? json{{"id", nullptr}, {"action", "deny"}} : rule_json(i);
         if (!entry.is_object()) continue;
-        entry.update({{"flows", counts[i].flows}, {"packets", counts[i].packets}, {"bytes", counts[i].bytes}});
+        entry.update(counts_of(counts[i]));
         rules.push_back(std::move(entry));
     }
     json answer = summary();
@@ -333,28 +347,37 @@ Result<json> Control::counters() const {
     return answer;
 }
 
+json Control::counts_json(std::uint32_t index) const {
+    const auto counts = plane_.counts();
+    const std::size_t slot = index == Policy::kNoRule ? counts.size() - 1 : index;
+    if (slot >= counts.size()) return nullptr;
+    return counts_of(counts[slot]);
+}
+
 Result<json> Control::explain(const json& request) const {
     const auto text = member<std::string>(request, "question");
     if (!text) return fail("explain: no question");
     if (governing_.none()) return json{{"verdict", "allow"}, {"policy", "none"}, {"considered", json::array()}};
-    const Policy* policy = plane_.published();
     static const Document kEmpty;
     const Document& document = governing_.loaded ? governing_.loaded->document : kEmpty;
     const auto question = parse_question(*text, document);
     if (!question) return tl::unexpected(question.error());
-    const Ruling ruling = decide(*policy, *question, plane_.now().boot, true);
-    const auto counts = plane_.counts();
+    // The packet path's own answer where the peer is one of the interface's; else what the rules alone say.
+    const auto live = plane_.explain(*question);
+    const Ruling ruling = decide(*published_, *question, plane_.now().boot, true);
     json considered = json::array();
     for (const Considered& one : ruling.considered) {
         json entry = rule_json(one.index);
-        if (!one.passed_over.empty()) entry["passed_over"] = one.passed_over;
+        entry["passed_over"] = one.index == (live ? live->rule : ruling.index) ? std::string() : one.passed_over.empty() ? "its rate has no token left" : one.passed_over;
         considered.push_back(std::move(entry));
     }
-    json answer{{"verdict", word_of(ruling.action)}, {"policy", governing_.loaded ? "active" : "failed"}, {"rule", rule_json(ruling.index)}, {"considered", std::move(considered)}};
-    answer["observe"] = document.observe && ruling.action != Action::allow;
-    const std::size_t slot = ruling.index == Policy::kNoRule ? counts.size() - 1 : ruling.index;
-    if (slot < counts.size()) answer["counters"] = {{"flows", counts[slot].flows}, {"packets", counts[slot].packets}, {"bytes", counts[slot].bytes}};
-    if (ruling.index != Policy::kNoRule && document.rules[ruling.index].rule.rate) answer["rate"] = true;
+    const std::uint32_t rule = live ? live->rule : ruling.index;
+    const std::string_view verdict = !live ? word_of(ruling.action) : live->allowed ? "allow" : live->reject ? "reject" : "deny";
+    json answer{{"verdict", verdict}, {"policy", governing_.loaded ? "active" : "failed"}, {"rule", rule_json(rule)}, {"considered", std::move(considered)}, {"counters", counts_json(rule)}};
+    answer["observe"] = live ? live->would_be : document.observe && ruling.action != Action::allow;
+    answer["known_peer"] = live.has_value();
+    if (live && live->reason != Counter::count) answer["reason"] = kCounterInfo[static_cast<std::size_t>(live->reason)].meaning;
+    if (live && live->live) answer["live"] = name_of(live->live->state);
     if (governing_.loaded) answer["file"] = governing_.loaded->file;
     return answer;
 }
@@ -363,24 +386,51 @@ Result<json> Control::flows(const json& request) const {
     const auto wanted_peer = member<std::string>(request, "peer");
     const auto wanted_port = member<std::uint64_t>(request, "port");
     const auto limit = member<std::uint64_t>(request, "limit").value_or(kFlowsTold);
+    const Instant now = plane_.now().boot;
     json flows = json::array();
     bool more = false;
-    plane_.each_flow([&](const DataPlane::FlowView& flow) {
+    plane_.each_flow([&](const Flow& flow, const PublicKey& key) {
         const bool in = flow.began == Direction::in;
         const std::uint16_t port = in ? flow.key.local_port : flow.key.remote_port;
         if (wanted_port && *wanted_port != port) return true;
-        const std::string peer = peer_name(flow.peer);
-        if (wanted_peer && *wanted_peer != peer && *wanted_peer != to_base64(flow.peer.bytes)) return true;
+        const std::string peer = peer_name(key);
+        if (wanted_peer && *wanted_peer != peer && *wanted_peer != to_base64(key.bytes)) return true;
         if (flows.size() >= limit) {
             more = true;
             return false;
         }
-        flows.push_back({{"direction", in ? "in" : "out"}, {"peer", peer}, {"protocol", protocol_text(flow.key.protocol)}, {"state", flow.state}, {"rule", rule_id(flow.rule)},
+        const auto idle = std::chrono::duration_cast<std::chrono::milliseconds>(now - flow.last_seen).count();
+        flows.push_back({{"direction", in ? "in" : "out"}, {"peer", peer}, {"protocol", protocol_text(flow.key.protocol)}, {"state", name_of(flow.state)},
+                         {"rule", flow.generation == generation_ ? rule_id(flow.rule) : std::string()},  // of an earlier policy: asked again by its next packet
                          {"remote", address_text(flow.key.remote, flow.key.v6)}, {"remote_port", flow.key.remote_port}, {"local", address_text(flow.key.local, flow.key.v6)}, {"local_port", flow.key.local_port},
-                         {"packets_in", flow.packets_in}, {"packets_out", flow.packets_out}, {"bytes_in", flow.bytes_in}, {"bytes_out", flow.bytes_out}, {"idle_ms", flow.idle_ms}});
+                         {"packets_in", flow.packets[0]}, {"packets_out", flow.packets[1]}, {"bytes_in", flow.bytes[0]}, {"bytes_out", flow.bytes[1]}, {"idle_ms", std::max<std::int64_t>(0, idle)}});
         return true;
     });
     return json{{"flows", std::move(flows)}, {"more", more}, {"live", plane_.live_flows()}};
+}
+
+std::string Control::log_line(const LogRecord& record, const std::optional<PublicKey>& peer) const {
+    const bool current = governing_.loaded && record.generation == generation_, in = record.direction == Direction::in;
+    const bool by_rule = record.rule != Policy::kNoRule;
+    std::string prefix;
+    if (current) {
+        const Document& document = governing_.loaded->document;
+        prefix = by_rule && record.rule < document.rules.size() && record.reason != Counter::policy_no_rule ? document.rules[record.rule].log_prefix : document.log_denied_prefix;
+    }
+    const bool icmp = record.key.protocol == kIcmp || record.key.protocol == kIcmp6, ports = record.key.protocol == kTcp || record.key.protocol == kUdp;
+    const auto end = [&](const std::array<std::byte, 16>& address, std::uint16_t port) {
+        const std::string text = address_text(address, record.key.v6);
+        return !ports ? text : record.key.v6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
+    };
+    const std::string remote = end(record.key.remote, record.key.remote_port), local = end(record.key.local, record.key.local_port);
+    std::string line = prefix.empty() ? "policy: " : prefix;
+    if (record.would_be) line += "would be ";
+    line += record.verdict == ::vern::policy::Verdict::reject ? "rejected" : record.verdict == ::vern::policy::Verdict::drop || record.would_be ? "denied" : "allowed";
+    line += fmt::format(" {} {} {} {} > {}", in ? "in" : "out", peer ? peer_name(*peer) : "(a peer that is gone)", protocol_text(record.key.protocol), in ? remote : local, in ? local : remote);
+    if (icmp) line += fmt::format(" type {} code {}", record.port / 256, record.port % 256);
+    if (by_rule) line += ", rule " + (current ? rule_id(record.rule) : std::string("of an earlier policy"));
+    if (record.reason != Counter::count) line += fmt::format(" ({})", kCounterInfo[static_cast<std::size_t>(record.reason)].meaning);
+    return line;
 }
 
 }  // namespace vern::policy

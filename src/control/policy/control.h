@@ -9,6 +9,7 @@
 // time, or this process dies, the one before it comes back, never none where there was one. Control thread only.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "control/policy/evaluate.h"
 #include "control/policy/store.h"
 #include "control/socket_server.h"
+#include "dataplane/policy/gate.h"
 
 namespace vern::policy {
 
@@ -32,33 +34,24 @@ class DataPlane {
     virtual ~DataPlane() = default;
     virtual ClockPair now() const = 0;
     virtual unsigned workers() const = 0;
-    virtual void publish(std::unique_ptr<const Policy> policy) = 0;  // nullptr: allowed IPs only
-    virtual const Policy* published() const = 0;
-    virtual bool has_peer(const PublicKey& key) const = 0;
+    // nullptr: allowed IPs only. Errors, with the first policy only: no memory for flows; then nothing has changed.
+    virtual Result<void> publish(std::unique_ptr<const Policy> policy) = 0;
+    virtual std::vector<PublicKey> peers() const = 0;
     virtual std::uint64_t live_flows() const = 0;
-    struct RuleCounts {
-        std::uint64_t flows = 0, packets = 0, bytes = 0;  // new flows that it decided; packets and bytes of those, where they are counted
-    };
-    // By index of the published policy's rules; the last one is of what no rule matched.
+    // Of each rule of the published policy, and last of what no rule matched.
     virtual std::vector<RuleCounts> counts() const = 0;
-    struct FlowView {
-        FlowKey key;
-        Direction began = Direction::in;
-        PublicKey peer;
-        std::string state;
-        std::uint32_t rule = Policy::kNoRule;  // index
-        std::uint64_t packets_in = 0, packets_out = 0, bytes_in = 0, bytes_out = 0;
-        std::uint64_t idle_ms = 0;
-    };
-    virtual void each_flow(const std::function<bool(const FlowView&)>& take) const = 0;  // until it says false
+    // As Device::explain().
+    virtual std::optional<Explanation> explain(const Question& question) const = 0;
+    virtual void each_flow(const std::function<bool(const Flow&, const PublicKey& peer)>& take) const = 0;  // until it says false
 };
 
 class Control final : public SocketProtocol {
   public:
     Control(Store store, DataPlane& plane) : store_(std::move(store)), plane_(plane) {}
 
-    // What the disk holds; else `first`, a file, if it is not empty; else no policy. Never fails: what cannot be loaded denies everything.
-    void start(const std::string& first);
+    // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded denies everything; an error means that not
+    // even that can be had.
+    Result<void> start(const std::string& first);
     ~Control() override;
 
     // When tick() must be called, to end a trial.
@@ -69,10 +62,9 @@ class Control final : public SocketProtocol {
 
     // For `vern show`.
     nlohmann::json summary() const;
-    // The id of a rule of the policy that governs, and what stands before its log lines; for kNoRule the default's.
-    std::string rule_id(std::uint32_t index) const;
-    std::string log_prefix(std::uint32_t index) const;
-    std::string peer_name(const PublicKey& key) const;
+    bool logs() const { return published_ != nullptr; }
+    // The line that a decision makes in the log. `peer`: nothing if it is gone.
+    std::string log_line(const LogRecord& record, const std::optional<PublicKey>& peer) const;
 
     // SocketProtocol
     Result<SecretText> answer(std::string_view request, uid_t uid) override;
@@ -99,8 +91,9 @@ class Control final : public SocketProtocol {
     using Json = nlohmann::json;
 
     Result<std::shared_ptr<Loaded>> load(std::string text, std::string file, const ClockPair& now) const;
-    void load_first(const std::string& file);
-    void publish(Governing governing);
+    Governing load_first(const std::string& file);
+    Result<void> publish(Governing governing);
+    Result<void> deny_everything(std::string why);
     void back(std::string_view why);
     Result<void> settle_disk(const Governing& wanted);
     std::uint32_t next_generation();
@@ -114,12 +107,16 @@ class Control final : public SocketProtocol {
     Result<Json> explain(const Json& request) const;
     Result<Json> flows(const Json& request) const;
     Json rule_json(std::uint32_t index) const;
+    Json counts_json(std::uint32_t index) const;
+    std::string rule_id(std::uint32_t index) const;
+    std::string peer_name(const PublicKey& key) const;
 
     Store store_;
     DataPlane& plane_;
     Governing governing_;
     std::optional<Trial> trial_;
     std::uint32_t generation_ = 0;
+    const Policy* published_ = nullptr;  // the data plane's, until the next one
 };
 
 }  // namespace vern::policy

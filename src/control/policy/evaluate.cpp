@@ -57,12 +57,13 @@ Result<void> set_service(Question& question, const std::vector<std::string>& wor
         return {};
     }
     if (from.port || to.port) return fail(std::string(name) + " has no ports");
-    if (*protocol != kIcmp && *protocol != kIcmpv6) return {};
-    const bool v6 = *protocol == kIcmpv6;
+    if (*protocol != kIcmp && *protocol != kIcmp6) return {};
+    const bool v6 = *protocol == kIcmp6;
     if (v6 != question.key.v6) return fail("icmp is for IPv4 addresses, icmpv6 for IPv6");
     const auto service = parse_service((v6 ? "icmpv6/" : "icmp/") + (words.size() > 6 ? words[6] : std::string("echo-request")));
     if (!service) return tl::unexpected(service.error());
     question.port = service->first_port;
+    if (question.port == (v6 ? 128 : 8) * 256) question.key.asks = in ? 1 : 2;
     return {};
 }
 

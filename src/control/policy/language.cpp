@@ -253,7 +253,7 @@ void Parser::check_families(const toml::table& table, const Rule& rule) {
     if (!v4 && !v6) return reader_.error(table, "from and to are of different families: no packet is both IPv4 and IPv6");
     for (const Service& service : rule.services) {
         if (service.protocol == kIcmp && !v4) reader_.error(table, quoted(to_text(service)) + " with IPv6 prefixes only: icmpv6 is meant");
-        if (service.protocol == kIcmpv6 && !v6) reader_.error(table, quoted(to_text(service)) + " with IPv4 prefixes only: icmp is meant");
+        if (service.protocol == kIcmp6 && !v6) reader_.error(table, quoted(to_text(service)) + " with IPv4 prefixes only: icmp is meant");
     }
 }
 
@@ -282,7 +282,7 @@ void Parser::read_test(const toml::table& table) {
     if (remote && (remote->family == Family::v6) != test.key.v6) return reader_.error(table, "one address of the test is IPv4, the other IPv6");
     test.key.local = local.bytes;
     if (remote) test.key.remote = remote->bytes;
-    if ((test.key.protocol == kIcmp && test.key.v6) || (test.key.protocol == kIcmpv6 && !test.key.v6)) return reader_.error(table, "icmp is for IPv4 addresses, icmpv6 for IPv6");
+    if ((test.key.protocol == kIcmp && test.key.v6) || (test.key.protocol == kIcmp6 && !test.key.v6)) return reader_.error(table, "icmp is for IPv4 addresses, icmpv6 for IPv6");
     (test.direction == Direction::in ? test.key.local_port : test.key.remote_port) = test.port;
     document_.tests.push_back(std::move(test));
 }
@@ -346,7 +346,7 @@ bool Parser::read_test_service(const toml::table& table, DocumentTest& test) {
         return false;
     }
     test.key.protocol = *protocol;
-    const bool icmp = *protocol == kIcmp || *protocol == kIcmpv6, ports = *protocol == kTcp || *protocol == kUdp;
+    const bool icmp = *protocol == kIcmp || *protocol == kIcmp6, ports = *protocol == kTcp || *protocol == kUdp;
     for (const auto& [key, fits] : {std::pair("port", ports), std::pair("type", icmp), std::pair("code", icmp)}) {
         if (fits || table.get(key) == nullptr) continue;
         reader_.error(*table.get(key), std::string(key) + ": " + *proto + " has none");
@@ -361,7 +361,7 @@ bool Parser::read_test_service(const toml::table& table, DocumentTest& test) {
         return port.has_value();
     }
     if (!icmp) return true;
-    const bool v6 = *protocol == kIcmpv6;
+    const bool v6 = *protocol == kIcmp6;
     std::int64_t type = v6 ? 128 : 8;  // echo request
     if (const toml::node* node = table.get("type"); node != nullptr && node->is_string()) {
         const auto name = reader_.text(table, "type");

@@ -138,9 +138,9 @@ void Import::write(Direction direction, Action action, NftRule rule, bool host_o
     std::vector<std::string> services;
     bool v4_only = false, v6_only = false;
     for (const Service& service : rule.services.value_or(std::vector<Service>{})) {
-        if ((service.protocol == kIcmp && !rule.v4) || (service.protocol == kIcmpv6 && !rule.v6)) continue;
+        if ((service.protocol == kIcmp && !rule.v4) || (service.protocol == kIcmp6 && !rule.v6)) continue;
         v4_only = service.protocol == kIcmp;
-        v6_only = service.protocol == kIcmpv6;
+        v6_only = service.protocol == kIcmp6;
         services.push_back(to_text(service));
     }
     if ((rule.services && services.empty()) || (local && local->empty())) return;

@@ -333,7 +333,7 @@ void Reading::match_addresses(bool v6, bool source, const std::vector<json>& val
 
 void Reading::match_icmp(bool v6, std::string_view field, const std::vector<json>& values, bool negated, NftRule& rule) {
     (v6 ? rule.v4 : rule.v6) = false;
-    const std::uint16_t protocol = v6 ? kIcmpv6 : kIcmp;
+    const std::uint16_t protocol = v6 ? kIcmp6 : kIcmp;
     if (field == "code" && rule.services && rule.services->size() == 1 && values.size() == 1 && !negated) {
         Service& service = rule.services->front();
         const auto code = number_of(values[0]);

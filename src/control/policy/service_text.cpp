@@ -72,7 +72,7 @@ Result<Service> with_type(bool v6, std::string_view text) {
         return fail(what);
     }
     const auto base = static_cast<std::uint16_t>(*type * 256);
-    const std::uint16_t protocol = v6 ? kIcmpv6 : kIcmp;
+    const std::uint16_t protocol = v6 ? kIcmp6 : kIcmp;
     if (slash == std::string_view::npos) return Service{protocol, base, static_cast<std::uint16_t>(base + 255)};
     const auto code = parse_decimal<std::uint8_t>(text.substr(slash + 1));
     if (!code) return fail(quoted(text.substr(slash + 1)) + " is not an ICMP code (0 to 255)");
@@ -90,7 +90,7 @@ Result<Service> by_number(std::string_view text) {
             return fail("proto/17 is \"udp\"");
         case kIcmp:
             return fail("proto/1 is \"icmp\"");
-        case kIcmpv6:
+        case kIcmp6:
             return fail("proto/58 is \"icmpv6\"");
         default:
             return Service{*number, 0, 65535};
@@ -110,7 +110,7 @@ std::optional<std::uint8_t> parse_protocol(std::string_view text) {
     if (text == "tcp") return kTcp;
     if (text == "udp") return kUdp;
     if (text == "icmp") return kIcmp;
-    if (text == "icmpv6") return kIcmpv6;
+    if (text == "icmpv6") return kIcmp6;
     return parse_decimal<std::uint8_t>(text);
 }
 
@@ -122,7 +122,7 @@ std::string protocol_text(unsigned protocol) {
             return "udp";
         case kIcmp:
             return "icmp";
-        case kIcmpv6:
+        case kIcmp6:
             return "icmpv6";
         default:
             return std::to_string(protocol);
@@ -141,7 +141,7 @@ Result<Service> parse_service(std::string_view text) {
     }
     if (name == "icmp" || name == "icmpv6") {
         const bool v6 = name == "icmpv6";
-        return alone ? Service{v6 ? kIcmpv6 : kIcmp, 0, 65535} : with_type(v6, rest);
+        return alone ? Service{v6 ? kIcmp6 : kIcmp, 0, 65535} : with_type(v6, rest);
     }
     if (name == "proto" && !alone) return by_number(rest);
     if (parse_port(text)) return fail(quoted(text) + " has no protocol (tcp/" + std::string(text) + "?)");
@@ -151,7 +151,7 @@ Result<Service> parse_service(std::string_view text) {
 std::string to_text(const Service& service) {
     if (service.protocol == Service::kAnyProtocol) return "any";
     const bool whole = service.first_port == 0 && service.last_port == 65535;
-    const bool icmp = service.protocol == kIcmp || service.protocol == kIcmpv6;
+    const bool icmp = service.protocol == kIcmp || service.protocol == kIcmp6;
     if (service.protocol != kTcp && service.protocol != kUdp && !icmp) return "proto/" + std::to_string(service.protocol);
     std::string text = protocol_text(service.protocol);
     if (whole) return text;
@@ -160,7 +160,7 @@ std::string to_text(const Service& service) {
         return service.first_port == service.last_port ? text : text + "-" + std::to_string(service.last_port);
     }
     const auto type = static_cast<std::uint8_t>(service.first_port / 256);
-    const auto name = type_name(type, service.protocol == kIcmpv6);
+    const auto name = type_name(type, service.protocol == kIcmp6);
     text += "/" + (name ? std::string(*name) : std::to_string(type));
     return service.first_port == service.last_port ? text + "/" + std::to_string(service.first_port % 256) : text;
 }

@@ -8,13 +8,9 @@
 
 #include "crypto/error.h"
 #include "dataplane/policy/rules.h"
+#include "dataplane/policy/transport.h"
 
 namespace vern::policy {
-
-inline constexpr std::uint16_t kTcp = 6;
-inline constexpr std::uint16_t kUdp = 17;
-inline constexpr std::uint16_t kIcmp = 1;
-inline constexpr std::uint16_t kIcmpv6 = 58;
 
 Result<Service> parse_service(std::string_view text);
 std::string to_text(const Service& service);  // what parse_service takes
