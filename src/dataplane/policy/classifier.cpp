@@ -65,6 +65,11 @@ struct Classifier::Builder {
 
     bool add(const Ranked& ranked, std::size_t claims_max) {
         const Rule& rule = *ranked.rule;
+        // Before any of it is made: a rule of a few lines may ask for billions.
+        const double product = static_cast<double>(std::max<std::size_t>(rule.remote.size(), 1)) *
+                               static_cast<double>(std::max<std::size_t>(rule.local.size(), 1)) *
+                               static_cast<double>(std::max<std::size_t>(rule.services.size(), 1));
+        if (product > 2 * static_cast<double>(claims_max)) return false;  // half of it may be of the other family
         static const std::vector<Service> kAnyService{Service{}};
         const std::vector<Service>& services = rule.services.empty() ? kAnyService : rule.services;
         for (const bool v6 : {false, true}) {
