@@ -102,6 +102,8 @@ class Worker {
     // worker_policy.cpp
     bool admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets, Outlet& outlet) noexcept;
     void answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet, Outlet& outlet) noexcept;
+    void note_staged() noexcept;
+    bool staged_still_valid() const noexcept;
     std::uint32_t policy_generation() const noexcept { return gate_.active() ? gate_.policy().generation() : 0; }
 
     Device& device_;
@@ -126,7 +128,9 @@ class Worker {
     Coalescer coalescer_;
 
     policy::Gate gate_;
-    std::uint32_t staged_generation_ = 0;  // of the policy that has let in the oldest staged packet
+    // What staged packets were let in by: the policy of the oldest, and the earliest end of a rule of its.
+    std::uint32_t staged_generation_ = 0;
+    Instant staged_valid_until_{};
     std::unique_ptr<std::byte[]> answer_buffers_;
     std::size_t answers_ = 0;  // of this turn
     Instant answers_full_at_{};

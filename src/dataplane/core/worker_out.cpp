@@ -157,7 +157,7 @@ void Worker::stage(Peer& peer, const TunTrain& train) noexcept {
         const std::lock_guard hold(peer.lock);
         if (!peer.endpoint.known()) return counters_.add(Counter::tun_no_endpoint);
     }
-    if (staging_.empty()) staged_generation_ = policy_generation();
+    note_staged();
     if (const std::size_t lost = staging_.push(peer.serial, train)) counters_.add(Counter::staged_overflow, lost);
     // No room: nothing waits here, and nobody must count on it that something will be sent.
     if (!staging_.has(peer.serial)) return;
@@ -180,9 +180,7 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
         // And so may the policy have changed.
-        if (ours && gate_.active() && staged_generation_ != policy_generation() &&
-            !admit(policy::Direction::out, peer, *packet, plan->count(), outlet))
-            continue;
+        if (ours && gate_.active() && !staged_still_valid() && !admit(policy::Direction::out, peer, *packet, plan->count(), outlet)) continue;
         if (!ours || !send_packet(peer, *packet, *plan, outlet)) counters_.add(Counter::staged_given_up);
     }
 }

@@ -27,6 +27,19 @@ bool Worker::admit(policy::Direction direction, Peer& peer, const InnerPacket& p
     return verdict == policy::Verdict::pass;
 }
 
+// A packet that was just admitted is about to wait.
+void Worker::note_staged() noexcept {
+    const Instant until = gate_.active() ? gate_.valid_until() : Instant::max();
+    if (staging_.empty()) {
+        staged_generation_ = policy_generation();
+        staged_valid_until_ = until;
+    } else {
+        staged_valid_until_ = std::min(staged_valid_until_, until);
+    }
+}
+
+bool Worker::staged_still_valid() const noexcept { return staged_generation_ == policy_generation() && now_ < staged_valid_until_; }
+
 // Back to where the packet came from: a peer's into the tunnel, the stack's to the TUN device.
 void Worker::answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet, Outlet& outlet) noexcept {
     const Instant full_at = std::max(answers_full_at_, now_) + kAnswerCost;

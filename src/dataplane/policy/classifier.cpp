@@ -31,40 +31,51 @@ struct Claim {
 
 }  // namespace
 
-void Classifier::mask(std::array<std::byte, 16>& address, unsigned length, bool v6) noexcept {
-    // In two words of network order: shorter than a loop over bytes, and for IPv4 one is enough.
-    const auto keep = [](std::uint64_t word, unsigned bits) {
-        if (bits == 0) return std::uint64_t{0};
-        const std::uint64_t ones = ~std::uint64_t{0} << (64 - bits);
-        return word & (std::endian::native == std::endian::little ? __builtin_bswap64(ones) : ones);
+Classifier::Words Classifier::words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local, bool v6) noexcept {
+    if (!v6) return {load64(remote.data()) << 32 | (load64(local.data()) & 0xffffffff), 0, 0, 0};
+    return {load64(remote.data()), load64(remote.data() + 8), load64(local.data()), load64(local.data() + 8)};
+}
+
+Classifier::Words Classifier::mask_of(unsigned remote_length, unsigned local_length, bool v6) noexcept {
+    const auto ones = [](unsigned bits) {
+        std::array<std::byte, 16> out{};
+        for (unsigned bit = 0; bit < bits; ++bit) out[bit / 8] |= std::byte(0x80 >> (bit % 8));
+        return out;
     };
-    std::uint64_t high = keep(load64(address.data()), std::min(length, 64U));
-    std::memcpy(address.data(), &high, 8);
-    if (!v6) return;
-    std::uint64_t low = keep(load64(address.data() + 8), length > 64 ? length - 64 : 0);
-    std::memcpy(address.data() + 8, &low, 8);
+    return words_of(ones(remote_length), ones(local_length), v6);
 }
 
 // Operators write these tables, not attackers, and an absent key costs a probe as long as the longest run of one: no secret is needed.
-std::uint64_t Classifier::hash(const FlowKey& masked) noexcept {
+std::uint64_t Classifier::hash(const Words& words, std::uint8_t protocol, bool v6) noexcept {
     constexpr std::uint64_t kA = 0x9e3779b97f4a7c15, kB = 0xd6e8feb86659fd93;
-    std::uint64_t h = fold(load64(masked.remote.data()) ^ kA, load64(masked.local.data()) ^ kB ^ masked.protocol);
-    if (masked.v6) h ^= fold(load64(masked.remote.data() + 8) ^ kB, load64(masked.local.data() + 8) ^ kA);
-    return fold(h ^ kB, kA);
+    std::uint64_t h = fold(words[0] ^ kA, kB ^ protocol);
+    if (v6) h = fold(h ^ words[1], kA) ^ fold(words[2] ^ kB, words[3] ^ kA);
+    return fold(h, kA);
 }
 
 struct Classifier::Builder {
     using Shape = std::tuple<bool, std::uint8_t, std::uint8_t, bool>;  // v6, remote length, local length, any protocol
-    struct KeyHash {
-        std::size_t operator()(const FlowKey& key) const noexcept { return hash(key); }
+    struct Key {
+        Words words;
+        std::uint8_t protocol;
+        bool v6;
+        friend bool operator==(const Key&, const Key&) = default;
     };
-    using Table = std::unordered_map<FlowKey, std::vector<Claim>, KeyHash>;
+    struct KeyHash {
+        std::size_t operator()(const Key& key) const noexcept { return hash(key.words, key.protocol, key.v6); }
+    };
+    using Table = std::unordered_map<Key, std::vector<Claim>, KeyHash>;
 
     std::map<Shape, Table> shapes;
     std::size_t claims = 0;
 
     bool add(const Ranked& ranked, std::size_t claims_max) {
         const Rule& rule = *ranked.rule;
+        // Before any of it is made: a rule of a few lines may ask for billions.
+        const double product = static_cast<double>(std::max<std::size_t>(rule.remote.size(), 1)) *
+                               static_cast<double>(std::max<std::size_t>(rule.local.size(), 1)) *
+                               static_cast<double>(std::max<std::size_t>(rule.services.size(), 1));
+        if (product > 2 * static_cast<double>(claims_max)) return false;  // half of it may be of the other family
         static const std::vector<Service> kAnyService{Service{}};
         const std::vector<Service>& services = rule.services.empty() ? kAnyService : rule.services;
         for (const bool v6 : {false, true}) {
@@ -88,13 +99,9 @@ struct Classifier::Builder {
 
     void add(const Ranked& ranked, const Prefix& remote, const Prefix& local, const Service& service, bool v6) {
         const bool any_protocol = service.protocol == Service::kAnyProtocol;
-        FlowKey key;
-        key.v6 = v6;
-        key.remote = remote.address.bytes;
-        key.local = local.address.bytes;
-        mask(key.remote, remote.length, v6);
-        mask(key.local, local.length, v6);
-        key.protocol = any_protocol ? std::uint8_t{0} : static_cast<std::uint8_t>(service.protocol);
+        Key key{words_of(remote.address.bytes, local.address.bytes, v6), any_protocol ? std::uint8_t{0} : static_cast<std::uint8_t>(service.protocol), v6};
+        const Words mask = mask_of(remote.length, local.length, v6);
+        for (std::size_t i = 0; i < mask.size(); ++i) key.words[i] &= mask[i];
         const Rule& rule = *ranked.rule;
         const bool always = !rule.rate && !rule.expires && !rule.observe;
         shapes[{v6, remote.length, local.length, any_protocol}][key].push_back({service.first_port, service.last_port, ranked.rank, always});
@@ -136,13 +143,14 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
         if (!builder.add(ranked, entries_max)) return too_large();
     }
     Classifier out;
+    std::vector<std::uint64_t> hashes;
     for (auto& [shape, table] : builder.shapes) {
         const auto [v6, remote_length, local_length, any_protocol] = shape;
-        Tuple tuple{kNone, remote_length, local_length, v6, any_protocol, static_cast<std::uint32_t>(std::bit_ceil(2 * table.size()) - 1),
-                    out.slots_.size()};
+        Tuple tuple{mask_of(remote_length, local_length, v6), kNone, v6, any_protocol,
+                    static_cast<std::uint32_t>(std::bit_ceil(2 * table.size()) - 1), out.slots_.size()};
         out.slots_.resize(out.slots_.size() + tuple.slots_mask + 1);
         for (auto& [key, claims] : table) {
-            Entry entry{key.remote, key.local, any_protocol ? Service::kAnyProtocol : std::uint16_t{key.protocol}, 0, 0, {}};
+            Entry entry{key.words, key.protocol, 0, 0, {}};
             std::vector<Interval> intervals;
             bool fits = sweep(claims, [&](std::uint32_t first, std::uint32_t last, const std::vector<std::uint32_t>& ranks) {
                 tuple.best = std::min(tuple.best, ranks.front());
@@ -162,7 +170,8 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
                 entry.interval.ranks = static_cast<std::uint32_t>(out.intervals_.size());
                 out.intervals_.insert(out.intervals_.end(), intervals.begin(), intervals.end());
             }
-            const std::uint64_t h = hash(key);
+            const std::uint64_t h = hash(key.words, key.protocol, v6);
+            hashes.push_back(h);
             std::size_t at = h & tuple.slots_mask;
             while (out.slots_[tuple.slots + at].tag != 0) at = (at + 1) & tuple.slots_mask;
             out.slots_[tuple.slots + at] = {static_cast<std::uint32_t>(h >> 32) | 1, static_cast<std::uint32_t>(out.entries_.size())};
@@ -172,6 +181,9 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
         out.tuples_.push_back(tuple);
     }
     std::ranges::sort(out.tuples_, {}, &Tuple::best);
+    out.present_.resize(std::bit_ceil(hashes.size() / 4 + 1));  // 16 bits an entry or more
+    out.present_mask_ = out.present_.size() * 64 - 1;
+    for (const std::uint64_t h : hashes) out.present_[h >> 6 & (out.present_mask_ >> 6)] |= std::uint64_t{1} << (h & 63);
     return out;
 }
 
@@ -197,23 +209,23 @@ std::uint32_t Classifier::first_behind(const Interval& interval, std::uint32_t a
 
 std::uint32_t Classifier::match(const FlowKey& key, std::uint16_t port, std::uint32_t after, std::uint32_t below) const noexcept {
     std::uint32_t found = below;
+    const Words words = words_of(key.remote, key.local, key.v6);
     for (const Tuple& tuple : tuples_) {
         if (tuple.best >= found) break;
         if (tuple.v6 != key.v6) continue;
-        FlowKey masked;
-        masked.v6 = key.v6;
-        masked.remote = key.remote;
-        masked.local = key.local;
-        mask(masked.remote, tuple.remote_length, tuple.v6);
-        mask(masked.local, tuple.local_length, tuple.v6);
-        masked.protocol = tuple.any_protocol ? std::uint8_t{0} : key.protocol;
-        const std::uint64_t h = hash(masked);
+        Words masked;
+        for (std::size_t i = 0; i < masked.size(); ++i) masked[i] = words[i] & tuple.mask[i];
+        const std::uint8_t protocol = tuple.any_protocol ? std::uint8_t{0} : key.protocol;
+        const std::uint64_t h = hash(masked, protocol, key.v6);
+        if ((present_[h >> 6 & (present_mask_ >> 6)] >> (h & 63) & 1) == 0) continue;
         const std::uint32_t tag = static_cast<std::uint32_t>(h >> 32) | 1;
         const Slot* slots = &slots_[tuple.slots];
         for (std::size_t at = h & tuple.slots_mask; slots[at].tag != 0; at = (at + 1) & tuple.slots_mask) {
             if (slots[at].tag != tag) continue;
             const Entry& entry = entries_[slots[at].entry];
-            if (entry.remote != masked.remote || entry.local != masked.local || (!tuple.any_protocol && entry.protocol != key.protocol)) continue;
+            const std::uint64_t differ = (entry.words[0] ^ masked[0]) | (entry.words[1] ^ masked[1]) | (entry.words[2] ^ masked[2]) |
+                                         (entry.words[3] ^ masked[3]);
+            if (differ != 0 || entry.protocol != protocol) continue;
             if (const Interval* interval = find_interval(entry, port)) found = std::min(found, first_behind(*interval, after));
             break;
         }

@@ -42,22 +42,22 @@ class Classifier {
         std::uint16_t last;
         std::uint32_t ranks;
     };
+    // Addresses as words, so that masking and comparing are a few instructions: IPv4 in one (remote, then local), IPv6 in four.
+    using Words = std::array<std::uint64_t, 4>;
     struct Entry {
-        std::array<std::byte, 16> remote;  // masked
-        std::array<std::byte, 16> local;
-        std::uint16_t protocol;   // Service::kAnyProtocol in tuples that do not look at it
+        Words words;              // masked
+        std::uint16_t protocol;   // 0 in tuples that do not look at it
         std::uint16_t unused;
         std::uint32_t intervals;  // how many; one is here, more begin at intervals_[interval.ranks]
         Interval interval;
     };
     struct Tuple {
+        Words mask;
         std::uint32_t best;  // the lowest rank in it
-        std::uint8_t remote_length;
-        std::uint8_t local_length;
         bool v6;
         bool any_protocol;
         std::uint32_t slots_mask;
-        std::size_t slots;  // where its table begins
+        std::size_t slots;   // where its table begins
     };
     struct Slot {
         std::uint32_t tag;    // of the hash; 0: empty
@@ -66,12 +66,16 @@ class Classifier {
     static constexpr std::uint32_t kInline = std::uint32_t{1} << 31;  // of Interval::ranks; in lists: the last one
 
     struct Builder;
-    static void mask(std::array<std::byte, 16>& address, unsigned length, bool v6) noexcept;
-    static std::uint64_t hash(const FlowKey& masked) noexcept;
+    static Words words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local, bool v6) noexcept;
+    static Words mask_of(unsigned remote_length, unsigned local_length, bool v6) noexcept;
+    static std::uint64_t hash(const Words& words, std::uint8_t protocol, bool v6) noexcept;
     const Interval* find_interval(const Entry& entry, std::uint16_t port) const noexcept;
     std::uint32_t first_behind(const Interval& interval, std::uint32_t after) const noexcept;
 
     std::vector<Tuple> tuples_;  // best first
+    // A bit for each entry of all tables, by its hash: most probes find nothing, and this says so from a few hot cache lines.
+    std::vector<std::uint64_t> present_;
+    std::uint64_t present_mask_ = 0;
     std::vector<Slot> slots_;
     std::vector<Entry> entries_;
     std::vector<Interval> intervals_;

@@ -83,6 +83,7 @@ Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket&
     packet_.packet = &packet;
     packet_.count = packets;
     const Decision decision = examine();
+    valid_until_ = decision.valid_until;
     if (decision.allowed) {
         passed(decision.rule);
         return Verdict::pass;
@@ -231,7 +232,7 @@ Gate::Decision Gate::in_flow() noexcept {
     const auto at = static_cast<std::size_t>(packet_.direction);
     flow->packets[at] += packet_.count;
     flow->bytes[at] += packet_.packet->length;
-    return {.allowed = true, .rule = flow->rule};
+    return {.allowed = true, .rule = flow->rule, .valid_until = flow->valid_until};
 }
 
 bool Gate::picks_up() const noexcept {

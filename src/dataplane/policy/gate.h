@@ -96,6 +96,8 @@ class Gate {
     Verdict judge(Direction direction, const Subject& peer, const InnerPacket& packet, std::size_t packets = 1) noexcept;
     // Of the last packet that was judged; for the answer to one that was rejected.
     const Transport& transport() const noexcept { return packet_.transport; }
+    // Until when the last verdict holds, if it was to pass and the policy stays: a rule may expire while a packet waits.
+    Instant valid_until() const noexcept { return valid_until_; }
     // How many packets (superpackets count once) did not pass.
     std::uint64_t refused(Direction direction) const noexcept { return refused_[static_cast<std::size_t>(direction)]; }
 
@@ -166,6 +168,7 @@ class Gate {
     std::array<Memo, 2> memos_;       // packets of a train are mostly of one flow
     std::array<std::uint64_t, 2> refused_{};
     Instant log_full_at_{};
+    Instant valid_until_{};
 };
 
 }  // namespace vern::policy

@@ -20,7 +20,7 @@
 
 namespace vern::policy {
 
-inline constexpr std::size_t kEntriesMax = std::size_t{1} << 22;        // of all tables together: table entries, port intervals, list members
+inline constexpr std::size_t kEntriesMax = std::size_t{1} << 21;        // of all tables together: table entries, port intervals, list members
 inline constexpr std::size_t kMergedEntriesMax = std::size_t{1} << 20;  // of those that spare peers of many sets a probe for each
 
 // What was counted for a rule, by all workers since the rule's id first appeared in a policy.
