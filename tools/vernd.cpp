@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <string_view>
@@ -119,6 +120,8 @@ Result<void> read_environment(Arguments& arguments) {
     if (const char* level = std::getenv("LOG_LEVEL"); level && *level) {
         if (auto read = read_log_level(level)) arguments.log_level = *read;  // as wireguard-go, which passes over what it does not know
     }
+    if (const char* policy = std::getenv("VERN_POLICY"); policy && *policy) arguments.daemon.policy_file = policy;
+    if (const char* state = std::getenv("VERN_STATE_DIR"); state && *state) arguments.daemon.state_directory = state;
     const char* foreground = std::getenv("WG_PROCESS_FOREGROUND");
     arguments.foreground = foreground && std::string_view(foreground) == "1";
     const auto tun = read_fd("WG_TUN_FD");
@@ -145,6 +148,12 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
         if (auto read = read_aead(values["aead"].as<std::string>(), arguments.daemon); !read) return read;
     }
     if (auto read = read_hand_over(values["hand-over"].as<std::string>(), arguments.daemon); !read) return read;
+    if (values.count("policy")) arguments.daemon.policy_file = values["policy"].as<std::string>();
+    if (values.count("state-dir")) arguments.daemon.state_directory = values["state-dir"].as<std::string>();
+    // The daemon changes to / when it goes to the background.
+    for (std::string* path : {&arguments.daemon.policy_file, &arguments.daemon.state_directory}) {
+        if (!path->empty()) *path = std::filesystem::absolute(*path).string();
+    }
     const unsigned workers = values["workers"].as<unsigned>();
     if (workers < 1 || workers > kWorkersMax) return fail(fmt::format("--workers: from 1 to {}", kWorkersMax));
     arguments.daemon.tun.queues = workers;
@@ -188,7 +197,10 @@ int run(Arguments arguments) {
         std::fprintf(stderr, "vernd: %s\n", daemon.error().message.c_str());
         return kExitFailure;
     }
-    if (background) background->ready();
+    if (background) {
+        log_to_system();
+        background->ready();
+    }
     notify_service_manager("READY=1");
     const std::string why = (*daemon)->run();
     notify_service_manager("STOPPING=1");
@@ -208,6 +220,8 @@ int main(int argc, char** argv) {
         ("aead", po::value<std::string>()->value_name("NAME"), "which ChaCha20-Poly1305; the best for this CPU if not given")
         ("workers", po::value<unsigned>()->default_value(1)->value_name("N"), "threads that carry packets, each with a queue of the interface")
         ("hand-over", po::value<std::string>()->default_value("auto")->value_name("WHEN"), "whether idle workers encrypt for busy ones: auto (while CPUs are free), always, never")
+        ("policy", po::value<std::string>()->value_name("FILE"), "the policy to begin with, where none was applied before; VERN_POLICY if not given")
+        ("state-dir", po::value<std::string>()->value_name("DIR"), "where policies are kept; VERN_STATE_DIR if not given, else /var/lib/vern")
         ("log-level", po::value<std::string>()->value_name("LEVEL"), "silent, error or verbose; LOG_LEVEL if not given, else error")
         ("version", "print the version and end")
         ("help,h", "print this and end");

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -12,12 +13,21 @@
 #include "crypto/self_test.h"
 
 namespace vern {
+namespace {
+
+// What workers log of a policy's decisions waits for so long at most; nobody wakes us for it.
+constexpr std::chrono::milliseconds kPolicyLogInterval{250};
+constexpr unsigned kPolicyLogMost = 4096;  // lines a turn
+
+}  // namespace
 
 Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 
 // The runtime first: it stops the threads and closes the TUN device, and with that the interface is gone; the socket file goes last, so that
 // nobody who sees no socket finds an interface.
 Daemon::~Daemon() {
+    control_socket_.reset();
+    policy_.reset();
     runtime_.reset();
     uapi_.reset();
 }
@@ -59,9 +69,61 @@ Result<void> Daemon::open() {
     auto uapi = UapiServer::open(options_.interface_name, *this, options_.uapi_fd);
     if (!uapi) return tl::unexpected(uapi.error());
     uapi_ = std::move(*uapi);
+    // Before the first packet.
+    if (auto governed = open_policy(); !governed) return governed;
     runtime_->start();
     log_verbose(fmt::format("ready: engine {}, AEAD {}, UDP port {}", runtime_->engine_name(), options_.aead->name, runtime_->listen_port()));
     return {};
+}
+
+Result<void> Daemon::open_policy() {
+    runtime_->device().pick_up_flows(boot_time_now());
+    plane_.emplace(runtime_->device());
+    policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
+    if (auto started = policy_->start(options_.policy_file); !started) return started;
+    auto socket = SocketServer::open(options_.interface_name, policy::kControlDirectory, policy::control_limits(), *policy_);
+    if (!socket) return tl::unexpected(socket.error());
+    control_socket_ = std::move(*socket);
+    clock_.reset(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (clock_) watch_clock();
+    return {};
+}
+
+// A timer that never ends, but is cancelled when somebody sets the clock.
+void Daemon::watch_clock() {
+    itimerspec never{};
+    never.it_value.tv_sec = std::numeric_limits<std::int32_t>::max();
+    ::timerfd_settime(clock_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, nullptr);
+}
+
+int Daemon::poll_timeout() const {
+    using Clock = std::chrono::steady_clock;
+    constexpr std::int64_t kLongest = 3'600'000;
+    std::int64_t left = kLongest;
+    const auto consider = [&](Clock::time_point deadline) {
+        if (deadline != Clock::time_point::max()) left = std::min(left, std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count());
+    };
+    consider(uapi_->next_deadline());
+    consider(control_socket_->next_deadline());
+    if (const auto trial = policy_->deadline()) left = std::min<std::int64_t>(left, std::chrono::ceil<std::chrono::milliseconds>(*trial - boot_time_now()).count());
+    if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
+    return left == kLongest ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0));
+}
+
+void Daemon::handle_policy(const std::vector<pollfd>& set) {
+    std::uint64_t ignored = 0;
+    if (clock_ && ::read(clock_.get(), &ignored, sizeof ignored) < 0 && errno == ECANCELED) {
+        watch_clock();
+        policy_->clock_was_set();
+    }
+    policy_->tick();
+    // Before requests: what was decided by the policy that they change is told in its words.
+    policy::LogRecord record;
+    for (unsigned worker = 0; worker < runtime_->device().workers(); ++worker) {
+        for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i)
+            log_notice(policy_->log_line(record, runtime_->device().public_key_of(record.peer)));
+    }
+    control_socket_->handle(set, std::chrono::steady_clock::now());
 }
 
 std::string Daemon::run() {
@@ -75,12 +137,9 @@ std::string Daemon::run() {
         set.push_back({links_->fd(), POLLIN, 0});
         set.push_back({moved_links_ ? moved_links_->fd() : -1, POLLIN, 0});
         uapi_->add_to(set);
-        int timeout = -1;
-        if (const auto deadline = uapi_->next_deadline(); deadline != Clock::time_point::max()) {
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-            timeout = static_cast<int>(std::clamp<std::int64_t>(left, 0, 3'600'000));
-        }
-        ::poll(set.data(), set.size(), timeout);
+        control_socket_->add_to(set);
+        set.push_back({clock_.get(), POLLIN, 0});
+        ::poll(set.data(), set.size(), poll_timeout());
         if (set[0].revents) {
             signalfd_siginfo info{};
             if (::read(signals_.get(), &info, sizeof info) == sizeof info && info.ssi_signo != SIGHUP)
@@ -89,6 +148,7 @@ std::string Daemon::run() {
         if (set[2].revents || set[3].revents) handle_link();
         if (set[1].revents || link_gone_) return "the interface was deleted";
         uapi_->handle(set, Clock::now());
+        handle_policy(set);
         if (uapi_->removed()) return "the UAPI socket was deleted";
     }
 }
@@ -187,6 +247,7 @@ std::string Daemon::status_json() {
         {"ipv6", offload(runtime_->underlay().v6)},
     };
     status["counters"] = std::move(counters);
+    status["policy"] = policy_->summary();
     return status.dump();
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "control/link_monitor.h"
+#include "control/policy/control.h"
+#include "control/policy/device_plane.h"
 #include "control/uapi_server.h"
 #include "dataplane/runtime/runtime.h"
 
@@ -20,6 +22,8 @@ struct DaemonOptions {
     RuntimeOptions runtime;
     const aead::Implementation* aead = nullptr;  // nullptr: the best
     std::string aead_reason;                     // why it is not the best one
+    std::string policy_file;                     // a first policy, where none is stored; empty: none
+    std::string state_directory{policy::kStateDirectory};  // the interface's is made in it
 };
 
 class Daemon final : private UapiTarget {
@@ -37,6 +41,10 @@ class Daemon final : private UapiTarget {
     Result<void> open();
     void handle_link();
     void follow_interface(LinkEvents& events);
+    Result<void> open_policy();
+    int poll_timeout() const;
+    void handle_policy(const std::vector<pollfd>& set);
+    void watch_clock();
 
     // UapiTarget
     DeviceStatus status() override;
@@ -49,6 +57,10 @@ class Daemon final : private UapiTarget {
     std::optional<LinkMonitor> links_;
     std::optional<LinkMonitor> moved_links_;  // of the namespace that the interface was moved to
     std::unique_ptr<UapiServer> uapi_;
+    std::optional<policy::DevicePlane> plane_;  // of the runtime's device
+    std::optional<policy::Control> policy_;
+    std::unique_ptr<SocketServer> control_socket_;
+    Fd clock_;  // readable when the wall clock was set
     Fd signals_;
     std::uint32_t mtu_ = 0;
     bool link_gone_ = false;

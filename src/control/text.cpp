@@ -9,6 +9,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 #include "control/secret_text.h"
 
@@ -291,6 +294,28 @@ std::string printable(std::string_view text, std::size_t max) {
     }
     if (text.size() > max) safe += "...";
     return safe;
+}
+
+namespace {
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+}  // namespace
+
+std::size_t letters_apart(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        std::size_t diagonal = std::exchange(row[0], i + 1);
+        for (std::size_t j = 0; j < b.size(); ++j) {
+            const std::size_t changed = diagonal + (lower(a[i]) == lower(b[j]) ? 0 : 1);
+            diagonal = row[j + 1];
+            row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
+        }
+    }
+    return row.back();
+}
+
+bool is_likely_meant(std::string_view known, std::string_view wrong) {
+    return letters_apart(known, wrong) <= std::max<std::size_t>(1, known.size() / 3);
 }
 
 }  // namespace vern

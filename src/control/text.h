@@ -73,4 +73,9 @@ void append_decimal(String& out, T value) {
 // characters.
 std::string printable(std::string_view text, std::size_t max = 64);
 
+// How many letters two words differ in, without regard to case (Levenshtein): for "did you mean".
+std::size_t letters_apart(std::string_view a, std::string_view b);
+// Near enough to be what `wrong` was meant to be.
+bool is_likely_meant(std::string_view known, std::string_view wrong);
+
 }  // namespace vern

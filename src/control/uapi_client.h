@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "control/socket_client.h"
 #include "control/uapi.h"
-#include "dataplane/io/fd.h"
 
 namespace vern {
 
@@ -26,12 +26,11 @@ class UapiClient {
     Result<std::string> get_vern();
 
   private:
-    UapiClient(Fd fd, std::chrono::milliseconds timeout) : fd_(std::move(fd)), timeout_(timeout) {}
+    explicit UapiClient(SocketClient socket) : socket_(std::move(socket)) {}
     // Sends one whole request and gives what comes before the errno line, or the errno as an error.
     Result<SecretText> exchange(std::string_view request);
 
-    Fd fd_;
-    std::chrono::milliseconds timeout_;
+    SocketClient socket_;
 };
 
 // Names of the interfaces whose sockets are in `directory` and that a daemon listens on (or may: those we

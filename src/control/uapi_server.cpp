@@ -1,421 +1,86 @@
 #include "control/uapi_server.h"
 
-#include <fcntl.h>
-#include <sys/inotify.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-
 #include <algorithm>
-#include <array>
-#include <optional>
 
 #include "control/text.h"
 
 namespace vern {
 namespace {
 
-using TimePoint = std::chrono::steady_clock::time_point;
-
-constexpr std::size_t kReadBytes = 64 * 1024;
-// What one client may have before the others have their turn.
-constexpr std::size_t kBytesPerTurn = 4 << 20;
-constexpr std::size_t kAnswersPerTurn = 64;
-constexpr std::chrono::milliseconds kAcceptPause{100};  // when the process has no descriptors left
-
-// Which file a path names, to know later whether it is still the same.
-struct FileIdentity {
-    dev_t device = 0;
-    ino_t inode = 0;
-    friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
-};
-
-std::optional<FileIdentity> socket_file(const std::string& path) {
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
-    return FileIdentity{status.st_dev, status.st_ino};
-}
-
-Result<sockaddr_un> address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path)
-        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
-    std::copy(path.begin(), path.end(), address.sun_path);
-    return address;
-}
-
-Result<void> make_directory(const std::string& path) {
-    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-        const std::string part = path.substr(0, slash);
-        if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
-        if (slash == std::string::npos) return {};
-    }
-}
-
-// A socket file that nobody listens on is what a killed daemon left behind.
-Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
-    if (!socket_file(path)) return {};
-    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!probe) return fail_errno("socket", errno);
-    const int status = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    if (status == 0 || errno == EAGAIN) {  // EAGAIN: alive, its queue is full
-        return fail(path + ": another daemon serves this interface", EADDRINUSE);
-    }
-    if (errno != ECONNREFUSED) return fail_errno("connect " + path, errno);
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unlink " + path, errno);
-    return {};
-}
-
-Result<Fd> listen_at(const std::string& path) {
-    const auto address = address_of(path);
-    if (!address) return tl::unexpected(address.error());
-    if (auto cleared = clear_stale(path, *address); !cleared) return tl::unexpected(cleared.error());
-    Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!listener) return fail_errno("socket", errno);
-    // bind() gives the file the descriptor's mode: no moment in which others could connect, and the umask is
-    // left alone.
-    if (::fchmod(listener.get(), 0600) != 0) return fail_errno("fchmod " + path, errno);
-    if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
-        return fail_errno("bind " + path, errno);
-    }
-    if (::listen(listener.get(), SOMAXCONN) != 0) {
-        const int code = errno;
-        ::unlink(path.c_str());
-        return fail_errno("listen " + path, code);
-    }
-    return listener;
-}
-
-Result<Fd> adopt(int fd) {
-    Fd listener(fd);
-    int listening = 0;
-    socklen_t length = sizeof listening;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0 || listening == 0) {
-        return fail("UAPI descriptor " + std::to_string(fd) + " is not a listening socket", ENOTSOCK);
-    }
-    const int flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-        return fail_errno("fcntl", errno);
-    }
-    return listener;
-}
-
-// Without it (no watches left) removal is noticed only when somebody asks removed().
-Fd watch(const std::string& directory) {
-    Fd watcher(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    if (watcher)
-        ::inotify_add_watch(watcher.get(), directory.c_str(),
-                            IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_ONLYDIR);
-    return watcher;
-}
-
-struct Client {
-    Fd fd;
-    SecretText input;
-    SecretText output;
-    std::size_t begin = 0;       // of input: what is before has been answered and wiped
-    std::size_t line_start = 0;  // of input: the line that is being looked at
-    std::size_t scanned = 0;     // of input: from `begin` to here there is no end of a request
-    std::size_t written = 0;     // of output
-    TimePoint active;
-    bool finished = false;  // no more to read
-    bool closing = false;   // ends once output is written
-    bool waiting = false;   // requests are left that had no turn yet
-
-    bool answering() const { return written < output.size(); }
-    void drop_input() {
-        input = SecretText();
-        begin = line_start = scanned = 0;
-    }
-};
-
-enum class Frame { incomplete, complete, too_large };
-
-// Looks on from where it stopped for the empty line that ends a request. complete: the request is [begin,
-// scanned).
-Frame find_end(Client& client) {
-    const std::string_view input = client.input;
-    while (true) {
-        const auto end = input.find('\n', client.scanned);
-        const bool found = end != std::string_view::npos;
-        const std::size_t line_end = found ? end : input.size();
-        if (line_end - client.line_start > kUapiLineBytesMax ||
-            line_end - client.begin > kUapiRequestBytesMax) {
-            return Frame::too_large;
-        }
-        client.scanned = found ? end + 1 : input.size();
-        if (!found) return Frame::incomplete;
-        const bool empty_line = end == client.line_start;
-        client.line_start = client.scanned;
-        if (empty_line) return Frame::complete;
-    }
-}
-
-void forget_answered(Client& client) {
-    if (client.scanned >= client.input.size()) return client.drop_input();
-    sodium_memzero(client.input.data() + client.begin, client.scanned - client.begin);
-    client.begin = client.scanned;
-    if (client.begin < client.input.size() / 2) return;  // moving the rest must stay rare
-    client.input.erase(0, client.begin);
-    client.begin = client.line_start = client.scanned = 0;
+// Negative, as wireguard-go does and `wg` expects of a set.
+void append_errno(SecretText& answer, int code) {
+    answer += "errno=";
+    if (code > 0) answer += '-';
+    append_decimal(answer, static_cast<unsigned>(std::max(code, 0)));
+    answer += "\n\n";
 }
 
 }  // namespace
 
-struct UapiServer::State {
-    UapiTarget& target;
-    std::string path;
-    Fd listener;
-    Fd watcher;
-    std::optional<FileIdentity> file;
-    std::vector<std::unique_ptr<Client>> clients;
-    std::optional<TimePoint> accept_again;  // accepting rests until then
+class UapiServer::Protocol final : public SocketProtocol {
+  public:
+    explicit Protocol(UapiTarget& target) : target_(target) {}
 
-    void accept_all(TimePoint now);
-    void make_room();
-    void serve(Client& client, short events, TimePoint now);
-    bool receive(Client& client, TimePoint now);
-    bool send(Client& client, TimePoint now);
-    void answer_request(Client& client);
-    void answer(Client& client, std::string_view request);
-    void answer_get(Client& client);
-    void answer_set(Client& client, std::string_view body);
-    void answer_errno(Client& client, int code);
-    void refuse(Client& client, Error why);
-    std::size_t buffered() const;
-    void drain_watcher() const;
+    Result<SecretText> answer(std::string_view request, uid_t) override {
+        const auto end = request.find('\n');
+        const std::string_view operation = request.substr(0, end);
+        const std::string_view body =
+            end == std::string_view::npos ? std::string_view() : request.substr(end + 1);
+        if (operation == "set=1") return answer_set(body);
+        if (!body.empty())
+            return fail("'" + printable(operation, 16) + "' is not followed by an empty line", EPROTO);
+        SecretText text;
+        if (operation == "get=1") {
+            text = format_uapi_get(target_.status());
+        } else if (operation == "get=vern") {
+            text.append(target_.status_json()).push_back('\n');
+        } else {
+            return fail("unknown operation '" + printable(operation, 16) + "'", EPROTO);
+        }
+        append_errno(text, 0);
+        return text;
+    }
+
+    SecretText refusal(const Error& why) override {
+        SecretText text;
+        append_errno(text, why.code);
+        return text;
+    }
+
+    void refused(const Error& why) override { target_.refused(Error{"UAPI: " + why.message, why.code}); }
+
+  private:
+    SecretText answer_set(std::string_view body) {
+        Result<void> applied = parse_uapi_set(body).and_then(
+            [&](DeviceChange&& change) { return target_.apply(std::move(change)); });
+        SecretText text;
+        // An error without a number must not read as success.
+        append_errno(text, applied ? 0 : applied.error().code > 0 ? applied.error().code : EINVAL);
+        if (!applied)
+            target_.refused(Error{"UAPI set: " + applied.error().message, applied.error().code});
+        return text;
+    }
+
+    UapiTarget& target_;
 };
 
-void UapiServer::State::accept_all(TimePoint now) {
-    while (true) {
-        Fd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-        if (!fd) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
-            // The connection stays queued and poll would say so again at once, so rest a moment.
-            if (errno != EAGAIN) accept_again = now + kAcceptPause;
-            return;
-        }
-        if (clients.size() == kUapiClientsMax) make_room();
-        auto client = std::make_unique<Client>();
-        client->fd = std::move(fd);
-        client->active = now;
-        clients.push_back(std::move(client));
-    }
-}
+UapiServer::UapiServer(std::unique_ptr<Protocol> protocol, std::unique_ptr<SocketServer> server)
+    : protocol_(std::move(protocol)), server_(std::move(server)) {}
 
-void UapiServer::State::make_room() {
-    const auto idle = std::min_element(clients.begin(), clients.end(),
-                                       [](const auto& a, const auto& b) { return a->active < b->active; });
-    target.refused(Error{"UAPI: too many clients, the longest idle one is cut off", EMFILE});
-    clients.erase(idle);
-}
-
-std::size_t UapiServer::State::buffered() const {
-    std::size_t bytes = 0;
-    for (const auto& client : clients) bytes += client->input.capacity();
-    return bytes;
-}
-
-// False: the client is to be dropped.
-bool UapiServer::State::receive(Client& client, TimePoint now) {
-    std::size_t taken = 0;
-    while (taken < kBytesPerTurn && !client.finished) {
-        std::array<char, kReadBytes> chunk;
-        const ssize_t got = ::recv(client.fd.get(), chunk.data(), chunk.size(), 0);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0 && errno == EAGAIN) break;
-        if (got < 0) return false;
-        if (got == 0) client.finished = true;
-        const auto bytes = static_cast<std::size_t>(got);
-        client.input.append(chunk.data(), bytes);
-        sodium_memzero(chunk.data(), bytes);
-        taken += bytes;
-        if (bytes < chunk.size()) break;
-    }
-    if (taken > 0) client.active = now;
-    return true;
-}
-
-bool UapiServer::State::send(Client& client, TimePoint now) {
-    for (std::size_t sent = 0; client.answering() && sent < kBytesPerTurn;) {
-        const ssize_t put = ::send(client.fd.get(), client.output.data() + client.written,
-                                   client.output.size() - client.written, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0 && errno == EAGAIN) return true;
-        if (put < 0) return false;
-        client.written += static_cast<std::size_t>(put);
-        sent += static_cast<std::size_t>(put);
-        client.active = now;
-    }
-    if (client.answering()) return true;
-    client.output = SecretText();
-    client.written = 0;
-    return !client.closing;
-}
-
-void UapiServer::State::answer_errno(Client& client, int code) {
-    // Negative, as wireguard-go does and `wg` expects of a set.
-    client.output += "errno=";
-    if (code > 0) client.output += '-';
-    append_decimal(client.output, static_cast<unsigned>(std::max(code, 0)));
-    client.output += "\n\n";
-}
-
-void UapiServer::State::refuse(Client& client, Error why) {
-    client.closing = true;
-    client.drop_input();
-    answer_errno(client, why.code);
-    why.message.insert(0, "UAPI: ");
-    target.refused(why);
-}
-
-void UapiServer::State::answer_get(Client& client) {
-    client.output = format_uapi_get(target.status());
-    answer_errno(client, 0);
-}
-
-void UapiServer::State::answer_set(Client& client, std::string_view body) {
-    Result<void> applied =
-        parse_uapi_set(body).and_then([&](DeviceChange&& change) { return target.apply(std::move(change)); });
-    // An error without a number must not read as success.
-    answer_errno(client, applied ? 0 : applied.error().code > 0 ? applied.error().code : EINVAL);
-    if (applied) return;
-    applied.error().message.insert(0, "UAPI set: ");
-    target.refused(applied.error());
-}
-
-// `request` without its empty line.
-void UapiServer::State::answer(Client& client, std::string_view request) {
-    const auto end = request.find('\n');
-    const std::string_view operation = request.substr(0, end);
-    const std::string_view body =
-        end == std::string_view::npos ? std::string_view() : request.substr(end + 1);
-    if (operation == "set=1") return answer_set(client, body);
-    if (!body.empty())
-        return refuse(client,
-                      Error{"'" + printable(operation, 16) + "' is not followed by an empty line", EPROTO});
-    if (operation == "get=1") return answer_get(client);
-    if (operation != "get=vern")
-        return refuse(client, Error{"unknown operation '" + printable(operation, 16) + "'", EPROTO});
-    client.output.append(target.status_json()).push_back('\n');
-    answer_errno(client, 0);
-}
-
-// One answer at a time: the next request waits until the client has taken it.
-void UapiServer::State::answer_request(Client& client) {
-    if (client.answering() || client.closing) return;
-    switch (find_end(client)) {
-        case Frame::incomplete:
-            if (buffered() > kUapiBufferedBytesMax)
-                return refuse(client, Error{"too much waits to be read", ENOBUFS});
-            if (!client.finished) return;
-            if (client.begin < client.input.size()) {
-                target.refused(
-                    Error{"UAPI: a connection ended inside a request, which is not applied", EPROTO});
-            }
-            client.closing = true;
-            return;
-        case Frame::too_large:
-            return refuse(client, Error{"request or line too large", EMSGSIZE});
-        case Frame::complete:
-            break;
-    }
-    // Without the two ends of line at its end; a lone empty line where a request should be has one.
-    const std::size_t size = client.scanned - client.begin;
-    answer(client,
-           std::string_view(client.input).substr(client.begin, size - std::min<std::size_t>(size, 2)));
-    if (!client.closing) forget_answered(client);
-}
-
-void UapiServer::State::serve(Client& client, short events, TimePoint now) {
-    bool alive = (events & (POLLERR | POLLNVAL)) == 0;
-    const bool may_read = !client.answering() && !client.waiting;
-    if (alive && may_read && (events & (POLLIN | POLLHUP)) != 0) alive = receive(client, now);
-    client.waiting = false;
-    for (std::size_t turn = 0; alive; ++turn) {
-        client.waiting = turn == kAnswersPerTurn;
-        if (client.waiting) break;
-        answer_request(client);
-        if (!client.answering()) break;
-        alive = send(client, now);
-        if (client.answering()) break;
-    }
-    if (client.closing && !client.answering()) alive = false;
-    if (!alive) client.fd.reset();
-}
-
-void UapiServer::State::drain_watcher() const {
-    alignas(inotify_event) std::array<char, 4096> events;
-    while (watcher && ::read(watcher.get(), events.data(), events.size()) > 0) {
-    }
-}
-
-UapiServer::UapiServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
-
-UapiServer::~UapiServer() {
-    if (state_->file && !removed()) ::unlink(state_->path.c_str());
-}
+UapiServer::~UapiServer() = default;
 
 Result<std::unique_ptr<UapiServer>> UapiServer::open(std::string_view name, UapiTarget& target, int adopt_fd,
                                                      std::string_view directory) {
-    Fd adopted(adopt_fd);
-    if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
-    const std::string directory_path(directory);
-    const std::string path = directory_path + "/" + std::string(name) + ".sock";
-    if (adopt_fd < 0) {
-        if (auto made = make_directory(directory_path); !made) return tl::unexpected(made.error());
-    }
-    auto listener = adopt_fd < 0 ? listen_at(path) : adopt(adopted.release());
-    if (!listener) return tl::unexpected(listener.error());
-    auto state = std::make_unique<State>(State{.target = target,
-                                               .path = path,
-                                               .listener = std::move(*listener),
-                                               .watcher = watch(directory_path),
-                                               .file = socket_file(path),
-                                               .clients = {},
-                                               .accept_again = {}});
-    return std::unique_ptr<UapiServer>(new UapiServer(std::move(state)));
+    auto protocol = std::make_unique<Protocol>(target);
+    const SocketLimits limits{.ends_with_empty_line = true,
+                              .line_bytes_max = kUapiLineBytesMax,
+                              .request_bytes_max = kUapiRequestBytesMax,
+                              .buffered_bytes_max = kUapiBufferedBytesMax,
+                              .clients_max = kUapiClientsMax,
+                              .idle_max = kUapiIdleMax};
+    auto server = SocketServer::open(name, directory, limits, *protocol, adopt_fd);
+    if (!server) return tl::unexpected(server.error());
+    return std::unique_ptr<UapiServer>(new UapiServer(std::move(protocol), std::move(*server)));
 }
-
-void UapiServer::add_to(std::vector<pollfd>& set) const {
-    if (!state_->accept_again) set.push_back({.fd = state_->listener.get(), .events = POLLIN, .revents = 0});
-    if (state_->watcher) set.push_back({.fd = state_->watcher.get(), .events = POLLIN, .revents = 0});
-    for (const auto& client : state_->clients) {
-        const short events = client->answering() || client->waiting ? POLLOUT : POLLIN;
-        set.push_back({.fd = client->fd.get(), .events = events, .revents = 0});
-    }
-}
-
-void UapiServer::handle(const std::vector<pollfd>& set, TimePoint now) {
-    State& state = *state_;
-    if (state.accept_again && *state.accept_again <= now) state.accept_again.reset();
-    // First those that are there already: a descriptor number may be given to a new client as soon as an old
-    // one is gone.
-    for (const pollfd& entry : set) {
-        if (entry.revents == 0) continue;
-        const auto client = std::find_if(state.clients.begin(), state.clients.end(),
-                                         [&](const auto& c) { return c->fd.get() == entry.fd; });
-        if (client != state.clients.end()) state.serve(**client, entry.revents, now);
-    }
-    std::erase_if(state.clients, [&](const auto& c) { return !c->fd || now - c->active >= kUapiIdleMax; });
-    for (const pollfd& entry : set) {
-        if (entry.revents == 0) continue;
-        if (entry.fd == state.listener.get()) state.accept_all(now);
-        if (entry.fd == state.watcher.get()) state.drain_watcher();
-    }
-}
-
-TimePoint UapiServer::next_deadline() const {
-    auto deadline = state_->accept_again.value_or(TimePoint::max());
-    for (const auto& client : state_->clients) deadline = std::min(deadline, client->active + kUapiIdleMax);
-    return deadline;
-}
-
-const std::string& UapiServer::path() const { return state_->path; }
-
-bool UapiServer::removed() const { return state_->file && socket_file(state_->path) != state_->file; }
-
-int UapiServer::listen_fd() const { return state_->listener.get(); }
 
 }  // namespace vern

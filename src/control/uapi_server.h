@@ -1,13 +1,7 @@
-// The UAPI socket: several clients, requests and answers in any pieces, each bounded in size and time, so
-// that a slow or hostile client holds up nobody. Runs inside somebody else's poll loop; never blocks. Control
-// thread only.
-//
-// A request is answered whole before the next one of the same client is read. A request cut off by the end of
-// the connection is not applied. What is not of the protocol is answered with an errno and the end of the
-// connection; a `set` that is merely wrong leaves it open. Buffers that held keys are wiped.
+// The UAPI socket (socket_server.h), for `wg` and `vern`. A request cut off by the end of the connection is not
+// applied. What is not of the protocol is answered with an errno and the end of the connection; a `set` that is
+// merely wrong leaves it open. Control thread only.
 #pragma once
-
-#include <poll.h>
 
 #include <chrono>
 #include <memory>
@@ -15,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "control/socket_server.h"
 #include "control/uapi.h"
-#include "dataplane/io/fd.h"
 
 namespace vern {
 
@@ -37,22 +31,22 @@ class UapiServer {
                                                     std::string_view directory = kUapiDirectory);
     ~UapiServer();  // removes the socket file if it is still the one made (or adopted) here
 
-    // Appends the descriptors to poll; handle() takes them back after poll (others in `set` are passed over).
-    // `now` is a steady clock.
-    void add_to(std::vector<pollfd>& set) const;
-    void handle(const std::vector<pollfd>& set, std::chrono::steady_clock::time_point now);
-    // When handle() must be called at the latest, for idle clients; time_point::max() without clients.
-    std::chrono::steady_clock::time_point next_deadline() const;
-    const std::string& path() const;
-    // Somebody deleted or replaced the socket file: wireguard-go ends then, and so does vernd. The
-    // descriptors of add_to() become readable when that happens. One system call.
-    bool removed() const;
-    int listen_fd() const;
+    // As SocketServer's.
+    void add_to(std::vector<pollfd>& set) const { server_->add_to(set); }
+    void handle(const std::vector<pollfd>& set, std::chrono::steady_clock::time_point now) {
+        server_->handle(set, now);
+    }
+    std::chrono::steady_clock::time_point next_deadline() const { return server_->next_deadline(); }
+    const std::string& path() const { return server_->path(); }
+    // Somebody deleted or replaced the socket file: wireguard-go ends then, and so does vernd.
+    bool removed() const { return server_->removed(); }
+    int listen_fd() const { return server_->listen_fd(); }
 
   private:
-    struct State;
-    explicit UapiServer(std::unique_ptr<State> state);
-    std::unique_ptr<State> state_;
+    class Protocol;
+    UapiServer(std::unique_ptr<Protocol> protocol, std::unique_ptr<SocketServer> server);
+    std::unique_ptr<Protocol> protocol_;  // before the server, which refers to it
+    std::unique_ptr<SocketServer> server_;
 };
 
 }  // namespace vern

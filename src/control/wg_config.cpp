@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <numeric>
 
 #include "control/text.h"
 
@@ -29,21 +28,6 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + '
 bool same_word(std::string_view a, std::string_view b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                       [](char x, char y) { return lower(x) == lower(y); });
-}
-
-// Damerau-Levenshtein without transpositions over the whole word: how many letters are wrong.
-std::size_t letters_apart(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        std::size_t diagonal = std::exchange(row[0], i + 1);
-        for (std::size_t j = 0; j < b.size(); ++j) {
-            const std::size_t changed = diagonal + (lower(a[i]) == lower(b[j]) ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
-        }
-    }
-    return row.back();
 }
 
 // For errors. What looks like a key in the wrong place may be a private one.
@@ -236,7 +220,7 @@ void Parser::unknown_key(std::string_view name) {
         return letters_apart(a.name, name) < letters_apart(b.name, name);
     });
     std::string what = "unknown key " + shown(name);
-    if (letters_apart(nearest->name, name) <= std::max<std::size_t>(1, nearest->name.size() / 3)) {
+    if (is_likely_meant(nearest->name, name)) {
         what += " (" + std::string(nearest->name) + "?)";
     }
     error(what);

@@ -110,7 +110,8 @@ class Host:
         self.directory.mkdir(mode=0o755)
         self.bin = self.directory / "bin"  # first in PATH on this host only
         self.bin.mkdir()
-        self.environment = dict(lab.environment, PATH=f"{self.bin}:{lab.environment['PATH']}")
+        # Its own /var/lib/vern: what a daemon keeps there outlives it, and is nobody else's.
+        self.environment = dict(lab.environment, PATH=f"{self.bin}:{lab.environment['PATH']}", VERN_STATE_DIR=str(self.directory / "state"))
         self.v4 = self.v6 = None
         with open(self.directory / "host_init.log", "w") as log:
             self.init = subprocess.Popen([sys.executable, str(HERE / "host_init.py"), name, str(self.directory)],

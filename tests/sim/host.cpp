@@ -82,6 +82,7 @@ void Host::start() {
     // A clock that is wrong after a restart is set before the network is up; otherwise peers would refuse old
     // timestamps, as they must.
     correct_wall();
+    world_.policies.tell(*this);  // before any peer: a restart leaves no gap
     apply(change);
     if (!running_) device_->set_running(false, instant(boot()));
 }

@@ -54,6 +54,7 @@ void Lane::turn() {
     const Observing watch(*this);
     world_.trace.add(world_.now(), Event::turn, host_.id(), id_, arrived_.size() + from_stack_.size());
     owners_ = host_.owners_now();
+    policy_ = world_.policies.of(host_);
     mtu_before_ = host_.device().mtu();
     Nanos clock = host_.boot();
     if (world_.rng.below(8) == 0) {
@@ -286,7 +287,12 @@ void Lane::write(const VnetHeader& header, std::span<const iovec> pieces) noexce
 
 // As engines do: after the worker's flush, when all pieces must still be in place.
 void Lane::hand_over_written() {
-    const auto owner_of = [this](const std::byte* address, bool v6) { return owners_->of(address, v6); };
+    const auto owner_of = [this](const Found& found) {
+        const HostId owner = owners_->of(found.from, found.v6);
+        if (policy_ && !policy_->passes(true, owner, found, clock_))
+            world_.fail("policy", fmt::format("host {} worker {}: delivers from host {} what its policy denies", host_.id(), id_, owner));
+        return owner;
+    };
     for (const Written& write : written_) {
         whole_.clear();
         for (std::size_t i = 0; i < write.pieces; ++i) {
@@ -375,6 +381,8 @@ void Lane::check_sealed(const aead::SealJob& job) {
         return bad("destination",
                    fmt::format("flow {}: sealed for host {}, but its destination belongs to {}", record->flow,
                                use->peer, owners_->of(found.to, found.v6)));
+    if (policy_ && !policy_->passes(false, use->peer, found, clock_))
+        return bad("policy", fmt::format("flow {}: sealed for host {}, and the policy denies it", record->flow, use->peer));
     if (record->sent_to != kNobody)
         return bad("once",
                    fmt::format("flow {}: sequence {} is sealed twice", record->flow, record->sequence));
@@ -434,7 +442,7 @@ std::size_t Lane::sum(std::initializer_list<Counter> of) const noexcept {
 void Lane::check_accounts(bool final) {
     using enum Counter;
     const std::uint64_t out =
-        delivered_ + keepalives_ + handshake_messages_ +
+        delivered_ + keepalives_ + handshake_messages_ + worker_.gate().refused(policy::Direction::in) +
         sum({underlay_empty, underlay_short, underlay_length, underlay_type, unknown_index, session_expired,
              replayed, bad_tag, inner_malformed, inner_source, inner_ecn});
     if (in_datagrams_ != out)
@@ -447,7 +455,7 @@ void Lane::check_accounts(bool final) {
     // balanced.
     if (!whole_packets_only_) return;
     const std::uint64_t gone =
-        out_messages_ + sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large,
+        out_messages_ + worker_.gate().refused(policy::Direction::out) + sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large,
                              staged_overflow, staged_given_up, no_send_buffer, session_exhausted});
     if (gone > in_packets_ || in_packets_ - gone > (final ? 0 : kStagedMax))
         world_.fail(

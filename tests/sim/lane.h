@@ -14,6 +14,7 @@
 #include "ledger.h"
 #include "network.h"
 #include "owners.h"
+#include "policies.h"
 
 namespace vern::sim {
 
@@ -110,6 +111,7 @@ class Lane final : public Outlet, public AeadObserver {
     Nanos clock_ = 0;  // what the worker was told; never goes back
     std::uint32_t mtu_before_ = 0;
     std::shared_ptr<const Owners> owners_;  // as of the turn's beginning
+    std::shared_ptr<const HostPolicy> policy_;
 
     std::vector<std::byte> arena_;  // the turn's datagrams, trains in one piece
     std::vector<Entered> entered_;

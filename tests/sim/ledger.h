@@ -59,7 +59,7 @@ class Ledger {
                           const OwnerOf& owner_of) {
         found_.clear();
         if (!examine(host, bytes, header)) return found_.size();
-        for (const Found& found : found_) check_delivered(host, found, owner_of(found.from, found.v6));
+        for (const Found& found : found_) check_delivered(host, found, owner_of(found));
         return found_.size();
     }
 

@@ -26,6 +26,7 @@ enum class Sabotage {
     skip_configuration,  // a changed owner of a prefix is not told to the core
     skip_padding,        // messages are cut to the inner packet's length
     hijack_endpoint,     // an endpoint moves without an authentic message
+    skip_policy,         // a changed policy is not told to the core
     stop_worker_clock,   // a worker's time stands still: old keys live on
     count
 };

@@ -74,6 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
         Defect{"SkipConfiguration", Sabotage::skip_configuration, {"source", "destination"}},
         Defect{"SkipPadding", Sabotage::skip_padding, {"padding"}},
         Defect{"HijackEndpoint", Sabotage::hijack_endpoint, {"endpoint"}},
+        Defect{"SkipPolicy", Sabotage::skip_policy, {"policy"}},
         Defect{"StopWorkerClock", Sabotage::stop_worker_clock, {"keys", "recovery", "silence", "forgotten"}}),
     [](const auto& param) { return param.param.name; });
 

@@ -19,6 +19,7 @@ World::World(const Options& options)
       traffic(*this),
       trouble(*this),
       operators(*this),
+      policies(*this),
       attacker(*this),
       recovery(*this) {}
 
@@ -49,6 +50,7 @@ void World::begin() {
     operators.set_up();
     traffic.begin();
     operators.begin();
+    policies.begin();
     trouble.begin(profile.turmoil);
     attacker.begin();
 }
@@ -71,6 +73,7 @@ void World::calm() {
         host->set_running(true);
     }
     operators.make_whole();
+    policies.make_whole();
     ledger.order_may_change();
     network.calm();
     traffic.probe(Recovery::kProbe);
@@ -104,6 +107,7 @@ Outcome World::run() {
     run_until(profile.turmoil);
     if (!failed()) {
         operators.stop();
+        policies.stop();
         attacker.stop();
         run_until(now() + kAfterAttacks);
     }

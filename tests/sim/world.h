@@ -21,6 +21,7 @@
 #include "ledger.h"
 #include "network.h"
 #include "operators.h"
+#include "policies.h"
 #include "profile.h"
 #include "recovery.h"
 #include "rng.h"
@@ -92,6 +93,7 @@ class World {
     Traffic traffic;
     Trouble trouble;
     Operators operators;
+    Policies policies;
     Attacker attacker;
     Recovery recovery;
 

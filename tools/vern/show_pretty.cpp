@@ -7,6 +7,7 @@
 
 #include "control/text.h"
 #include "dataplane/core/counters.h"
+#include "policy.h"
 #include "show.h"
 
 namespace vern::cli {
@@ -76,7 +77,7 @@ std::string bytes_text(std::uint64_t bytes, const Page& page) {
 }
 
 // What comes from the daemon is shown as text whatever it is.
-std::string text_of(const json& object, const char* key) {
+std::string shown_of(const json& object, const char* key) {
     const auto found = object.is_object() ? object.find(key) : object.end();
     if (!object.is_object() || found == object.end() || found->is_null()) return {};
     return printable(found->is_string() ? found->get<std::string>() : found->dump(), 200);
@@ -90,7 +91,7 @@ const json& member(const json& object, const char* key) {
 
 // "io_uring" or "epoll (io_uring is refused by the sandbox)"
 std::string with_reason(const json& choice) {
-    const std::string name = text_of(choice, "name"), reason = text_of(choice, "reason");
+    const std::string name = shown_of(choice, "name"), reason = shown_of(choice, "reason");
     return reason.empty() ? name : fmt::format("{} ({})", name, reason);
 }
 
@@ -102,7 +103,7 @@ void put_offloads(Page& page, const json& offloads) {
         if (member(state, "on") == json(true)) {
             on += (on.empty() ? "" : ", ") + printable(name);
         } else {
-            off.emplace_back(printable(name), text_of(state, "reason"));
+            off.emplace_back(printable(name), shown_of(state, "reason"));
         }
     }
     page.line("offloads", on.empty() ? "none" : on);
@@ -149,7 +150,7 @@ void put_hand_over(Page& page, const json& hand_over) {
 
 void put_vern(Page& page, const json& vern) {
     if (!vern.is_object()) return;
-    if (const auto version = text_of(vern, "version"); !version.empty()) page.line("vernd", version);
+    if (const auto version = shown_of(vern, "version"); !version.empty()) page.line("vernd", version);
     if (auto engine = with_reason(member(vern, "engine")); !engine.empty()) {
         const std::uint64_t workers = count_of(member(vern, "workers"));
         if (workers != 0) engine += fmt::format(", {} {}", workers, workers == 1 ? "worker" : "workers");
@@ -158,6 +159,7 @@ void put_vern(Page& page, const json& vern) {
     put_hand_over(page, member(vern, "hand_over"));
     if (const auto aead = with_reason(member(vern, "aead")); !aead.empty()) page.line("aead", aead);
     if (const auto mtu = count_of(member(vern, "mtu")); mtu != 0) page.line("mtu", std::to_string(mtu));
+    if (const json& policy = member(vern, "policy"); policy.is_object()) page.line("policy", policy_line(policy));
     put_offloads(page, member(vern, "offloads"));
     put_handshakes(page, member(vern, "handshakes"));
     put_counters(page, member(vern, "counters"));

@@ -47,7 +47,31 @@ namespace vern {
     X(handshake_bad_response, "response that answers nothing or is not authentic")                          \
     X(handshake_bad_cookie, "cookie reply that answers nothing or is not authentic")                        \
     X(handshake_no_identity, "handshake message while the interface has no private key")                    \
-    X(handshake_no_memory, "handshake given up for lack of a session slot")
+    X(handshake_no_memory, "handshake given up for lack of a session slot")                                 \
+    X(policy_transport_short, "packet denied: its transport header is cut short")                           \
+    X(policy_extension, "packet denied: IPv6 extension headers out of place, too many or too long")         \
+    X(policy_source_route, "packet denied: it names its own route")                                         \
+    X(policy_fragment_malformed, "fragment denied: its place in the datagram cannot be")                    \
+    X(policy_fragment_stray, "fragment denied: no first fragment was let in before it")                     \
+    X(policy_fragment_overlap, "fragment denied: it overlaps another")                                      \
+    X(policy_fragments_full, "first fragment denied: no room to remember it")                               \
+    X(policy_icmp_unrelated, "ICMP error or redirect denied: it belongs to no live flow of its peer")       \
+    X(policy_tcp_flags, "TCP packet denied: flags that mean nothing")                                       \
+    X(policy_tcp_state, "TCP packet denied: its flow is not in a state for it")                             \
+    X(policy_no_flow, "packet denied: it begins nothing and belongs to no flow")                            \
+    X(policy_denied, "packet denied by a rule")                                                             \
+    X(policy_no_rule, "packet denied: no rule allows it")                                                   \
+    X(policy_rate_limited, "packet denied: the rule that allows it had no token left")                      \
+    X(policy_rates_full, "packet denied: no room for its source among the rates")                           \
+    X(policy_flows_full, "packet denied: there are as many flows as there may be")                          \
+    X(policy_peer_flows_full, "packet denied: its peer has as many flows as a peer may have")               \
+    X(policy_flow_cut, "packet of a flow that the policy no longer allows")                                 \
+    X(policy_flow_evicted, "half-open flow given up for a new one")                                         \
+    X(policy_picked_up, "TCP flow picked up in midstream after the start")                                  \
+    X(policy_would_deny, "packet that passed since the rule or the policy only observes")                   \
+    X(policy_rejected, "denied packet answered with a reset or an ICMP error")                              \
+    X(policy_reject_limited, "denied packet not answered: too many answers")                                \
+    X(policy_log_suppressed, "decision not logged: too many at once")
 
 enum class Counter : std::size_t {
 #define X(name, meaning) name,

@@ -35,6 +35,7 @@
 #include "dataplane/core/rate_limiter.h"
 #include "dataplane/core/session_table.h"
 #include "dataplane/core/spsc_ring.h"
+#include "dataplane/policy/gate.h"
 
 namespace vern {
 
@@ -98,6 +99,26 @@ class Device {
     // The inner MTU: padding never passes it.
     void set_mtu(std::uint32_t mtu) noexcept { mtu_.store(mtu, std::memory_order_relaxed); }
 
+    // --- policy (device_policy.cpp): any thread. Without one nothing is checked but allowed IPs; one without rules denies everything.
+
+    // Counts for the next packet of each worker's next turn; flows live on, and are asked for again. nullptr: no policy any more. `flows_max` is fixed
+    // by the first one. Errors: no memory for flows; then everything stays as it was.
+    Result<void> set_policy(std::unique_ptr<const policy::Policy> policy, std::size_t flows_max = policy::kFlowsDefault);
+    // For kPickUpTime from then on TCP is picked up in midstream where a rule lets it begin: a restart must not cut what it carried.
+    void pick_up_flows(Instant started);
+    std::uint32_t policy_generation() const;  // 0: none
+    // Of each rule, in the order of its policy, and last of what no rule matched. Empty: no policy.
+    std::vector<policy::RuleCounts> policy_counts() const;
+    // nullopt: no policy, or no such peer. `key` and `port` as policy::Policy::match() takes them.
+    std::optional<policy::Explanation> explain(policy::Direction direction, const PublicKey& peer, const policy::FlowKey& key, std::uint16_t port,
+                                               Instant now) const;
+    // Flows from `cursor` (0 at first) on, as many as fit into `out`; 0: that was all. Peers are named by serial: public_key_of().
+    std::size_t copy_flows(std::size_t& cursor, std::span<policy::Flow> out, Instant now) const;
+    std::size_t flow_count() const noexcept;
+    std::optional<PublicKey> public_key_of(std::uint64_t serial) const;
+    // The next decision that worker `worker` has logged. One thread for all workers.
+    bool next_policy_log(unsigned worker, policy::LogRecord& out);
+
     // --- slow path: one thread ---------------------------------------------------------------------------------------------------------
 
     // Handles what workers queued and the timers that are due; bounded work a call. True: there is more, call again.
@@ -114,7 +135,7 @@ class Device {
         Retired() = default;
         Retired(Retired&&) = default;
         Retired& operator=(Retired&&) = default;
-        bool empty() const noexcept { return sessions.empty() && peers.empty() && snapshots.empty() && tables.empty(); }
+        bool empty() const noexcept { return sessions.empty() && peers.empty() && snapshots.empty() && tables.empty() && policies.empty(); }
 
       private:
         friend class Device;
@@ -122,6 +143,7 @@ class Device {
         std::vector<Peer*> peers;
         std::vector<std::unique_ptr<const Snapshot>> snapshots;
         std::vector<std::unique_ptr<SessionTable::Buckets>> tables;
+        std::vector<std::unique_ptr<const policy::Policy>> policies;
     };
     Retired take_retired();
     void dispose(Retired retired);  // wipes and frees; every worker has passed a quiescent state since take_retired()
@@ -129,6 +151,8 @@ class Device {
     // --- workers: worker.h -------------------------------------------------------------------------------------------------------------
 
     const Snapshot& snapshot() const noexcept { return *live_.load(std::memory_order_acquire); }
+    const policy::Policy* policy() const noexcept { return live_policy_.load(std::memory_order_acquire); }  // nullptr: none
+    policy::Tables* policy_tables() const noexcept { return live_tables_.load(std::memory_order_acquire); }
     const SessionTable& sessions() const noexcept { return sessions_; }
     WorkerQueues& queues(unsigned worker) noexcept { return *queues_[worker]; }
     unsigned workers() const noexcept { return static_cast<unsigned>(queues_.size()); }
@@ -204,6 +228,8 @@ class Device {
     void discard_stale_deadlines();
     Duration jitter();
 
+    void sweep_flows(Instant now);
+
     Random& random_;
     const aead::Implementation& aead_;
     std::vector<std::unique_ptr<WorkerQueues>> queues_;
@@ -231,6 +257,12 @@ class Device {
     std::vector<Deadline> deadlines_;  // a heap, earliest first; an entry counts only while it equals its peer's timer_at
     std::unique_ptr<const Snapshot> snapshot_;
     std::atomic<const Snapshot*> live_;
+    std::unique_ptr<const policy::Policy> policy_;
+    std::unique_ptr<policy::Tables> policy_tables_;  // with the first policy, and then for good
+    std::atomic<const policy::Policy*> live_policy_{nullptr};
+    std::atomic<policy::Tables*> live_tables_{nullptr};
+    Instant pick_up_until_{};
+    Instant next_sweep_{};
     Retired retired_;
 };
 

@@ -45,6 +45,7 @@ bool Device::service(Instant now, WallTime wall, DatagramSink& sink) {
         }
         more |= queues->attention.size() > 0 || queues->handshakes.size() > 0;
     }
+    sweep_flows(now);
     std::size_t handled = 0;
     while (!deadlines_.empty() && deadlines_.front().at <= now) {
         if (handled++ == kServiceBatch) return true;
@@ -61,8 +62,10 @@ bool Device::service(Instant now, WallTime wall, DatagramSink& sink) {
 
 std::optional<Instant> Device::next_deadline() const {
     const std::lock_guard hold(lock_);
-    if (deadlines_.empty()) return std::nullopt;
-    return deadlines_.front().at;
+    std::optional<Instant> at;
+    if (!deadlines_.empty()) at = deadlines_.front().at;
+    if (flow_count() > 0) at = std::min(at.value_or(next_sweep_), next_sweep_);
+    return at;
 }
 
 void Device::attend(std::uint64_t serial, Instant now, WallTime wall, DatagramSink& sink) {

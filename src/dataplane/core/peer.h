@@ -69,6 +69,7 @@ struct Peer {
     SharedInstant last_received;
     std::atomic<std::uint64_t> receive_bytes{0};
     std::atomic<std::uint64_t> transmit_bytes{0};
+    std::atomic<std::uint64_t> policy_class{0};  // generation << 32 | class, of the policy that last asked
 
     // slow
     CookieJar cookies;

@@ -15,6 +15,8 @@
 #include "dataplane/core/device.h"
 #include "dataplane/core/segmenter.h"
 #include "dataplane/core/staging.h"
+#include "dataplane/policy/gate.h"
+#include "dataplane/policy/reject.h"
 
 namespace vern {
 
@@ -43,9 +45,11 @@ class Worker {
     void allow_coalescing(bool tcp, bool udp) noexcept { coalescer_.allow(tcp, udp); }
     Counters& counters() noexcept { return counters_; }
     const Counters& counters() const noexcept { return counters_; }
+    const policy::Gate& gate() const noexcept { return gate_; }
 
   private:
     static constexpr std::size_t kOpenBatch = 256;
+    static constexpr std::size_t kAnswersPerTurn = 16;  // to packets that are rejected
 
     // A train that is being filled: messages for one peer under one session, all of one size but perhaps the last.
     struct Departing {
@@ -116,7 +120,14 @@ class Worker {
     void settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outlet& outlet) noexcept;
     void heard_from(Peer& peer, Session& session, const Endpoint& from, bool data) noexcept;
     const Peer* owner_of_source(const InnerPacket& packet) noexcept;
-    void deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;
+    void deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;
+
+    // worker_policy.cpp
+    bool admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets, Outlet& outlet) noexcept;
+    void answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet, Outlet& outlet) noexcept;
+    void note_staged() noexcept;
+    bool staged_still_valid() const noexcept;
+    std::uint32_t policy_generation() const noexcept { return gate_.active() ? gate_.policy().generation() : 0; }
 
     Device& device_;
     const unsigned id_;
@@ -146,6 +157,14 @@ class Worker {
     std::array<ArrivingTrain, kOpenBatch> arriving_trains_;
     SourceMemo source_memo_;
     Coalescer coalescer_;
+
+    policy::Gate gate_;
+    // What staged packets were let in by: the policy of the oldest, and the earliest end of a rule of its.
+    std::uint32_t staged_generation_ = 0;
+    Instant staged_valid_until_{};
+    std::unique_ptr<std::byte[]> answer_buffers_;
+    std::size_t answers_ = 0;  // of this turn
+    Instant answers_full_at_{};
 };
 
 }  // namespace vern

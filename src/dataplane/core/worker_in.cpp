@@ -171,7 +171,7 @@ void Worker::heard_from(Peer& peer, Session& session, const Endpoint& from, bool
 }
 
 // An authentic message's content: whose is it, may it be, and on to the TUN device. What follows the inner packet's own length is padding.
-void Worker::deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept {
+void Worker::deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept {
     auto packet = InnerPacket::parse(plain);
     if (!packet) return counters_.add(Counter::inner_malformed);
     // Longest match over all peers: a peer with a /24 does not speak for a /32 in it that belongs to another.
@@ -184,6 +184,7 @@ void Worker::deliver(const Peer& peer, std::span<std::byte> plain, std::uint8_t 
     } else if (outer_ecn == kCapable1 && packet->ecn() == kCapable0) {
         packet->set_ecn(kCapable1);
     }
+    if (gate_.active() && !admit(policy::Direction::in, peer, *packet, 1, outlet)) return;
     coalescer_.add(*packet, outlet);
 }
 

@@ -7,7 +7,15 @@
 namespace vern {
 
 Worker::Worker(Device& device, unsigned id, const Options& options)
-    : device_(device), id_(id), options_(options), board_(device.board()), desk_(board_.desk(id)), scratch_(new std::byte[kTrainBytesMax]), coalescer_(options.coalesce_tcp, options.coalesce_udp) {
+    : device_(device),
+      id_(id),
+      options_(options),
+      board_(device.board()),
+      desk_(board_.desk(id)),
+      scratch_(new std::byte[kTrainBytesMax]),
+      coalescer_(options.coalesce_tcp, options.coalesce_udp),
+      gate_(id, counters_),
+      answer_buffers_(new std::byte[kAnswersPerTurn * policy::kRejectBytesMax]) {
     staged_peers_.reserve(Staging::kPeersMax);
 }
 
@@ -15,6 +23,9 @@ void Worker::begin(Instant now) noexcept {
     now_ = std::max(now_, now);
     snapshot_ = &device_.snapshot();
     source_memo_.owner = nullptr;
+    const policy::Policy* policy = device_.policy();  // before the tables: they are there when it is
+    gate_.begin(policy, device_.policy_tables(), now_);
+    answers_ = 0;
     if (snapshot_->generation == generation_) return;
     generation_ = snapshot_->generation;
     if (staging_.empty()) return;
@@ -31,6 +42,7 @@ void Worker::from_tun(const TunTrain& train, Outlet& outlet) noexcept {
     if (!plan) return counters_.add(Counter::tun_gso);
     Peer* peer = snapshot_->allowed_ips.find_destination(*packet);
     if (!peer) return counters_.add(Counter::tun_no_route);
+    if (gate_.active() && !admit(policy::Direction::out, *peer, *packet, plan->count(), outlet)) return;
     // What waits for this peer goes first, or the flow would be out of order.
     if (!staging_.empty() && staging_.has(peer->serial)) release_staged(*peer, outlet);
     if (!send_packet(*peer, *packet, *plan, outlet)) stage(*peer, train);
@@ -198,6 +210,7 @@ void Worker::stage(Peer& peer, const TunTrain& train) noexcept {
         const std::lock_guard hold(peer.lock);
         if (!peer.endpoint.known()) return counters_.add(Counter::tun_no_endpoint);
     }
+    note_staged();
     if (const std::size_t lost = staging_.push(peer.serial, train)) counters_.add(Counter::staged_overflow, lost);
     // No room: nothing waits here, and nobody must count on it that something will be sent.
     if (!staging_.has(peer.serial)) return;
@@ -219,6 +232,8 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         const auto plan = packet ? Segmenter::plan(*packet, train.header) : std::nullopt;
         // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
+        // And so may the policy have changed.
+        if (ours && gate_.active() && !staged_still_valid() && !admit(policy::Direction::out, peer, *packet, plan->count(), outlet)) continue;
         if (!ours || !send_packet(peer, *packet, *plan, outlet)) counters_.add(Counter::staged_given_up);
     }
 }

@@ -1,0 +1,46 @@
+#include "control/policy/document.h"
+
+#include <algorithm>
+#include <array>
+
+#include "crypto/blake2s.h"
+
+namespace vern::policy {
+
+std::string Document::peer_name(const PublicKey& key) const {
+    const auto found = std::find_if(peers.begin(), peers.end(), [&](const auto& peer) { return peer.second == key; });
+    return found == peers.end() ? to_base64(key.bytes) : found->first;
+}
+
+// Dates far away are held at the ends of what an Instant can say.
+Instant instant_of(WallTime end, const ClockPair& now) {
+    constexpr auto kFar = std::chrono::duration_cast<Duration>(std::chrono::hours(24 * 365 * 100));
+    const Duration left = end - now.wall;
+    return now.boot + std::clamp(left, -kFar, kFar);
+}
+
+RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation) {
+    RuleSet set;
+    set.generation = generation;
+    set.peer_sets = document.peer_sets;
+    set.flows_per_peer = document.flows_per_peer;
+    set.observe = document.observe;
+    set.log_default = document.log_denied;
+    set.rules.reserve(document.rules.size());
+    for (const DocumentRule& from : document.rules) {
+        Rule rule = from.rule;
+        if (from.expires) rule.expires = instant_of(*from.expires, now);
+        set.rules.push_back(std::move(rule));
+    }
+    return set;
+}
+
+std::uint64_t rule_number(std::string_view id) {
+    std::array<std::byte, blake2s::kHashBytes> hash;
+    blake2s::hash(hash, {std::as_bytes(std::span(id))});
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < 8; ++i) number = number << 8 | std::to_integer<std::uint64_t>(hash[i]);
+    return number;
+}
+
+}  // namespace vern::policy

@@ -1,0 +1,75 @@
+// A policy as its author wrote it, read and resolved: rules with their names and lines, which the data plane's RuleSet has no use for.
+// A value; any thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/policy/policy.h"
+#include "dataplane/policy/rules.h"
+
+namespace vern::policy {
+
+struct Position {
+    unsigned line = 0;
+    unsigned column = 0;
+    friend auto operator<=>(const Position&, const Position&) = default;
+};
+
+struct DocumentRule {
+    std::string id;
+    Position at;
+    Rule rule;                        // `expires` is not set here: it takes a clock
+    std::optional<WallTime> expires;  // as written
+    std::string log_prefix;           // before the log lines of this rule
+};
+
+enum class Expectation { allow, deny, reject };
+
+struct DocumentTest {
+    Position at;
+    Direction direction = Direction::in;
+    PublicKey peer;  // zero: one that no rule names
+    FlowKey key;
+    std::uint16_t port = 0;  // destination port, or type and code of ICMP
+    Expectation expect = Expectation::allow;
+    std::string text;  // "in web-1 tcp 10.100.0.1:3306"
+};
+
+struct Document {
+    std::string name;
+    std::map<std::string, PublicKey, std::less<>> peers;
+    std::vector<std::vector<PublicKey>> peer_sets;
+    std::vector<DocumentRule> rules;
+    std::vector<DocumentTest> tests;
+    std::size_t flows_per_peer = RuleSet{}.flows_per_peer;
+    bool observe = false;
+    bool log_denied = true;
+    std::string log_denied_prefix;
+    std::vector<std::string> warnings;  // file:line:column and a sentence
+
+    std::string peer_name(const PublicKey& key) const;  // its name here, or its key in base64
+};
+
+// The two clocks read at the same moment: ends written as dates become points of the clock that never steps back.
+struct ClockPair {
+    WallTime wall;
+    Instant boot;
+};
+Instant instant_of(WallTime end, const ClockPair& now);
+
+RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation);
+
+// What governs when a policy should be there and cannot be read: nothing passes.
+inline RuleSet deny_all(std::uint32_t generation) {
+    RuleSet set;
+    set.generation = generation;
+    return set;
+}
+
+// Of a rule's name; no two rules of a policy have the same.
+std::uint64_t rule_number(std::string_view id);
+
+}  // namespace vern::policy

@@ -1,0 +1,44 @@
+// Memory that is reserved at once and costs nothing until it is used: zeroed pages from the kernel. No huge pages: a table that is hardly used
+// would otherwise be resident as a whole.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+namespace vern::policy {
+
+template <typename T>
+class Reserved {
+    static_assert(std::is_trivially_destructible_v<T>);
+
+  public:
+    Reserved() = default;
+    explicit Reserved(std::size_t count) noexcept : bytes_(count * sizeof(T)) {
+        void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED) return;
+        ::madvise(at, bytes_, MADV_NOHUGEPAGE);
+        data_ = static_cast<T*>(at);  // zero bytes are a valid T: the types kept here say so
+    }
+    ~Reserved() {
+        if (data_) ::munmap(data_, bytes_);
+    }
+    Reserved(Reserved&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    Reserved& operator=(Reserved&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    explicit operator bool() const noexcept { return data_ != nullptr; }
+    T* data() const noexcept { return data_; }
+    T& operator[](std::size_t i) const noexcept { return data_[i]; }
+    std::size_t bytes() const noexcept { return bytes_; }
+
+  private:
+    T* data_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
+}  // namespace vern::policy

@@ -1,0 +1,299 @@
+#include "control/policy/control.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "../temporary_directory.h"
+#include "control/log.h"
+#include "fake_plane.h"
+
+namespace vern::policy {
+namespace {
+
+using nlohmann::json;
+using test::FakePlane;
+using vern::test::read_file;
+using vern::test::TemporaryDirectory;
+
+std::string policy(const std::string& name, const std::string& more = "") {
+    return "version = 1\nname = \"" + name + "\"\n[[rule]]\nid = \"r\"\nin = {}\nallow = [\"tcp/22\"]\n" + more;
+}
+
+class ControlTest : public testing::Test {
+  protected:
+    ControlTest() { set_log_level(LogLevel::silent); }
+
+    std::string state() const { return directory.path() + "/state/wg0"; }
+    void start(const std::string& first = "", Store::StepHook hook = nullptr) {
+        control.reset();
+        plane = std::make_unique<FakePlane>();
+        control = std::make_unique<Control>(Store(state(), std::move(hook)), *plane);
+        ASSERT_TRUE(control->start(first));
+    }
+    json ask(const json& request) {
+        const auto answer = control->answer(request.dump(), 0);
+        return answer ? json::parse(answer->begin(), answer->end()) : json();
+    }
+    json apply(const std::string& text, int confirm_s = 0) {
+        json request{{"do", "apply"}, {"text", text}, {"file", "f"}};
+        if (confirm_s > 0) request["confirm_s"] = confirm_s;
+        return ask(request);
+    }
+    std::string name() { return control->summary().value("name", control->summary().value("state", "")); }
+    std::string on_disk() const { return read_file(state() + "/policy.toml"); }
+
+    TemporaryDirectory directory;
+    std::unique_ptr<FakePlane> plane;
+    std::unique_ptr<Control> control;
+};
+
+TEST_F(ControlTest, WithoutAnyPolicyNothingIsPublishedAndNothingWritten) {
+    start();
+    EXPECT_EQ(name(), "none");
+    EXPECT_EQ(plane->publications, 0);
+    EXPECT_FALSE(std::filesystem::exists(directory.path() + "/state"));
+    EXPECT_FALSE(control->deadline());
+    EXPECT_FALSE(ask({{"do", "counters"}})["ok"]);
+    EXPECT_EQ(ask({{"do", "explain"}, {"question", "x"}})["verdict"], "allow");
+}
+
+TEST_F(ControlTest, AppliedIsPublishedKeptAndLoadedAgain) {
+    start();
+    const json answer = apply(policy("a"));
+    EXPECT_TRUE(answer["ok"]) << answer;
+    EXPECT_EQ(answer["rules"], 1);
+    EXPECT_EQ(plane->published->rules().rules.size(), 1u);
+    EXPECT_EQ(on_disk(), policy("a"));
+    struct stat status {};
+    ASSERT_EQ(::stat((state() + "/policy.toml").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    start();
+    EXPECT_EQ(name(), "a");
+    EXPECT_NE(plane->published->generation(), 0u);
+}
+
+TEST_F(ControlTest, WhatIsWrongChangesNothing) {
+    start();
+    apply(policy("a"));
+    const int before = plane->publications;
+    for (const std::string& wrong : {std::string("version = 1\nx = 1\n"), policy("b", "[[test]]\nfrom = \"10.0.0.2\"\nto = \"10.0.0.1\"\nproto = \"tcp\"\nport = 23\nexpect = \"allow\"\n")}) {
+        const json answer = apply(wrong);
+        EXPECT_FALSE(answer["ok"]);
+        EXPECT_TRUE(answer["error"].get<std::string>().starts_with("f:")) << answer;
+    }
+    EXPECT_EQ(plane->publications, before);
+    EXPECT_EQ(on_disk(), policy("a"));
+}
+
+TEST_F(ControlTest, TheTrialEndsAtItsTime) {
+    start();
+    apply(policy("a"));
+    EXPECT_EQ(apply(policy("b"), 60)["pending_s"], 60);
+    EXPECT_EQ(name(), "b");
+    EXPECT_EQ(on_disk(), policy("a"));
+    EXPECT_EQ(apply(policy("c"))["code"], EBUSY);
+    plane->pass(std::chrono::seconds(59));
+    control->tick();
+    EXPECT_EQ(name(), "b");
+    plane->pass(std::chrono::seconds(1));
+    EXPECT_LE(*control->deadline(), plane->clock.boot);
+    control->tick();
+    EXPECT_EQ(name(), "a");
+    EXPECT_FALSE(control->deadline());
+    EXPECT_FALSE(ask({{"do", "confirm"}})["ok"]);
+    EXPECT_FALSE(std::filesystem::exists(state() + "/pending.toml"));
+}
+
+TEST_F(ControlTest, ConfirmedItStays) {
+    start();
+    apply(policy("a"));
+    apply(policy("b"), 60);
+    EXPECT_TRUE(ask({{"do", "confirm"}})["ok"]);
+    plane->pass(std::chrono::hours(1));
+    control->tick();
+    EXPECT_EQ(name(), "b");
+    EXPECT_EQ(on_disk(), policy("b"));
+    EXPECT_TRUE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_EQ(name(), "a");
+    EXPECT_EQ(on_disk(), policy("a"));
+    EXPECT_TRUE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_EQ(name(), "b");
+}
+
+TEST_F(ControlTest, TheFirstTrialGoesBackToNoPolicyAtAll) {
+    start();
+    EXPECT_FALSE(ask({{"do", "rollback"}})["ok"]);
+    apply(policy("a"), 60);
+    EXPECT_TRUE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_EQ(name(), "none");
+    EXPECT_EQ(plane->published, nullptr);
+    start();
+    EXPECT_EQ(name(), "none");
+}
+
+TEST_F(ControlTest, ARestartDropsTheTrial) {
+    start();
+    apply(policy("a"));
+    apply(policy("b"), 60);
+    start();
+    EXPECT_EQ(name(), "a");
+    EXPECT_FALSE(std::filesystem::exists(state() + "/pending.toml"));
+    EXPECT_FALSE(control->deadline());
+}
+
+TEST_F(ControlTest, WhatCannotBeLoadedDeniesEverythingAlsoAfterATrial) {
+    start();
+    apply(policy("a"));
+    std::filesystem::resize_file(state() + "/policy.toml", 30);
+    start();
+    EXPECT_EQ(name(), "failed");
+    ASSERT_NE(plane->published, nullptr);
+    EXPECT_TRUE(plane->published->rules().rules.empty());
+    EXPECT_EQ(ask({{"do", "explain"}, {"question", "in - tcp 10.0.0.2:1 > 10.0.0.1:22"}})["verdict"], "deny");
+    apply(policy("b"), 60);
+    EXPECT_EQ(name(), "b");
+    plane->pass(std::chrono::seconds(60));
+    control->tick();
+    EXPECT_EQ(name(), "failed");
+    EXPECT_TRUE(plane->published->rules().rules.empty());
+}
+
+TEST_F(ControlTest, AFileThatCannotBeReadIsNotNoFile) {
+    start();
+    apply(policy("a"));
+    std::filesystem::remove(state() + "/policy.toml");
+    std::filesystem::create_directory(state() + "/policy.toml");
+    start();
+    EXPECT_EQ(name(), "failed");
+    start("/nonexistent.toml");
+    EXPECT_EQ(name(), "failed");
+}
+
+TEST_F(ControlTest, WithoutMemoryForFlowsNothingChanges) {
+    start();
+    plane->refuse = true;
+    EXPECT_FALSE(apply(policy("a"))["ok"]);
+    EXPECT_FALSE(apply(policy("a"), 60)["ok"]);
+    plane->refuse = false;
+    EXPECT_EQ(name(), "none");
+    EXPECT_FALSE(control->deadline());
+    start();
+    EXPECT_EQ(name(), "none");
+}
+
+// A disk that fails at any step: nothing has changed in memory, and a restart loads what governed.
+TEST_F(ControlTest, FailingStepsOfTheDisk) {
+    for (int confirm_s : {0, 60}) {
+        for (int failing = 0;; ++failing) {
+            std::filesystem::remove_all(directory.path() + "/state");
+            int step = 0;
+            bool armed = false;
+            start("", [&](std::string_view) { return armed && step++ == failing ? ENOSPC : 0; });
+            apply(policy("a"));
+            armed = true;
+            const json answer = apply(policy("b"), confirm_s);
+            armed = false;
+            if (answer["ok"]) {
+                EXPECT_GE(failing, 5);
+                break;
+            }
+            EXPECT_NE(answer["error"].get<std::string>().find("No space left"), std::string::npos);
+            EXPECT_EQ(name(), "a") << failing;
+            EXPECT_EQ(on_disk(), policy("a")) << failing;
+            start();
+            EXPECT_EQ(name(), "a") << failing;
+        }
+    }
+    for (int failing = 0; failing < 4; ++failing) {
+        std::filesystem::remove_all(directory.path() + "/state");
+        int step = 0;
+        bool armed = false;
+        start("", [&](std::string_view) { return armed && step++ == failing ? EIO : 0; });
+        apply(policy("a"));
+        apply(policy("b"), 60);
+        armed = true;
+        EXPECT_FALSE(ask({{"do", "confirm"}})["ok"]);
+        armed = false;
+        EXPECT_EQ(name(), "b");
+        EXPECT_TRUE(control->deadline());
+        plane->pass(std::chrono::seconds(60));
+        control->tick();
+        EXPECT_EQ(name(), "a");
+        EXPECT_EQ(on_disk(), policy("a")) << failing;
+    }
+}
+
+// Killed at any step: what loads is wholly the old one or wholly the new.
+TEST_F(ControlTest, KilledAtAnyStep) {
+    for (const int confirm_s : {0, 60}) {
+        bool whole = false;
+        for (int fatal = 0; !whole && fatal < 40; ++fatal) {
+            std::filesystem::remove_all(directory.path() + "/state");
+            start();
+            apply(policy("a"));
+            control.reset();
+            const pid_t child = ::fork();
+            if (child == 0) {
+                int step = 0;
+                start("", [&](std::string_view) {
+                    if (step++ == fatal) ::raise(SIGKILL);
+                    return 0;
+                });
+                apply(policy("b"), confirm_s);
+                if (confirm_s > 0) ask({{"do", "confirm"}});
+                ::_exit(0);
+            }
+            int status = 0;
+            ::waitpid(child, &status, 0);
+            whole = WIFEXITED(status);
+            start();
+            EXPECT_TRUE(name() == "a" || name() == "b") << fatal << " " << name();
+            EXPECT_EQ(on_disk(), policy(name()));
+            if (whole) {
+                EXPECT_EQ(name(), "b");
+            }
+        }
+        EXPECT_TRUE(whole);
+    }
+}
+
+TEST_F(ControlTest, WhatHasEndedStaysEnded) {
+    start();
+    apply("version = 1\n[[rule]]\nid = \"r\"\nin = {}\nallow = [\"tcp/22\"]\nexpires = 2027-01-15T08:10:00Z\n");  // 600 s after the clock
+    const auto expires = [&] { return *plane->published->rules().rules[0].expires; };
+    const Instant end = plane->clock.boot + std::chrono::seconds(600);
+    EXPECT_EQ(expires(), end);
+    plane->clock.wall -= std::chrono::hours(5);
+    control->clock_was_set();
+    EXPECT_EQ(expires(), end);
+    plane->clock.wall += std::chrono::hours(5) + std::chrono::seconds(500);
+    control->clock_was_set();
+    EXPECT_EQ(expires(), end - std::chrono::seconds(500));
+    plane->clock.wall -= std::chrono::hours(5);
+    control->clock_was_set();
+    EXPECT_EQ(expires(), end - std::chrono::seconds(500));
+    // Nor does a trial that ends give time back.
+    apply(policy("b"), 60);
+    plane->pass(std::chrono::seconds(60));
+    control->tick();
+    EXPECT_EQ(expires(), end - std::chrono::seconds(500));
+}
+
+TEST_F(ControlTest, RequestsThatAreNone) {
+    start();
+    for (const char* request : {"", "x", "[]", "{", "\"do\""}) EXPECT_FALSE(control->answer(request, 0)) << request;
+    for (const json& request : {json::object(), json{{"do", 7}}, json{{"do", "fly"}}, json{{"do", "apply"}}, json{{"do", "apply"}, {"text", 7}}, json{{"do", "explain"}}}) {
+        const json answer = ask(request);
+        EXPECT_FALSE(answer["ok"].is_boolean() && answer["ok"].get<bool>() && request.value("do", json()) != "explain") << request;
+    }
+    EXPECT_FALSE(ask({{"do", "apply"}, {"text", policy("a")}, {"confirm_s", 86401}})["ok"]);
+    EXPECT_EQ(name(), "none");
+}
+
+}  // namespace
+}  // namespace vern::policy

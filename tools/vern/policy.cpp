@@ -1,0 +1,307 @@
+// vern policy: checks policies, and asks the daemon to apply them.
+#include "policy.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "control/policy/control.h"
+#include "control/policy/control_client.h"
+#include "control/policy/diff.h"
+#include "control/policy/evaluate.h"
+#include "control/policy/file.h"
+#include "control/policy/language.h"
+#include "control/text.h"
+#include "dataplane/runtime/runtime.h"
+
+namespace vern::cli {
+namespace {
+
+namespace po = boost::program_options;
+using nlohmann::json;
+using policy::Document;
+
+policy::ClockPair clocks() { return {std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now()), boot_time_now()}; }
+
+std::string shown_name(const std::string& file) { return file == "-" ? "standard input" : file; }
+
+struct PolicyFile {
+    std::string text;
+    Document document;
+};
+
+Result<PolicyFile> read_file(const std::string& file) {
+    auto text = policy::read_policy_file(file);
+    if (!text) return tl::unexpected(text.error());
+    auto document = policy::parse_policy(*text, shown_name(file), clocks().wall);
+    if (!document) return tl::unexpected(document.error());
+    return PolicyFile{std::move(*text), std::move(*document)};
+}
+
+void print_warnings(const std::vector<std::string>& warnings) {
+    for (const std::string& warning : warnings) fmt::print(stderr, "Warning: {}\n", warning);
+}
+
+std::string counted(std::size_t n, std::string_view what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+
+Result<std::unique_ptr<const policy::Policy>> compile(const Document& document, const std::string& file) {
+    const auto now = clocks();
+    return policy::compile_tested(document, policy::rule_set_of(document, now, 1), 1, shown_name(file), now.boot);
+}
+
+json errors_json(const Error& error) {
+    json lines = json::array();
+    std::string_view text = error.message;
+    while (!text.empty()) {
+        const auto line = text.substr(0, text.find('\n'));
+        lines.push_back(line);
+        text.remove_prefix(std::min(text.size(), line.size() + 1));
+    }
+    return {{"ok", false}, {"errors", std::move(lines)}};
+}
+
+int refuse(const Invocation& invocation, const Error& error) {
+    if (!invocation.has("json")) return failed(error);
+    print_json(errors_json(error));
+    return kFailure;
+}
+
+int check(const Invocation& invocation, const std::string& file) {
+    const auto read = read_file(file);
+    if (!read) return refuse(invocation, read.error());
+    const Document& document = read->document;
+    if (!invocation.has("json")) print_warnings(document.warnings);
+    if (const auto compiled = compile(document, file); !compiled) return refuse(invocation, compiled.error());
+    if (invocation.has("json")) {
+        return print_json({{"ok", true}, {"name", document.name}, {"rules", document.rules.size()}, {"tests", document.tests.size()}, {"warnings", document.warnings}});
+    }
+    fmt::print("{}: ok, {}, {} passed\n", shown_name(file), counted(document.rules.size(), "rule"), counted(document.tests.size(), "test"));
+    return kSuccess;
+}
+
+int test(const Invocation& invocation, const std::string& file) {
+    const auto read = read_file(file);
+    if (!read) return refuse(invocation, read.error());
+    const Document& document = read->document;
+    const auto now = clocks();
+    const auto compiled = policy::Policy::compile(policy::rule_set_of(document, now, 1), 1);
+    if (!compiled) return refuse(invocation, compiled.error());
+    const auto failures = policy::failed_tests(document, **compiled, shown_name(file), now.boot);
+    if (invocation.has("json")) {
+        print_json({{"ok", failures.empty()}, {"tests", document.tests.size()}, {"failed", failures}});
+    } else {
+        for (const std::string& failure : failures) print_error(failure);
+        fmt::print("{}: {} of {} passed\n", shown_name(file), document.tests.size() - failures.size(), counted(document.tests.size(), "test"));
+    }
+    return failures.empty() ? kSuccess : kFailure;
+}
+
+int diff(const Invocation& invocation, const std::string& file) {
+    const auto read = read_file(file);
+    if (!read) return refuse(invocation, read.error());
+    const auto live = ask_policy(invocation, {{"do", "show"}, {"text", true}});
+    if (!live) return refuse(invocation, live.error());
+    Document before;
+    before.name = read->document.name;
+    const bool none = text_of(*live, "state") == "none";
+    if (const auto text = live->find("text"); text != live->end() && text->is_string()) {
+        auto parsed = policy::parse_policy(text->get<std::string>(), "the policy in force", clocks().wall);
+        if (!parsed) return refuse(invocation, parsed.error());
+        before = std::move(*parsed);
+    }
+    const auto found = policy::difference(before, read->document);
+    if (invocation.has("json")) {
+        json changed = json::object();
+        for (const auto& [id, what] : found.changed) changed[id] = what;
+        return print_json({{"ok", true}, {"added", found.added}, {"removed", found.removed}, {"changed", std::move(changed)}, {"other", found.other}, {"none_before", none}});
+    }
+    print_warnings(read->document.warnings);
+    if (none) fmt::print("* there is no policy yet: from now on everything is denied that no rule allows\n");
+    fmt::print("{}", policy::to_text(found));
+    if (found.empty() && !none) fmt::print("no difference\n");
+    return kSuccess;
+}
+
+// "60", "60s", "5m", "1h"
+Result<std::uint64_t> parse_seconds(std::string text) {
+    std::uint64_t unit = 1;
+    if (text.ends_with('s') || text.ends_with('m') || text.ends_with('h')) {
+        unit = text.back() == 'h' ? 3600 : text.back() == 'm' ? 60 : 1;
+        text.pop_back();
+    }
+    const auto number = parse_decimal<std::uint64_t>(text, 1'000'000);
+    const auto most = static_cast<std::uint64_t>(policy::kConfirmMax.count());
+    if (!number || *number == 0 || *number * unit > most) return fail("--confirm: a time from 1s to 24h is wanted (60s, 5m)");
+    return *number * unit;
+}
+
+void print_state(const json& answer) {
+    fmt::print("policy: {}\n", policy_line(answer));
+    if (const auto hash = text_of(answer, "hash"); !hash.empty()) fmt::print("  from: {} (hash {})\n", text_of(answer, "file"), hash);
+    if (const auto error = text_of(answer, "error"); !error.empty()) fmt::print("  error: {}\n", error);
+    if (answer.contains("pending_s")) {
+        fmt::print("  on trial until {} ({} s left); then the previous policy comes back\n  to keep it: vern policy confirm; to end it now: vern policy rollback\n", text_of(answer, "deadline"),
+                   number_of(answer, "pending_s"));
+    }
+}
+
+int print_answer(const Invocation& invocation, const Result<json>& answer) {
+    if (!answer) return refuse(invocation, answer.error());
+    if (invocation.has("json")) return print_json(*answer);
+    if (const auto warnings = answer->find("warnings"); warnings != answer->end() && warnings->is_array()) {
+        for (const json& warning : *warnings) fmt::print(stderr, "Warning: {}\n", warning.is_string() ? printable(warning.get<std::string>(), 500) : "");
+    }
+    print_state(*answer);
+    return kSuccess;
+}
+
+int apply(const Invocation& invocation, const std::string& file) {
+    json request{{"do", "apply"}};
+    if (invocation.has("confirm")) {
+        const auto seconds = parse_seconds(invocation.options["confirm"].as<std::string>());
+        if (!seconds) {
+            print_error(seconds.error().message);
+            return kUsage;
+        }
+        request["confirm_s"] = *seconds;
+    }
+    // Read here first: mistakes are told as of the file that was named, and without the daemon.
+    const auto read = read_file(file);
+    if (!read) return refuse(invocation, read.error());
+    request["text"] = read->text;
+    request["file"] = shown_name(file);
+    return print_answer(invocation, ask_policy(invocation, request));
+}
+
+int counters(const Invocation& invocation) {
+    const auto answer = ask_policy(invocation, {{"do", "counters"}});
+    if (!answer) return refuse(invocation, answer.error());
+    if (invocation.has("json")) return print_json(*answer);
+    fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}\n", "rule", "", "", "new flows", "packets", "bytes");
+    if (const auto rules = answer->find("rules"); rules != answer->end() && rules->is_array()) {
+        for (const json& rule : *rules) {
+            const auto id = text_of(rule, "id");
+            fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}\n", id.empty() ? "(no rule)" : id, text_of(rule, "direction"), text_of(rule, "action"), number_of(rule, "flows"), number_of(rule, "packets"),
+                       number_of(rule, "bytes"));
+        }
+    }
+    return kSuccess;
+}
+
+int from_nft(const Invocation& invocation, const std::string& file) {
+    NftRequest request{.file = file, .interface = {}, .local = {}, .json = invocation.has("json")};
+    if (invocation.has("interface")) request.interface = invocation.options["interface"].as<std::string>();
+    if (invocation.has("local")) {
+        std::string_view list = invocation.options["local"].as<std::string>();
+        while (!list.empty()) {
+            const auto word = list.substr(0, list.find(','));
+            list.remove_prefix(std::min(list.size(), word.size() + 1));
+            const auto prefix = parse_prefix(word);
+            if (!prefix) {
+                print_error("--local: '" + printable(word) + "' is not an address");
+                return kUsage;
+            }
+            request.local.push_back(*prefix);
+        }
+    }
+    return run_from_nft(request);
+}
+
+int run_policy(const Invocation& invocation) {
+    const std::string& what = invocation.operands[0];
+    const bool with_file = invocation.operands.size() == 2;
+    const std::string file = with_file ? invocation.operands[1] : "";
+    const auto wants_file = [&](bool wanted) {
+        if (wanted != with_file) print_error(wanted ? "policy " + what + ": which file? (- is standard input)" : "policy " + what + ": '" + file + "' is too much");
+        return wanted == with_file;
+    };
+    for (const auto& [option, command] : {std::pair("confirm", "apply"), std::pair("local", "from-nft")}) {
+        if (!invocation.has(option) || what == command) continue;
+        print_error(fmt::format("--{} belongs to policy {}", option, command));
+        return kUsage;
+    }
+    for (const auto& [name, run] : {std::pair("check", &check), std::pair("diff", &diff), std::pair("apply", &apply), std::pair("test", &test)}) {
+        if (what == name) return wants_file(true) ? run(invocation, file) : kUsage;
+    }
+    if (what == "from-nft") return wants_file(true) ? from_nft(invocation, file) : kUsage;
+    for (const char* name : {"confirm", "rollback", "show"}) {
+        if (what == name) return wants_file(false) ? print_answer(invocation, ask_policy(invocation, {{"do", name}})) : kUsage;
+    }
+    if (what == "counters") return wants_file(false) ? counters(invocation) : kUsage;
+    print_error("no command 'policy " + what + "' (vern help policy)");
+    return kUsage;
+}
+
+void declare(po::options_description& options) {
+    declare_interface(options);
+    options.add_options()("confirm", po::value<std::string>()->value_name("TIME"), "apply: go back after TIME (60s, 5m) unless `vern policy confirm` comes first")(
+        "local", po::value<std::string>()->value_name("LIST"), "from-nft: this host's addresses in the tunnel, with commas between them")("json,j", "print JSON");
+}
+
+}  // namespace
+
+Result<json> ask_policy(const Invocation& invocation, const json& request) {
+    std::string interface;
+    if (invocation.has("interface")) {
+        interface = invocation.options["interface"].as<std::string>();
+    } else {
+        auto only = policy::only_interface();
+        if (!only) return tl::unexpected(only.error());
+        interface = *only;
+    }
+    return policy::ask_daemon(interface, request);
+}
+
+void declare_interface(po::options_description& options) {
+    options.add_options()("interface,i", po::value<std::string>()->value_name("NAME"), "whose policy; needed only where several interfaces run");
+}
+
+int print_json(const json& document) {
+    fmt::print("{}\n", document.dump(-1, ' ', false, json::error_handler_t::replace));
+    return kSuccess;
+}
+
+std::string text_of(const json& object, const char* key) {
+    if (!object.is_object()) return {};
+    const auto found = object.find(key);
+    return found != object.end() && found->is_string() ? printable(found->get<std::string>(), 1000) : std::string();
+}
+
+std::uint64_t number_of(const json& object, const char* key) {
+    if (!object.is_object()) return 0;
+    const auto found = object.find(key);
+    return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
+std::string policy_line(const json& summary) {
+    const auto state = text_of(summary, "state");
+    if (state == "none") return "none: allowed IPs only";
+    if (state == "failed") return "COULD NOT BE LOADED: everything is denied (vern policy show)";
+    const auto name = text_of(summary, "name");
+    std::string line = fmt::format("{}, {}", name.empty() ? "(without a name)" : name, counted(number_of(summary, "rules"), "rule"));
+    if (summary.contains("observe") && summary["observe"] == json(true)) line += ", observed only: nothing is denied";
+    if (summary.contains("pending_s")) line += fmt::format(", to be confirmed within {} s", number_of(summary, "pending_s"));
+    return line;
+}
+
+const Command kPolicy{"policy",
+                      "check | test | diff | apply | from-nft FILE, or confirm | rollback | show | counters",
+                      "what tunnels let through: check, apply, confirm, roll back",
+                      "check FILE      read a policy, run its tests, change nothing; needs no daemon\n"
+                      "test FILE       run its tests only\n"
+                      "diff FILE       what it would change: rules added (+), removed (-) and changed (~)\n"
+                      "apply FILE      put it in force; with --confirm 60s the previous one comes back after that time,\n"
+                      "                unless `vern policy confirm` is called\n"
+                      "confirm         keep the policy that is on trial\n"
+                      "rollback        end the trial, or go back to the policy before\n"
+                      "show            which policy is in force\n"
+                      "counters        what each rule has decided\n"
+                      "from-nft FILE   write the policy that does what an nftables ruleset does (FILE: nft's own text, or the\n"
+                      "                output of `nft -j list ruleset`); exit status 3: not all of it could be carried over\n\n"
+                      "'-' is standard input. The language is described in vern-policy(5).",
+                      1,
+                      2,
+                      declare,
+                      run_policy};
+
+}  // namespace vern::cli

@@ -1,0 +1,35 @@
+// What the commands about policies share.
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "control/policy/document.h"
+
+namespace vern::cli {
+
+// Exit status of from-nft: written, but not all of the ruleset is in it.
+inline constexpr int kIncomplete = 3;
+
+struct NftRequest {
+    std::string file;
+    std::string interface;      // empty: by the ruleset
+    std::vector<Prefix> local;  // this host's addresses
+    bool json = false;
+};
+int run_from_nft(const NftRequest& request);
+
+// Asks the daemon of --interface, or of the only one there is.
+Result<nlohmann::json> ask_policy(const Invocation& invocation, const nlohmann::json& request);
+void declare_interface(boost::program_options::options_description& options);
+int print_json(const nlohmann::json& document);
+// What a JSON answer says, fit for a terminal; nothing if there is no such member.
+std::string text_of(const nlohmann::json& object, const char* key);
+std::uint64_t number_of(const nlohmann::json& object, const char* key);
+// "policy: db-servers, 12 rules" for `vern show`, from the daemon's summary.
+std::string policy_line(const nlohmann::json& summary);
+
+}  // namespace vern::cli
