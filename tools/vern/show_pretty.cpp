@@ -153,6 +153,8 @@ void put_vern(Page& page, const json& vern) {
     if (auto engine = with_reason(member(vern, "engine")); !engine.empty()) {
         const std::uint64_t workers = count_of(member(vern, "workers"));
         if (workers != 0) engine += fmt::format(", {} {}", workers, workers == 1 ? "worker" : "workers");
+        const std::uint64_t helpers = count_of(member(vern, "helpers"));
+        if (helpers != 0) engine += fmt::format(", {} {}", helpers, helpers == 1 ? "helper" : "helpers");
         page.line("engine", engine);
     }
     put_hand_over(page, member(vern, "hand_over"));
