@@ -214,13 +214,18 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
     if (!session_for(peer, to)) return;
     peer.staged_by.fetch_and(~(std::uint32_t{1} << id_), std::memory_order_acq_rel);
     TunTrain train;
+    bool sent = false;
     while (staging_.pop(peer.serial, {scratch_.get(), kTrainBytesMax}, train)) {
         const auto packet = InnerPacket::parse(train.packet);
         const auto plan = packet ? Segmenter::plan(*packet, train.header) : std::nullopt;
         // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
-        if (!ours || !send_packet(peer, *packet, *plan, outlet)) counters_.add(Counter::staged_given_up);
+        if (ours && send_packet(peer, *packet, *plan, outlet))
+            sent = true;
+        else
+            counters_.add(Counter::staged_given_up);
     }
+    if (!sent) ask(peer, Attention::unused);
 }
 
 void Worker::flush_staged(Outlet& outlet) noexcept {
