@@ -181,7 +181,8 @@ TEST_F(WgTool, VernShowTellsOfTheEngine) {
     const std::string text = vern({"show", "wgt"});
     EXPECT_NE(
         text.find(
-            "  vernd: 0.1.0\n  engine: epoll (io_uring is refused here), 2 workers, 1 helper\n  handed over: 5 trains, 0 waits for a worker without CPU\n  aead: openssl\n  mtu: "
+            "  vernd: 0.1.0\n  engine: epoll (io_uring is refused here), 2 workers, 1 helper\n  handed over: "
+            "5 trains, 0 waits for a worker without CPU\n  aead: openssl\n  mtu: "
             "1420\n"
             "  offloads: tso\n  offload off: uso (kernel too old)\n  handshakes: 4 begun\n"
             "  counted: 3 bad_tag (data message that is not authentic)\n  counted: 1 from_the_future\n"),

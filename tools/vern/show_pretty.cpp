@@ -144,7 +144,8 @@ void put_handshakes(Page& page, const json& handshakes) {
 void put_hand_over(Page& page, const json& hand_over) {
     const std::uint64_t tasks = count_of(member(hand_over, "tasks"));
     if (tasks == 0) return;
-    page.line("handed over", fmt::format("{} trains, {} waits for a worker without CPU", tasks, count_of(member(hand_over, "stalls"))));
+    page.line("handed over", fmt::format("{} trains, {} waits for a worker without CPU", tasks,
+                                         count_of(member(hand_over, "stalls"))));
 }
 
 void put_vern(Page& page, const json& vern) {

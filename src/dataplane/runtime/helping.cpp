@@ -16,7 +16,8 @@ Instant monotonic_now() noexcept {
 
 }  // namespace
 
-Helping::Helping(AeadBoard& board, const aead::Implementation& aead, unsigned members, HandOver when, std::function<void(unsigned)> wake)
+Helping::Helping(AeadBoard& board, const aead::Implementation& aead, unsigned members, HandOver when,
+                 std::function<void(unsigned)> wake)
     : board_(board),
       aead_(aead),
       members_(when == HandOver::never ? 1 : members),
@@ -55,7 +56,8 @@ void Helping::begin_turn(unsigned worker, std::size_t bytes) noexcept {
     for (unsigned i = 1; i < members_; ++i) {
         const unsigned other = (worker + i) % members_;
         std::atomic<bool>& asleep = seats_[other].asleep;
-        if (!asleep.load(std::memory_order_relaxed) || !asleep.exchange(false, std::memory_order_relaxed)) continue;
+        if (!asleep.load(std::memory_order_relaxed) || !asleep.exchange(false, std::memory_order_relaxed))
+            continue;
         ++seat.calls;
         calls_.fetch_add(1, std::memory_order_relaxed);
         return wake_(other);

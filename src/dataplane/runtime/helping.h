@@ -1,14 +1,17 @@
-// When workers help one another with the AEAD (aead_board.h): who calls, who wakes up, how long a helper stays.
+// When workers help one another with the AEAD (aead_board.h): who calls, who wakes up, how long a helper
+// stays.
 //
-//   An owner whose turn brought at least kCallBytes calls: it wakes one member that sleeps, unless one for every kCallBytes is there already. Less
-//   is done before a sleeper would be there.
-//   A member that is woken attends to the board. It sleeps again when it had nothing to do for kPatience, or for kLinger after the last caller's
-//   turn ended: the next turn of a busy tunnel follows at once. Its own input comes first: it looks for that every kShift.
-//   Nobody calls while threads of ours wait for CPUs (cpu_wait.h): then there is no idle core to be had, and handing over would only add its
-//   costs. Nor while calls bring little, because whoever is woken comes too late. Both are looked at every kLook of load; after a no it is
-//   tried again in kFirstPause, then in twice that, up to kLongestPause.
+//   An owner whose turn brought at least kCallBytes calls: it wakes one member that sleeps, unless one for
+//   every kCallBytes is there already. Less is done before a sleeper would be there. A member that is woken
+//   attends to the board. It sleeps again when it had nothing to do for kPatience, or for kLinger after the
+//   last caller's turn ended: the next turn of a busy tunnel follows at once. Its own input comes first: it
+//   looks for that every kShift. Nobody calls while threads of ours wait for CPUs (cpu_wait.h): then there is
+//   no idle core to be had, and handing over would only add its costs. Nor while calls bring little, because
+//   whoever is woken comes too late. Both are looked at every kLook of load; after a no it is tried again in
+//   kFirstPause, then in twice that, up to kLongestPause.
 //
-// Members are the workers, and after them threads that are nothing but helpers. With one member nothing of this happens.
+// Members are the workers, and after them threads that are nothing but helpers. With one member nothing of
+// this happens.
 #pragma once
 
 #include <atomic>
@@ -23,13 +26,15 @@
 
 namespace vern {
 
-// When AEAD work may be handed over. Always: crowded or not, and helpers stay until the turn that called them ends.
+// When AEAD work may be handed over. Always: crowded or not, and helpers stay until the turn that called them
+// ends.
 enum class HandOver { automatic, always, never };
 
 class Helping final : public AeadBoard::Patience {
   public:
     // `wake` ends a member's sleep; any thread calls it.
-    Helping(AeadBoard& board, const aead::Implementation& aead, unsigned members, HandOver when, std::function<void(unsigned)> wake);
+    Helping(AeadBoard& board, const aead::Implementation& aead, unsigned members, HandOver when,
+            std::function<void(unsigned)> wake);
 
     // --- each member's thread, with its own number
 

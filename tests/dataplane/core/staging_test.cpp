@@ -92,7 +92,8 @@ TEST_F(StagingTest, AFullPoolRefusesAndRecovers) {
 
 TEST_F(StagingTest, OnePeersSuperpacketsLeaveRoomForOthers) {
     for (std::uint32_t i = 0; i < 100; ++i) ASSERT_EQ(push(1, numbered(i, kTrainBytesMax)), i < 16 ? 0U : 1U);
-    for (std::uint64_t serial = 2; serial < 50; ++serial) ASSERT_EQ(push(serial, numbered(7, kTrainBytesMax)), 0U);
+    for (std::uint64_t serial = 2; serial < 50; ++serial)
+        ASSERT_EQ(push(serial, numbered(7, kTrainBytesMax)), 0U);
     EXPECT_EQ(pop(1), numbered(84, kTrainBytesMax));  // the newest sixteen
     // Small ones count for what they are: one large one takes the place of many.
     while (pop(1)) {
