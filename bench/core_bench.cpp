@@ -299,9 +299,10 @@ void outward_turn(benchmark::State& state) {
         for (Bytes& bytes : packets) pair.a.worker->from_tun({header, bytes}, pair.a.outlet);
         pair.a.worker->flush(pair.a.outlet);
     }
-    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kTurnTrains * kTurnSegments * kTurnSegment));
-    state.counters["handed_over"] =
-        static_cast<double>(pair.a.device.board().desk(0).handed_over()) / static_cast<double>(state.iterations());
+    state.SetBytesProcessed(state.iterations() *
+                            static_cast<std::int64_t>(kTurnTrains * kTurnSegments * kTurnSegment));
+    state.counters["handed_over"] = static_cast<double>(pair.a.device.board().desk(0).handed_over()) /
+                                    static_cast<double>(state.iterations());
 }
 BENCHMARK(outward_turn)->Arg(0)->Arg(1)->UseRealTime();
 
@@ -323,12 +324,14 @@ void inward_turn(benchmark::State& state) {
         }
         pair.b.worker->begin(pair.b.now);
         for (std::size_t i = 0; i < kTurnTrains; ++i, ++next)
-            pair.b.worker->from_underlay({trains[next], pair.a.outlet.segment, pair.b.from, 0}, pair.b.outlet);
+            pair.b.worker->from_underlay({trains[next], pair.a.outlet.segment, pair.b.from, 0},
+                                         pair.b.outlet);
         pair.b.worker->flush(pair.b.outlet);
     }
-    state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kTurnTrains * kTurnSegments * kTurnSegment));
-    state.counters["handed_over"] =
-        static_cast<double>(pair.b.device.board().desk(0).handed_over()) / static_cast<double>(state.iterations());
+    state.SetBytesProcessed(state.iterations() *
+                            static_cast<std::int64_t>(kTurnTrains * kTurnSegments * kTurnSegment));
+    state.counters["handed_over"] = static_cast<double>(pair.b.device.board().desk(0).handed_over()) /
+                                    static_cast<double>(state.iterations());
 }
 BENCHMARK(inward_turn)->Arg(0)->Arg(1)->UseRealTime();
 

@@ -1,10 +1,12 @@
 // vernd IFNAME: the daemon of one WireGuard interface. Arguments and environment are wireguard-go's, and some of its own.
 #include <malloc.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/program_options.hpp>
 #include <charconv>
 #include <cstdio>
@@ -77,6 +79,18 @@ Result<void> read_engine(const std::string& name, DaemonOptions& options) {
     else if (name == "epoll") options.runtime.engine = Choice::epoll;
     else return fail("--engine: \"" + name + "\" is none of auto, io_uring, epoll");
     return {};
+}
+
+// One tunnel is one worker's; what helpers take off it is the AEAD, half of the work. With three of them that is done, and the rest is the
+// worker's alone. Two CPUs are needed by what uses the tunnel and by the kernel's part.
+unsigned usual_helpers(unsigned workers) {
+    cpu_set_t ours;
+    CPU_ZERO(&ours);
+    const int cpus = ::sched_getaffinity(0, sizeof ours, &ours) == 0 ? CPU_COUNT(&ours) : 1;
+    constexpr unsigned kMembersMax = 4;
+    if (cpus <= 2 || workers >= kMembersMax) return 0;
+    const unsigned members = std::min(static_cast<unsigned>(cpus), kMembersMax);
+    return members > workers ? members - workers : 0;
 }
 
 Result<void> read_hand_over(const std::string& when, DaemonOptions& options) {
@@ -157,6 +171,9 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
     const unsigned workers = values["workers"].as<unsigned>();
     if (workers < 1 || workers > kWorkersMax) return fail(fmt::format("--workers: from 1 to {}", kWorkersMax));
     arguments.daemon.tun.queues = workers;
+    const unsigned helpers = values.count("helpers") ? values["helpers"].as<unsigned>() : usual_helpers(workers);
+    if (helpers > kWorkersMax) return fail(fmt::format("--helpers: from 0 to {}", kWorkersMax));
+    arguments.daemon.runtime.helpers = helpers;
     return {};
 }
 
@@ -219,6 +236,7 @@ int main(int argc, char** argv) {
         ("offload", po::value<std::string>()->value_name("LIST"), "which of gso,gro,tso,uso may be used, or -gso,-tso to turn some off; all, none")
         ("aead", po::value<std::string>()->value_name("NAME"), "which ChaCha20-Poly1305; the best for this CPU if not given")
         ("workers", po::value<unsigned>()->default_value(1)->value_name("N"), "threads that carry packets, each with a queue of the interface")
+        ("helpers", po::value<unsigned>()->value_name("N"), "threads that only encrypt and decrypt for workers; with more than 2 CPUs up to 3 if not given, else none")
         ("hand-over", po::value<std::string>()->default_value("auto")->value_name("WHEN"), "whether idle workers encrypt for busy ones: auto (while CPUs are free), always, never")
         ("policy", po::value<std::string>()->value_name("FILE"), "the policy to begin with, where none was applied before; VERN_POLICY if not given")
         ("state-dir", po::value<std::string>()->value_name("DIR"), "where policies are kept; VERN_STATE_DIR if not given, else /var/lib/vern")

@@ -238,6 +238,7 @@ std::string Daemon::status_json() {
     status["workers"] = runtime_->tun().queues.size();
     const HandOverCounts hand_over = runtime_->hand_over();
     status["hand_over"] = {{"tasks", hand_over.tasks}, {"calls", hand_over.calls}, {"stalls", hand_over.stalls}};
+    status["helpers"] = runtime_->helpers();
     status["mtu"] = mtu_;
     status["offloads"] = {
         {"tso", offload(faulted(runtime_->tun().tso, tun_fault, tun_reason))},

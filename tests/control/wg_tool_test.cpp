@@ -174,14 +174,15 @@ TEST_F(WgTool, VernShowTellsOfTheEngine) {
     service->locked([](FakeTarget& target) {
         target.json =
             R"({"version":"0.1.0","engine":{"name":"epoll","reason":"io_uring is refused here"},"aead":{"name":"openssl","reason":""},)"
-            R"("workers":2,"mtu":1420,"offloads":{"tso":{"on":true,"reason":""},"uso":{"on":false,"reason":"kernel too old"}},)"
+            R"("workers":2,"helpers":1,"hand_over":{"tasks":5,"calls":2,"stalls":0},"mtu":1420,"offloads":{"tso":{"on":true,"reason":""},"uso":{"on":false,"reason":"kernel too old"}},)"
             R"("counters":{"bad_tag":3,"replayed":0,"from_the_future":1},"handshakes":{"begun":4}})";
         return 0;
     });
     const std::string text = vern({"show", "wgt"});
     EXPECT_NE(
         text.find(
-            "  vernd: 0.1.0\n  engine: epoll (io_uring is refused here), 2 workers\n  aead: openssl\n  mtu: "
+            "  vernd: 0.1.0\n  engine: epoll (io_uring is refused here), 2 workers, 1 helper\n  handed over: "
+            "5 trains, 0 waits for a worker without CPU\n  aead: openssl\n  mtu: "
             "1420\n"
             "  offloads: tso\n  offload off: uso (kernel too old)\n  handshakes: 4 begun\n"
             "  counted: 3 bad_tag (data message that is not authentic)\n  counted: 1 from_the_future\n"),

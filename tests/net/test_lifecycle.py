@@ -290,7 +290,7 @@ class Refusals(OneHost):
 
     def test_options_that_are_none(self):
         for options, words in ((["--engine", "kqueue"], ["kqueue", "epoll"]), (["--offload", "gso,warp"], ["warp", "gso"]), (["--aead", "rot13"], ["rot13"]),
-                               (["--workers", "-1"], ["workers"]), (["--nonsense"], ["nonsense"]), ([], ["usage"])):
+                               (["--workers", "-1"], ["workers"]), (["--helpers", "33"], ["helpers"]), (["--hand-over", "maybe"], ["maybe", "never"]), (["--nonsense"], ["nonsense"]), ([], ["usage"])):
             self.refused(SUBJECT.program, "-f", *options, *(["wg0"] if options else []), words=words)
         self.refused(SUBJECT.program, "-f", "wg0", "wg1", words=["--help"])
         self.assert_nothing_left()

@@ -1,4 +1,4 @@
-"""The order within a flow, under load, while two workers share the AEAD of one tunnel."""
+"""The order within a flow, under load, while several threads share the AEAD of one tunnel."""
 
 import json
 import sys
@@ -63,7 +63,7 @@ def counted(host, names):
 
 
 class Order:
-    engine = None
+    engine, threads = None, None
 
     def setUp(self):
         if not SUBJECT_IS_VERN:
@@ -71,7 +71,7 @@ class Order:
         if self.engine == "io_uring" and (reason := why_no_io_uring()):
             self.skipTest(reason)
         self.lab = self.enterContext(Lab())
-        subject = Implementation(f"vernd-{self.engine}", VERND, ["-f"], ["--engine", self.engine, "--workers", "2", "--hand-over", "always"])
+        subject = Implementation(f"vernd-{self.engine}", VERND, ["-f"], ["--engine", self.engine, *self.threads, "--hand-over", "always"])
         self.a, self.b = pair(self.lab.internet(), subject, subject)
         self.a.host.ping(self.b.addresses[0])
 
@@ -82,7 +82,7 @@ class Order:
         receiver = self.b.host.start(sys.executable, "-c", RECEIVER, self.b.addresses[0], name="receiver")
         while "ready" not in receiver.output():
             self.assertTrue(receiver.alive(), receiver.output())
-        self.a.host.run(sys.executable, "-c", SENDER, self.b.addresses[0], 3, 2.5)
+        self.a.host.run(sys.executable, "-c", SENDER, self.b.addresses[0], 3, 1.5)
         self.assertEqual(receiver.wait(), 0, receiver.output())
         result = json.loads(receiver.output().splitlines()[-1])
         self.assertEqual(len(result["came"]), 3, result)
@@ -93,7 +93,7 @@ class Order:
     def test_order_within_tcp_streams(self):
         self.b.host.iperf3_server()
         for options in ((), ("--reverse", "--parallel", 3)):
-            result = self.a.host.run("iperf3", "--client", self.b.addresses[0], "--time", 2, "--json", *options, check=False)
+            result = self.a.host.run("iperf3", "--client", self.b.addresses[0], "--time", 1, "--json", *options, check=False)
             if result.returncode != 0:
                 raise LabError(f"iperf3: {result.stdout} {result.stderr}")
         for side in (self.a, self.b):
@@ -103,8 +103,9 @@ class Order:
         self.assertGreater(self.handed_over(), 0, [side.status()["vern"]["hand_over"] for side in (self.a, self.b)])
 
 
-for _engine in ("io_uring", "epoll"):
-    globals()[f"Order_{_engine}"] = type(f"Order_{_engine}", (Order, unittest.TestCase), {"engine": _engine})
+for _name, _engine, _threads in (("io_uring", "io_uring", ("--workers", "2")), ("epoll", "epoll", ("--workers", "2")),
+                                 ("helpers", "auto", ("--helpers", "2"))):
+    globals()[f"Order_{_name}"] = type(f"Order_{_name}", (Order, unittest.TestCase), {"engine": _engine, "threads": _threads})
 
 
 if __name__ == "__main__":

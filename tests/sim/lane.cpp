@@ -32,8 +32,13 @@ bool is_handshake(std::span<const std::byte> bytes) noexcept {
 }  // namespace
 
 Lane::Lane(Host& host, unsigned id)
-    : host_(host), world_(host.world()), id_(id), worker_(host.device(), id, {.seal_share_bytes = 1, .open_share_bytes = 1}), buffers_(kHeldBuffersMax * kTrainBytesMax) {
-    for (std::size_t i = kHeldBuffersMax; i-- > 0;) free_buffers_.push_back(buffers_.data() + i * kTrainBytesMax);
+    : host_(host),
+      world_(host.world()),
+      id_(id),
+      worker_(host.device(), id, {.seal_share_bytes = 1, .open_share_bytes = 1}),
+      buffers_(kHeldBuffersMax * kTrainBytesMax) {
+    for (std::size_t i = kHeldBuffersMax; i-- > 0;)
+        free_buffers_.push_back(buffers_.data() + i * kTrainBytesMax);
 }
 
 void Lane::receive(Datagram datagram) {
@@ -184,7 +189,8 @@ void Lane::help() {
 // In any order: helpers do not wait for each other.
 void Lane::finish_one() {
     helping_ = true;
-    const auto at = taken_by_helpers_.begin() + static_cast<std::ptrdiff_t>(world_.rng.below(taken_by_helpers_.size()));
+    const auto at =
+        taken_by_helpers_.begin() + static_cast<std::ptrdiff_t>(world_.rng.below(taken_by_helpers_.size()));
     const Taken taken = *at;
     taken_by_helpers_.erase(at);
     const bool seal = taken.line == &host_.device().board().desk(id_).seals;
@@ -195,7 +201,8 @@ void Lane::finish_one() {
 
 void Lane::wait_for_helper() {
     if (taken_by_helpers_.empty()) {
-        world_.fail("hand-over", fmt::format("host {} worker {} waits for a task that nobody has", host_.id(), id_));
+        world_.fail("hand-over",
+                    fmt::format("host {} worker {} waits for a task that nobody has", host_.id(), id_));
         std::abort();
     }
     world_.coverage.add(Fault::waited_for_helper);
@@ -217,7 +224,8 @@ std::span<std::byte> Lane::send_buffer() noexcept {
         return {};
     }
     if (free_buffers_.empty()) {
-        world_.fail("train", fmt::format("host {} worker {} holds more buffers than it may", host_.id(), id_));
+        world_.fail("train",
+                    fmt::format("host {} worker {} holds more buffers than it may", host_.id(), id_));
         return {};
     }
     std::byte* const buffer = free_buffers_.back();
@@ -234,10 +242,12 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
     if (train.size() > kSendBytesMax || count > kSendSegmentsMax)
         return bad("a train larger than a send can take");
     std::vector<Sealed>& all_sealed = sealed_in(train.data());
-    if (count != all_sealed.size() || static_cast<std::size_t>(train.data() - buffers_.data()) % kTrainBytesMax != 0)
+    if (count != all_sealed.size() ||
+        static_cast<std::size_t>(train.data() - buffers_.data()) % kTrainBytesMax != 0)
         return bad("a train that is not what was sealed");
     // A train may leave after the next one, as if owners did not wait for the oldest.
-    const bool overtaken = world_.sabotaged(Sabotage::swap_trains) && overtaken_.empty() && world_.rng.chance(0.05);
+    const bool overtaken =
+        world_.sabotaged(Sabotage::swap_trains) && overtaken_.empty() && world_.rng.chance(0.05);
     const auto behind = overtaken ? std::vector<OnItsWay>() : std::exchange(overtaken_, {});
     if (count > 1) world_.coverage.add(Fault::sent_train);
     const bool refused = world_.rng.chance(world_.profile.engine_faults);
@@ -270,7 +280,8 @@ void Lane::send(const Endpoint& to, std::span<std::byte> train, std::size_t segm
             world_.ledger.datagram_sent(host_.id(), sealed.peer, other);
         }
     }
-    for (const OnItsWay& one : behind) world_.network.transmit(host_.id(), one.to, one.bytes, one.tos, one.wire);
+    for (const OnItsWay& one : behind)
+        world_.network.transmit(host_.id(), one.to, one.bytes, one.tos, one.wire);
     all_sealed.clear();
     free_buffers_.push_back(train.data());
     preempt();

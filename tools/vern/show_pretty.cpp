@@ -145,7 +145,8 @@ void put_handshakes(Page& page, const json& handshakes) {
 void put_hand_over(Page& page, const json& hand_over) {
     const std::uint64_t tasks = count_of(member(hand_over, "tasks"));
     if (tasks == 0) return;
-    page.line("handed over", fmt::format("{} trains, {} waits for a worker without CPU", tasks, count_of(member(hand_over, "stalls"))));
+    page.line("handed over", fmt::format("{} trains, {} waits for a worker without CPU", tasks,
+                                         count_of(member(hand_over, "stalls"))));
 }
 
 void put_vern(Page& page, const json& vern) {
@@ -154,6 +155,8 @@ void put_vern(Page& page, const json& vern) {
     if (auto engine = with_reason(member(vern, "engine")); !engine.empty()) {
         const std::uint64_t workers = count_of(member(vern, "workers"));
         if (workers != 0) engine += fmt::format(", {} {}", workers, workers == 1 ? "worker" : "workers");
+        const std::uint64_t helpers = count_of(member(vern, "helpers"));
+        if (helpers != 0) engine += fmt::format(", {} {}", helpers, helpers == 1 ? "helper" : "helpers");
         page.line("engine", engine);
     }
     put_hand_over(page, member(vern, "hand_over"));

@@ -4,7 +4,9 @@ namespace vern {
 namespace {
 
 // Single writer: no locked instruction.
-void count(std::atomic<std::uint64_t>& cell) noexcept { cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+void count(std::atomic<std::uint64_t>& cell) noexcept {
+    cell.store(cell.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 
 }  // namespace
 
@@ -16,7 +18,8 @@ bool AeadBoard::Desk::run_own(AeadLine& line, const aead::Implementation& aead) 
     return true;
 }
 
-void AeadBoard::finish(Desk& desk, AeadLine& line, AeadLine::Number number, const aead::Implementation& aead) noexcept {
+void AeadBoard::finish(Desk& desk, AeadLine& line, AeadLine::Number number,
+                       const aead::Implementation& aead) noexcept {
     for (unsigned round = 0; !line.done(number);) {
         if (desk.run_own(line, aead)) continue;
         if (round++ == kStallRounds) count(desk.stalls_);

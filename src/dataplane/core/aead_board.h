@@ -1,13 +1,19 @@
-// How one tunnel uses several cores: a worker puts the AEAD of its trains up as tasks, and workers that have nothing of their own to do take them.
+// How one tunnel uses several cores: a worker puts the AEAD of its trains up as tasks, and workers that have
+// nothing of their own to do take them.
 //
-//   owner    the worker whose trains they are. It offers tasks in order, and goes on only with the oldest: seals it itself if nobody has taken it,
-//            waits if somebody has and is not ready. So the order of trains does not depend on who did the work.
-//   helper   a worker that is idle. It attends to the board, takes tasks from the front of any owner's line, runs them, and touches nothing else.
+//   owner    the worker whose trains they are. It offers tasks in order, and goes on only with the oldest:
+//   seals it itself if nobody has taken it,
+//            waits if somebody has and is not ready. So the order of trains does not depend on who did the
+//            work.
+//   helper   a worker that is idle. It attends to the board, takes tasks from the front of any owner's line,
+//   runs them, and touches nothing else.
 //
-// All tasks of a turn are done before the owner's turn ends, so what they point to (keys, buffers) lives by the owner's quiescent state alone. A
-// helper holds one task at a time: what its being preempted costs is bounded by one train.
+// All tasks of a turn are done before the owner's turn ends, so what they point to (keys, buffers) lives by
+// the owner's quiescent state alone. A helper holds one task at a time: what its being preempted costs is
+// bounded by one train.
 //
-// Handing over costs one compare-and-swap a train; with nobody attending, an owner pays one load of a line that does not change.
+// Handing over costs one compare-and-swap a train; with nobody attending, an owner pays one load of a line
+// that does not change.
 #pragma once
 
 #include <array>
@@ -24,8 +30,8 @@
 
 namespace vern {
 
-// One piece of work: a departing train, or a part of a batch of arrivals. One of the two is empty. The jobs are the owner's until it has seen the
-// task done.
+// One piece of work: a departing train, or a part of a batch of arrivals. One of the two is empty. The jobs
+// are the owner's until it has seen the task done.
 struct AeadTask {
     std::span<const aead::SealJob> seal;
     std::span<aead::OpenJob> open;
@@ -47,9 +53,12 @@ class AeadLine {
         offered_.store(number + 1, std::memory_order_release);
         return number;
     }
-    bool done(Number number) const noexcept { return slot(number).done.load(std::memory_order_acquire) > number; }
+    bool done(Number number) const noexcept {
+        return slot(number).done.load(std::memory_order_acquire) > number;
+    }
     std::size_t untaken() const noexcept {
-        return static_cast<std::size_t>(offered_.load(std::memory_order_relaxed) - taken_.load(std::memory_order_relaxed));
+        return static_cast<std::size_t>(offered_.load(std::memory_order_relaxed) -
+                                        taken_.load(std::memory_order_relaxed));
     }
 
     // --- anyone
@@ -85,16 +94,19 @@ class AeadLine {
 
 class AeadBoard {
   public:
-    // What an owner, a worker, does while a helper is not ready: for those who have threads. `round` counts the calls of one wait.
+    // What an owner, a worker, does while a helper is not ready: for those who have threads. `round` counts
+    // the calls of one wait.
     class Patience {
       public:
         virtual ~Patience() = default;
         virtual void wait(unsigned worker, unsigned round) noexcept = 0;
     };
-    // 100 us or more; a helper works 15 to 50 on a full train. Who waits for so long waits for one that lost its CPU.
+    // 100 us or more; a helper works 15 to 50 on a full train. Who waits for so long waits for one that lost
+    // its CPU.
     static constexpr unsigned kStallRounds = 4000;
 
-    // A worker's two lines. Seals leave by the outlet in their order, arrivals are settled in theirs; neither waits for the other.
+    // A worker's two lines. Seals leave by the outlet in their order, arrivals are settled in theirs; neither
+    // waits for the other.
     class Desk {
       public:
         AeadLine seals;
@@ -127,8 +139,10 @@ class AeadBoard {
 
     // How many helpers look at the board now: what is offered will be taken at once.
     unsigned attending() const noexcept { return attending_.load(std::memory_order_relaxed); }
-    // Returns when the task is done: runs what nobody has taken, from the front on, and waits when nothing of that is left.
-    void finish(Desk& desk, AeadLine& line, AeadLine::Number number, const aead::Implementation& aead) noexcept;
+    // Returns when the task is done: runs what nobody has taken, from the front on, and waits when nothing of
+    // that is left.
+    void finish(Desk& desk, AeadLine& line, AeadLine::Number number,
+                const aead::Implementation& aead) noexcept;
 
     // --- helpers
 

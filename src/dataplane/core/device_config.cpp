@@ -34,6 +34,20 @@ Device::~Device() {
     identity_pool_.destroy(identity_);
 }
 
+namespace {
+
+// What the tables of allowed IPs are built on: a length that the family has, and nothing beyond it.
+bool well_formed(const Prefix& prefix) noexcept {
+    const auto octets = prefix.address.octets();
+    if (octets.empty() || prefix.length > 8 * octets.size()) return false;
+    const auto& bytes = prefix.address.bytes;
+    std::size_t at = prefix.length / 8;
+    if (prefix.length % 8 != 0 && (bytes[at++] & std::byte(0xff >> prefix.length % 8)) != std::byte{0}) return false;
+    return std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+}  // namespace
+
 Result<void> Device::apply(const DeviceChange& change, Instant now) {
     const std::lock_guard hold(lock_);
     if (auto fine = check_limits(change); !fine) return fine;
@@ -67,6 +81,8 @@ Result<void> Device::check_limits(const DeviceChange& change) const {
         if (!peer.remove && !peer.update_only && (change.replace_peers || !peers_by_key_.contains(peer.public_key)))
             added.insert(peer.public_key);
         prefixes += peer.allowed_ips.size();
+        if (!std::ranges::all_of(peer.allowed_ips, [](const AllowedIpChange& ip) { return well_formed(ip.prefix); }))
+            return fail("an allowed IP with an impossible prefix length, or with bits set beyond it", EINVAL);
     }
     const std::size_t peers = (change.replace_peers ? 0 : peers_by_key_.size()) + added.size();
     if (peers > kPeersMax) return fail("more than 1048576 peers", ENOSPC);

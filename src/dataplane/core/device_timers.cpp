@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kServiceBatch = 64;  // messages, requests and timers of one service() call each: about 10 ms under the lock
 constexpr std::uint32_t kInitiate = static_cast<std::uint32_t>(Attention::initiate);
+constexpr std::uint32_t kUnused = static_cast<std::uint32_t>(Attention::unused);
 constexpr std::uint32_t kConfirmed = static_cast<std::uint32_t>(Attention::confirmed);
 
 bool overtaken(const Peer& peer) noexcept { return peer.handshake_running && peer.retry_at == Instant{}; }
@@ -75,6 +76,8 @@ void Device::attend(std::uint64_t serial, Instant now, WallTime wall, DatagramSi
     const std::uint32_t wanted = peer.attention.exchange(0, std::memory_order_acq_rel);
     if (wanted & kConfirmed) promote_confirmed(peer, wall);
     if (wanted & kInitiate) initiate(peer, false, now, wall, sink);
+    if (wanted & kUnused && peer.current && peer.current->initiator && peer.current->next_counter.load(std::memory_order_relaxed) == 0)
+        send_keepalive(peer, now, wall, sink);
     schedule(peer);
 }
 

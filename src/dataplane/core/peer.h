@@ -39,6 +39,7 @@ class SharedInstant {
 enum class Attention : std::uint32_t {
     initiate = 1,   // there is something to send and no session to send it with, or the session is due for renewal
     confirmed = 2,  // the first message of a new session came
+    unused = 4,     // what waited for a new session was given up: a keepalive must tell the peer that it may send
 };
 
 struct Peer {

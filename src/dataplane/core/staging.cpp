@@ -20,15 +20,12 @@ Staging::Staging() {
 Staging::~Staging() { ::munmap(chunks_, kChunks * kChunkBytes); }
 
 std::size_t Staging::push(std::uint64_t serial, const TunTrain& train) noexcept {
-    const std::size_t chunks = (train.packet.size() + kChunkBytes - 1) / kChunkBytes;
+    const std::size_t chunks = chunks_of(train.packet.size());
     if (train.packet.empty() || train.packet.size() > kTrainBytesMax) return 1;
     Queue* queue = find_or_add(serial);
     if (!queue) return 1;
     std::size_t given_up = 0;
-    if (queue->count == kPacketsPerPeerMax) {
-        discard_head(*queue);
-        given_up = 1;
-    }
+    for (; queue->count == kPacketsPerPeerMax || queue->chunks + chunks > kChunksPerPeerMax; ++given_up) discard_head(*queue);
     if (chunks > free_chunks_ || free_packet_ == kNone) {
         if (queue->count == 0) remove(*queue);
         return given_up + 1;
@@ -45,6 +42,7 @@ std::size_t Staging::push(std::uint64_t serial, const TunTrain& train) noexcept 
     }
     next_chunk_[last] = kNone;
     free_chunks_ -= chunks;
+    queue->chunks = static_cast<std::uint16_t>(queue->chunks + chunks);
     (queue->count == 0 ? queue->head : packets_[queue->tail].next) = at;
     queue->tail = at;
     ++queue->count;
@@ -91,6 +89,7 @@ void Staging::discard_head(Queue& queue) noexcept {
         ++free_chunks_;
         chunk = next;
     }
+    queue.chunks = static_cast<std::uint16_t>(queue.chunks - chunks_of(packet.length));
     queue.head = packet.next;
     --queue.count;
     packet.next = free_packet_;
@@ -110,7 +109,7 @@ Staging::Queue* Staging::find_or_add(std::uint64_t serial) noexcept {
     if (peers_in_use_ == kPeersMax) return nullptr;
     std::size_t i = serial % kTable;
     while (table_[i].serial != 0) i = (i + 1) % kTable;
-    table_[i] = {serial, kNone, kNone, 0};
+    table_[i] = {serial, kNone, kNone, 0, 0};
     ++peers_in_use_;
     return &table_[i];
 }

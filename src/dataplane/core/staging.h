@@ -1,4 +1,5 @@
-// Packets that wait for a session: at most 128 a peer, the oldest goes first when there are more; one Staging a worker, so that a flow's
+// Packets that wait for a session: at most 128 a peer, and a quarter of the memory, so that superpackets for one dead peer leave room for those of
+// the living; the oldest goes first when there are more; one Staging a worker, so that a flow's
 // packets leave in the order in which they came. Peers are named by serial, because packets outlive configurations.
 //
 // Fixed memory: 4 MiB in chunks of 2 KiB (pages are touched only when used), 2048 packets, 1024 peers. Not synchronised: the worker's.
@@ -21,7 +22,7 @@ class Staging {
     Staging(const Staging&) = delete;
     Staging& operator=(const Staging&) = delete;
 
-    // How many packets were given up for it: 0, 1 (the peer's oldest, or this one when there is no room), or 2 (both: the oldest made too little).
+    // How many packets were given up for it: as many of the peer's oldest as it takes to keep its limits, and this one when there is no room still.
     std::size_t push(std::uint64_t serial, const TunTrain& train) noexcept;
     bool has(std::uint64_t serial) const noexcept { return find(serial) != nullptr; }
     bool empty() const noexcept { return peers_in_use_ == 0; }
@@ -40,7 +41,10 @@ class Staging {
     static constexpr std::size_t kChunks = 2048;
     static constexpr std::size_t kPackets = 2048;
     static constexpr std::size_t kTable = 2 * kPeersMax;
+    static constexpr std::size_t kChunksPerPeerMax = kChunks / 4;
     static constexpr std::uint16_t kNone = 0xffff;
+
+    static constexpr std::size_t chunks_of(std::size_t bytes) noexcept { return (bytes + kChunkBytes - 1) / kChunkBytes; }
 
     struct Packet {
         VnetHeader header;
@@ -53,6 +57,7 @@ class Staging {
         std::uint16_t head = kNone;
         std::uint16_t tail = kNone;
         std::uint16_t count = 0;
+        std::uint16_t chunks = 0;
     };
 
     const Queue* find(std::uint64_t serial) const noexcept;

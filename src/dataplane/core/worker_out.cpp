@@ -227,6 +227,7 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
     if (!session_for(peer, to)) return;
     peer.staged_by.fetch_and(~(std::uint32_t{1} << id_), std::memory_order_acq_rel);
     TunTrain train;
+    bool sent = false;
     while (staging_.pop(peer.serial, {scratch_.get(), kTrainBytesMax}, train)) {
         const auto packet = InnerPacket::parse(train.packet);
         const auto plan = packet ? Segmenter::plan(*packet, train.header) : std::nullopt;
@@ -234,8 +235,12 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
         // And so may the policy have changed.
         if (ours && gate_.active() && !staged_still_valid() && !admit(policy::Direction::out, peer, *packet, plan->count(), outlet)) continue;
-        if (!ours || !send_packet(peer, *packet, *plan, outlet)) counters_.add(Counter::staged_given_up);
+        if (ours && send_packet(peer, *packet, *plan, outlet))
+            sent = true;
+        else
+            counters_.add(Counter::staged_given_up);
     }
+    if (!sent) ask(peer, Attention::unused);
 }
 
 void Worker::flush_staged(Outlet& outlet) noexcept {

@@ -1,5 +1,6 @@
-// How long a thread waited for a CPU, beside how long it had one: the kernel's own figures (/proc/thread-self/schedstat). Where threads wait,
-// no CPU is free, and work that is given to another thread only makes both later.
+// How long a thread waited for a CPU, beside how long it had one: the kernel's own figures
+// (/proc/thread-self/schedstat). Where threads wait, no CPU is free, and work that is given to another thread
+// only makes both later.
 #pragma once
 
 #include <fcntl.h>

@@ -16,33 +16,34 @@ Instant monotonic_now() noexcept {
 
 }  // namespace
 
-Helping::Helping(AeadBoard& board, const aead::Implementation& aead, unsigned workers, HandOver when, std::function<void(unsigned)> wake)
+Helping::Helping(AeadBoard& board, const aead::Implementation& aead, unsigned members, HandOver when,
+                 std::function<void(unsigned)> wake)
     : board_(board),
       aead_(aead),
-      workers_(when == HandOver::never ? 1 : workers),
+      members_(when == HandOver::never ? 1 : members),
       when_(when),
       wake_(std::move(wake)),
-      seats_(new Seat[workers]) {
+      seats_(new Seat[members]) {
     board_.set_patience(*this);
 }
 
 void Helping::begin_thread(unsigned worker) noexcept {
-    if (workers_ > 1) seats_[worker].cpu.watch();
+    if (members_ > 1) seats_[worker].cpu.watch();
 }
 
-bool Helping::before_wait(unsigned worker) noexcept {
-    if (workers_ == 1) return false;
-    if (seats_[worker].attentive) return true;
-    seats_[worker].asleep.store(true, std::memory_order_relaxed);
+bool Helping::before_wait(unsigned member) noexcept {
+    if (members_ == 1) return false;
+    if (seats_[member].attentive) return true;
+    seats_[member].asleep.store(true, std::memory_order_relaxed);
     return false;
 }
 
-void Helping::after_wait(unsigned worker) noexcept {
-    if (workers_ > 1) seats_[worker].asleep.store(false, std::memory_order_relaxed);
+void Helping::after_wait(unsigned member) noexcept {
+    if (members_ > 1) seats_[member].asleep.store(false, std::memory_order_relaxed);
 }
 
 void Helping::begin_turn(unsigned worker, std::size_t bytes) noexcept {
-    if (workers_ == 1 || bytes < kCallBytes) return;
+    if (members_ == 1 || bytes < kCallBytes) return;
     Seat& seat = seats_[worker];
     if (when_ == HandOver::automatic) {
         const Instant now = monotonic_now();
@@ -51,11 +52,12 @@ void Helping::begin_turn(unsigned worker, std::size_t bytes) noexcept {
     }
     seat.calling = true;
     callers_.fetch_add(1, std::memory_order_relaxed);
-    if (board_.attending() > 0) return;
-    for (unsigned i = 1; i < workers_; ++i) {
-        const unsigned other = (worker + i) % workers_;
+    if (board_.attending() >= bytes / kCallBytes) return;
+    for (unsigned i = 1; i < members_; ++i) {
+        const unsigned other = (worker + i) % members_;
         std::atomic<bool>& asleep = seats_[other].asleep;
-        if (!asleep.load(std::memory_order_relaxed) || !asleep.exchange(false, std::memory_order_relaxed)) continue;
+        if (!asleep.load(std::memory_order_relaxed) || !asleep.exchange(false, std::memory_order_relaxed))
+            continue;
         ++seat.calls;
         calls_.fetch_add(1, std::memory_order_relaxed);
         return wake_(other);
@@ -94,15 +96,15 @@ bool Helping::of_use(unsigned worker) noexcept {
     return tasks >= kTasksOfACall * std::exchange(seat.calls, 0);
 }
 
-void Helping::attend(unsigned worker) noexcept {
-    Seat& seat = seats_[worker];
+void Helping::attend(unsigned member) noexcept {
+    Seat& seat = seats_[member];
     const bool again = std::exchange(seat.attentive, false);
-    if (workers_ == 1 || (!again && callers_.load(std::memory_order_relaxed) == 0)) return;
+    if (members_ == 1 || (!again && callers_.load(std::memory_order_relaxed) == 0)) return;
     board_.attend();
     const Instant begin = monotonic_now();
     if (!again) seat.had_work = begin;
     for (Instant now = begin; patient(now - seat.had_work); now = monotonic_now()) {
-        if (board_.help(worker + 1, aead_)) seat.had_work = monotonic_now();
+        if (board_.help(member + 1, aead_)) seat.had_work = monotonic_now();
         cpu_relax();
         if (now - begin < kShift) continue;
         seat.attentive = true;

@@ -1,13 +1,17 @@
-// When workers help one another with the AEAD (aead_board.h): who calls, who wakes up, how long a helper stays.
+// When workers help one another with the AEAD (aead_board.h): who calls, who wakes up, how long a helper
+// stays.
 //
-//   An owner whose turn brought at least kCallBytes calls: it wakes one worker that sleeps. Less is done before a sleeper would be there.
-//   A worker that is woken attends to the board. It sleeps again when it had nothing to do for kPatience, or for kLinger after the last caller's
-//   turn ended: the next turn of a busy tunnel follows at once. Its own input comes first: it looks for that every kShift.
-//   Nobody calls while threads of ours wait for CPUs (cpu_wait.h): then there is no idle core to be had, and handing over would only add its
-//   costs. Nor while calls bring little, because whoever is woken comes too late. Both are looked at every kLook of load; after a no it is
-//   tried again in kFirstPause, then in twice that, up to kLongestPause.
+//   An owner whose turn brought at least kCallBytes calls: it wakes one member that sleeps, unless one for
+//   every kCallBytes is there already. Less is done before a sleeper would be there. A member that is woken
+//   attends to the board. It sleeps again when it had nothing to do for kPatience, or for kLinger after the
+//   last caller's turn ended: the next turn of a busy tunnel follows at once. Its own input comes first: it
+//   looks for that every kShift. Nobody calls while threads of ours wait for CPUs (cpu_wait.h): then there is
+//   no idle core to be had, and handing over would only add its costs. Nor while calls bring little, because
+//   whoever is woken comes too late. Both are looked at every kLook of load; after a no it is tried again in
+//   kFirstPause, then in twice that, up to kLongestPause.
 //
-// Nothing of this happens with one worker.
+// Members are the workers, and after them threads that are nothing but helpers. With one member nothing of
+// this happens.
 #pragma once
 
 #include <atomic>
@@ -22,22 +26,27 @@
 
 namespace vern {
 
-// When AEAD work may be handed over. Always: crowded or not, and helpers stay until the turn that called them ends.
+// When AEAD work may be handed over. Always: crowded or not, and helpers stay until the turn that called them
+// ends.
 enum class HandOver { automatic, always, never };
 
 class Helping final : public AeadBoard::Patience {
   public:
-    // `wake` ends the engine's wait of a worker; any thread calls it.
-    Helping(AeadBoard& board, const aead::Implementation& aead, unsigned workers, HandOver when, std::function<void(unsigned)> wake);
+    // `wake` ends a member's sleep; any thread calls it.
+    Helping(AeadBoard& board, const aead::Implementation& aead, unsigned members, HandOver when,
+            std::function<void(unsigned)> wake);
 
-    // --- each worker's thread, with its own number
+    // --- each member's thread, with its own number
+
+    // Around its sleep. True: do not sleep.
+    bool before_wait(unsigned member) noexcept;
+    void after_wait(unsigned member) noexcept;
+    // It was woken and nothing came: helps as long as that is of use, but no longer than kShift.
+    void attend(unsigned member) noexcept;
+
+    // --- each worker's thread
 
     void begin_thread(unsigned worker) noexcept;
-    // Around the engine's wait. True: do not sleep.
-    bool before_wait(unsigned worker) noexcept;
-    void after_wait(unsigned worker) noexcept;
-    // A turn that brought nothing has ended: helps as long as that is of use, but no longer than kShift.
-    void attend(unsigned worker) noexcept;
     // Around a turn that brought so many bytes of trains.
     void begin_turn(unsigned worker, std::size_t bytes) noexcept;
     void end_turn(unsigned worker) noexcept;
@@ -60,7 +69,7 @@ class Helping final : public AeadBoard::Patience {
   private:
     struct alignas(64) Seat {
         std::atomic<bool> asleep{false};  // and may be woken
-        // The worker's own.
+        // The member's own.
         bool calling = false;
         bool attentive = false;  // its last shift ended because it had lasted long enough
         Instant had_work{};
@@ -76,7 +85,7 @@ class Helping final : public AeadBoard::Patience {
 
     AeadBoard& board_;
     const aead::Implementation& aead_;
-    const unsigned workers_;  // that take part: all, or 1 where nothing is to be handed over
+    const unsigned members_;  // 1 where nothing is to be handed over
     const HandOver when_;
     const std::function<void(unsigned)> wake_;
     std::unique_ptr<Seat[]> seats_;

@@ -74,6 +74,13 @@ struct Runtime::WorkerThread {
     bool ended = false;
 };
 
+struct Runtime::HelperThread {
+    explicit HelperThread(unsigned number) : member(number), event(::eventfd(0, EFD_CLOEXEC)) {}
+    const unsigned member;  // in Helping
+    const Fd event;
+    std::thread thread;
+};
+
 // The slow path's way out: the first worker's sockets, which are as good as any.
 class Runtime::Sink final : public DatagramSink {
   public:
@@ -125,8 +132,17 @@ Result<void> Runtime::open() {
         workers_.push_back(std::move(worker));
     }
     engine_name_ = workers_.front()->engine->name();
-    helping_ = std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers(), options_.hand_over,
-                                         [this](unsigned i) { workers_[i]->engine->wake(); });
+    if (options_.hand_over == HandOver::never) options_.helpers = 0;
+    for (unsigned i = 0; i < options_.helpers; ++i) {
+        helpers_.push_back(std::make_unique<HelperThread>(device_.workers() + i));
+        if (!helpers_.back()->event) return fail_errno("make an event descriptor", errno);
+    }
+    helping_ = std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers() + options_.helpers, options_.hand_over, [this](unsigned i) {
+        if (i < workers_.size())
+            workers_[i]->engine->wake();
+        else
+            signal(helpers_[i - workers_.size()]->event);
+    });
     return {};
 }
 
@@ -145,6 +161,7 @@ Result<std::unique_ptr<Engine>> Runtime::make_engine(WorkerThread& worker, const
 
 void Runtime::start() {
     slow_path_ = std::thread([this] { run_slow_path(); });
+    for (auto& helper : helpers_) helper->thread = std::thread([this, &helper] { run_helper(*helper); });
     for (auto& worker : workers_) worker->thread = std::thread([this, &worker] { run_worker(*worker); });
 }
 
@@ -153,6 +170,10 @@ void Runtime::stop() noexcept {
     for (auto& worker : workers_) {
         worker->engine->wake();
         if (worker->thread.joinable()) worker->thread.join();
+    }
+    for (auto& helper : helpers_) {
+        signal(helper->event);
+        if (helper->thread.joinable()) helper->thread.join();
     }
     if (slow_path_.joinable()) {
         signal(attention_);
@@ -202,6 +223,15 @@ void Runtime::run_worker(WorkerThread& self) {
     const std::lock_guard hold(self.lock);
     self.ended = true;
     self.answered.notify_all();
+}
+
+// Needs no quiescent states: what it works on lives as long as the turn of the worker that waits for it.
+void Runtime::run_helper(HelperThread& self) {
+    while (!stopping_.load(std::memory_order_acquire)) {
+        if (!helping_->before_wait(self.member)) clear(self.event);
+        helping_->after_wait(self.member);
+        helping_->attend(self.member);
+    }
 }
 
 void Runtime::take_commands(WorkerThread& self) {

@@ -25,6 +25,7 @@ struct RuntimeOptions {
     enum class EngineChoice { best, io_uring, epoll };
     EngineChoice engine = EngineChoice::best;  // best: io_uring, or epoll where the host refuses it
     EngineOptions engine_options;
+    unsigned helpers = 0;  // threads that only help workers with the AEAD
     HandOver hand_over = HandOver::automatic;
     UdpOptions udp;  // `workers` is set from the TUN device's queues
 };
@@ -65,16 +66,19 @@ class Runtime {
     const std::string& engine_reason() const noexcept { return engine_reason_; }  // why not the better one
     const Underlay& underlay() const noexcept { return underlay_; }
     const OffloadFaults& faults(unsigned worker) const noexcept;
+    unsigned helpers() const noexcept { return options_.helpers; }
     HandOverCounts hand_over() const noexcept;
     std::uint64_t count(Counter counter) const noexcept;  // over all workers and the slow path
 
   private:
     struct WorkerThread;
+    struct HelperThread;
     class Sink;
     Runtime(TunDevice tun, const aead::Implementation& aead, const RuntimeOptions& options);
     Result<void> open();
     Result<std::unique_ptr<Engine>> make_engine(WorkerThread& worker, const UdpSockets& sockets);
     void run_worker(WorkerThread& worker);
+    void run_helper(HelperThread& helper);
     void take_commands(WorkerThread& worker);
     void run_slow_path();
     void wait_for_attention(std::optional<Instant> deadline);
@@ -90,6 +94,7 @@ class Runtime {
     std::string_view engine_name_;
     std::string engine_reason_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
+    std::vector<std::unique_ptr<HelperThread>> helpers_;
     std::unique_ptr<Helping> helping_;
     std::thread slow_path_;
     Fd attention_;  // eventfd

@@ -1,4 +1,5 @@
-// Handing AEAD work from one worker to another: the board alone, and workers whose output must not depend on who did the work.
+// Handing AEAD work from one worker to another: the board alone, and workers whose output must not depend on
+// who did the work.
 #include "dataplane/core/aead_board.h"
 
 #include <atomic>
@@ -16,7 +17,8 @@ struct Message {
     explicit Message(std::uint64_t n, std::size_t length = 48) : counter(n), bytes(length + kTagBytes) {
         for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(n + i);
         expected = bytes;
-        const aead::SealJob reference{key().data(), counter, expected.data(), expected.data(), static_cast<std::uint32_t>(length)};
+        const aead::SealJob reference{key().data(), counter, expected.data(), expected.data(),
+                                      static_cast<std::uint32_t>(length)};
         aead::best().seal({&reference, 1});
         job = {key().data(), counter, bytes.data(), bytes.data(), static_cast<std::uint32_t>(length)};
     }
@@ -147,7 +149,8 @@ TEST_F(AeadBoardTest, ManyTurnsOfManyThreads) {
         std::mt19937 dice(worker);
         for (unsigned turn = 0; turn < 300; ++turn) {
             std::vector<Message> messages;
-            for (unsigned i = 0; i < 1 + dice() % AeadLine::kTasks; ++i) messages.emplace_back(turn * 100 + i, dice() % 2000);
+            for (unsigned i = 0; i < 1 + dice() % AeadLine::kTasks; ++i)
+                messages.emplace_back(turn * 100 + i, dice() % 2000);
             std::vector<AeadLine::Number> tasks;
             for (const Message& message : messages) tasks.push_back(mine.seals.offer(message.task()));
             for (std::size_t i = 0; i < tasks.size(); ++i) {
@@ -198,7 +201,9 @@ struct Sharing : ::testing::Test {
             for (auto& [header, bytes] : packets) worker.from_tun({header, bytes}, world.a.outlet);
         });
     }
-    static std::vector<SentTrain> take_trains(World& world) { return std::exchange(world.a.outlet.trains, {}); }
+    static std::vector<SentTrain> take_trains(World& world) {
+        return std::exchange(world.a.outlet.trains, {});
+    }
     static void receive(World& world, std::vector<SentTrain>& trains) {
         world.b.turn([&](Worker& worker) {
             for (SentTrain& train : trains)
@@ -234,10 +239,12 @@ TEST_F(Sharing, WhatLeavesAndWhatArrivesIsTheSameWhoeverDoesTheWork) {
         receive(shared, trains);
         const auto written = shared.b.take_written(), expected_written = alone.b.take_written();
         ASSERT_EQ(written.size(), expected_written.size());
-        for (std::size_t i = 0; i < written.size(); ++i) ASSERT_EQ(written[i].packet, expected_written[i].packet) << i;
+        for (std::size_t i = 0; i < written.size(); ++i)
+            ASSERT_EQ(written[i].packet, expected_written[i].packet) << i;
     }
     for (std::size_t i = 0; i < kCounterCount; ++i)
-        EXPECT_EQ(shared.b.count(static_cast<Counter>(i)), alone.b.count(static_cast<Counter>(i))) << kCounterInfo[i].name;
+        EXPECT_EQ(shared.b.count(static_cast<Counter>(i)), alone.b.count(static_cast<Counter>(i)))
+            << kCounterInfo[i].name;
     EXPECT_GT(shared.b.count(Counter::bad_tag), 0U);
     EXPECT_GT(shared.b.count(Counter::replayed), 0U);
     EXPECT_EQ(alone.a.device.board().desk(0).handed_over(), 0U);
@@ -284,7 +291,8 @@ TEST_F(Sharing, TrainsThatWaitGiveTheirBuffersBackWhenThereIsNoOther) {
     EXPECT_EQ(late.waits, 1U);
     EXPECT_EQ(shared.a.count(Counter::no_send_buffer), 0U);
     std::uint64_t last = 0;
-    for (const Datagram& datagram : shared.a.take_sent()) EXPECT_GT(datagram.counter(), std::exchange(last, datagram.counter()));
+    for (const Datagram& datagram : shared.a.take_sent())
+        EXPECT_GT(datagram.counter(), std::exchange(last, datagram.counter()));
     EXPECT_GT(last, 20U * 36U - 1);
 }
 

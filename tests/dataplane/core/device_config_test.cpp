@@ -233,6 +233,33 @@ TEST_F(DeviceConfig, AChangeThatIsTooLargeChangesNothing) {
     connect();
 }
 
+TEST_F(DeviceConfig, PrefixesThatAreNoneAreRefused) {
+    const auto answer = [&](const Prefix& prefix) {
+        DeviceChange change;
+        change.listen_port = 999;
+        change.peers.push_back(peer_change(1));
+        change.peers.back().allowed_ips = {{prefix}};
+        const auto result = a.device.apply(change, a.now);
+        return result ? 0 : result.error().code;
+    };
+    std::array<std::byte, 16> v6{};
+    v6[0] = std::byte{0xfd};
+    v6[8] = std::byte{0x80};
+    EXPECT_EQ(answer({v4(10, 0, 0, 0), 33}), EINVAL);
+    EXPECT_EQ(answer({v4(10, 0, 0, 1), 31}), EINVAL);
+    EXPECT_EQ(answer({v4(10, 16, 0, 0), 11}), EINVAL);
+    EXPECT_EQ(answer({v4(10, 0, 0, 0), 0}), EINVAL);
+    EXPECT_EQ(answer({IpAddress{}, 0}), EINVAL);
+    EXPECT_EQ(answer({IpAddress::v6(v6), 129}), EINVAL);
+    EXPECT_EQ(answer({IpAddress::v6(v6), 64}), EINVAL);
+    EXPECT_EQ(a.device.status().listen_port, 0);
+    EXPECT_EQ(answer({v4(10, 16, 0, 0), 12}), 0);
+    EXPECT_EQ(answer({v4(0, 0, 0, 0), 0}), 0);
+    EXPECT_EQ(answer({v4(10, 0, 0, 1), 32}), 0);
+    EXPECT_EQ(answer({IpAddress::v6(v6), 65}), 0);
+    EXPECT_EQ(answer({IpAddress::v6(v6), 128}), 0);
+}
+
 TEST_F(DeviceConfig, APskChangeKeepsTheSessionAndCountsFromTheNextHandshake) {
     connect();
     const Session* before = session(a, b);

@@ -83,15 +83,17 @@ TEST_F(Handshake, WithNothingStagedAKeepaliveConfirms) {
 TEST_F(Handshake, AKeepaliveConfirmsWhenTheStagedPacketWasLost) {
     Host full(1, 1);
     full.add(b);
-    PeerChange many;
-    many.public_key = noise::public_key_of(private_key(99));
-    many.endpoint = elsewhere();
-    many.allowed_ips.push_back({{v4(10, 9, 0, 0), 16}});
-    full.change(std::move(many));
-    PacketSpec spec;
-    spec.to = v4(10, 9, 0, 1);
-    spec.payload = 65000;
-    for (int i = 0; i < 70; ++i) full.tun(build(spec));
+    for (std::uint8_t n = 0; n < 4; ++n) {  // each a quarter of the room
+        PeerChange many;
+        many.public_key = noise::public_key_of(private_key(static_cast<std::uint8_t>(96 + n)));
+        many.endpoint = elsewhere();
+        many.allowed_ips.push_back({{v4(10, static_cast<std::uint8_t>(9 + n), 0, 0), 16}});
+        full.change(std::move(many));
+        PacketSpec spec;
+        spec.to = v4(10, static_cast<std::uint8_t>(9 + n), 0, 1);
+        spec.payload = 65000;
+        for (int i = 0; i < 18; ++i) full.tun(build(spec));
+    }
     const auto lost = full.count(Counter::staged_overflow);
     ASSERT_GT(lost, 0U);
     full.send_to(b);

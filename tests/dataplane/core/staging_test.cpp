@@ -90,6 +90,18 @@ TEST_F(StagingTest, AFullPoolRefusesAndRecovers) {
     EXPECT_EQ(pop(999), numbered(0));
 }
 
+TEST_F(StagingTest, OnePeersSuperpacketsLeaveRoomForOthers) {
+    for (std::uint32_t i = 0; i < 100; ++i) ASSERT_EQ(push(1, numbered(i, kTrainBytesMax)), i < 16 ? 0U : 1U);
+    for (std::uint64_t serial = 2; serial < 50; ++serial)
+        ASSERT_EQ(push(serial, numbered(7, kTrainBytesMax)), 0U);
+    EXPECT_EQ(pop(1), numbered(84, kTrainBytesMax));  // the newest sixteen
+    // Small ones count for what they are: one large one takes the place of many.
+    while (pop(1)) {
+    }
+    for (std::uint32_t i = 0; i < 100; ++i) ASSERT_EQ(push(1, numbered(i, 12'000)), i < 85 ? 0U : 1U);
+    EXPECT_EQ(push(1, numbered(500, kTrainBytesMax)), 5U);
+}
+
 TEST_F(StagingTest, AFullQueueInAFullPoolSaysHowManyWereLost) {
     for (std::uint32_t i = 0; i < 128; ++i) ASSERT_EQ(push(1, numbered(i)), 0U);
     for (std::uint64_t serial = 2; push(serial, numbered(0, kTrainBytesMax)) == 0; ++serial) {
@@ -145,6 +157,11 @@ TEST_F(StagingTest, AgreesWithAModel) {
         std::mt19937_64 random(seed);
         std::map<std::uint64_t, std::deque<Bytes>> model;
         std::size_t chunks = 2048, packets = 2048;
+        const auto held = [](const std::deque<Bytes>& queue) {
+            std::size_t sum = 0;
+            for (const Bytes& bytes : queue) sum += (bytes.size() + 2047) / 2048;
+            return sum;
+        };
         const auto cost = [](const Bytes& bytes) { return (bytes.size() + 2047) / 2048; };
         for (std::uint32_t step = 0; step < 20'000; ++step) {
             const std::uint64_t serial = 1 + random() % 40 * 2048 + random() % 3;
@@ -153,7 +170,7 @@ TEST_F(StagingTest, AgreesWithAModel) {
                 Bytes bytes = numbered(step, random() % 20 ? random() % 1500 : random() % kTrainBytesMax);
                 std::size_t lost = 0;
                 auto& queue = model[serial];
-                if (queue.size() == 128) {
+                while (queue.size() == 128 || held(queue) + cost(bytes) > 512) {
                     chunks += cost(queue.front());
                     ++packets;
                     queue.pop_front();

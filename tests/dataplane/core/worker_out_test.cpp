@@ -206,6 +206,11 @@ TEST_F(WorkerOut, StagedPacketsDoNotGoToAPeerThatLostThePrefix) {
     net.settle();
     EXPECT_TRUE(b.take_written().empty());
     EXPECT_EQ(a.count(Counter::staged_given_up), 1U);
+    // Nothing else was there to tell b that it may send.
+    net.settle();
+    ASSERT_FALSE(net.log.empty());
+    EXPECT_TRUE(net.log.back().is_keepalive());
+    EXPECT_NE(session(b, a), nullptr);
 }
 
 TEST_F(WorkerOut, EachWorkerStagesAndReleasesItsOwn) {
