@@ -50,11 +50,13 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
     for (std::uint32_t rank = Policy::kNoRule;;) {
         rank = q.policy.match(q.direction, q.peer.peer_class, q.key, q.port, rank);
         if (rank == Policy::kNoRule) return decision;
+        const Policy::Effect& effect = q.policy.effect_of(rank);
+        const std::uint32_t index = effect.index;
+        Decision found{effect.action == Action::allow, effect.action == Action::reject, index, Counter::policy_denied, effect.id, Instant::max(), effect.log};
+        if (!effect.conditional) return found;
         const Rule& rule = q.policy.rule_of(rank);
-        const std::uint32_t index = q.policy.index_of(rank);
         if (rule.expires && q.now >= *rule.expires) continue;
-        Decision found{rule.action == Action::allow, rule.action == Action::reject, index, Counter::policy_denied, rule.id,
-                       rule.expires.value_or(Instant::max())};
+        found.valid_until = rule.expires.value_or(Instant::max());
         if (!found.allowed && rule.observe) {
             if (gate) gate->would_deny(found);
             continue;
@@ -280,7 +282,7 @@ Gate::Decision Gate::begin_flow() noexcept {
     if (state == FlowState::picked_up) counters_.add(Counter::policy_picked_up);
     if (decision.allowed) {
         policy_->count(worker_, decision.rule, Policy::Count::flows);
-        if (policy_->rules().rules[decision.rule].log) log(decision, Verdict::pass, false);
+        if (decision.log) log(decision, Verdict::pass, false);
     }
     decision.allowed = true;
     return decision;

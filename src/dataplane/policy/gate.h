@@ -126,6 +126,7 @@ class Gate {
         Counter reason = Counter::policy_no_rule;
         std::uint64_t rule_id = 0;
         Instant valid_until = Instant::max();
+        bool log = false;  // what it allows
     };
     struct Packet {
         Direction direction;

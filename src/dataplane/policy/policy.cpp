@@ -69,7 +69,9 @@ Result<void> Policy::check() const {
 void Policy::rank() {
     for (const bool allow : {false, true}) {
         for (std::uint32_t i = 0; i < rules_.rules.size(); ++i) {
-            if ((rules_.rules[i].action == Action::allow) == allow) order_.push_back(i);
+            const Rule& rule = rules_.rules[i];
+            if ((rule.action == Action::allow) != allow) continue;
+            effects_.push_back({rule.id, i, rule.action, rule.rate || rule.expires || rule.observe, rule.log});
         }
     }
 }
@@ -86,7 +88,7 @@ Result<void> Policy::build() {
     // Rules for any peer last; a set nobody is in is built by nobody's class, so its rules match nobody.
     const std::size_t sets = rules_.peer_sets.size();
     std::vector<std::array<std::vector<Classifier::Ranked>, 2>> of_set(sets + 1);
-    for (std::uint32_t rank = 0; rank < order_.size(); ++rank) {
+    for (std::uint32_t rank = 0; rank < effects_.size(); ++rank) {
         const Rule& rule = rule_of(rank);
         of_set[rule.peers == kAnyPeer ? sets : rule.peers][static_cast<std::size_t>(rule.direction)].push_back({rank, &rule});
     }
