@@ -1,5 +1,6 @@
 // Rules, packets and changes of policy, all from the input: what the gate lets begin is what the rules allow, read from top to bottom; what it lets
 // go on began so; and no packet of it leads outside of itself. The packets are arbitrary bytes behind an IP header whose length holds.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

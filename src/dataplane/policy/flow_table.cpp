@@ -19,20 +19,20 @@ Result<std::unique_ptr<FlowTable>> FlowTable::make(std::size_t flows_max, Random
     return table;
 }
 
-// A shard has an eighth more places than its share: hashing does not fill them evenly.
+// A shard has a sixteenth more places than its share (four standard deviations): hashing does not fill them evenly.
 FlowTable::FlowTable(std::size_t flows_max, Random& random)
     : flows_max_(flows_max),
       shards_count_(std::bit_floor(std::clamp<std::size_t>(flows_max / 4096, 1, kShardsMax))),
-      pool_(flows_max / shards_count_ + flows_max / shards_count_ / 8 + 16),
-      buckets_(std::bit_ceil(pool_)),
+      pool_(flows_max / shards_count_ + flows_max / shards_count_ / 16 + 16),
+      slots_(std::bit_ceil(pool_ + pool_ / 2)),
       hash_(random),
       shards_(new Shard[shards_count_]),
       flows_(shards_count_ * pool_),
-      index_(shards_count_ * buckets_),
+      index_(shards_count_ * slots_),
       accounts_(kAccounts) {
     for (std::size_t i = 0; i < shards_count_; ++i) {
         shards_[i].flows = flows_.data() + i * pool_;
-        shards_[i].buckets = index_.data() + i * buckets_;
+        shards_[i].slots = index_.data() + i * slots_;
     }
 }
 
@@ -55,10 +55,27 @@ std::uint64_t FlowTable::hash(const FlowKey& key) const noexcept {
 }
 
 Flow* FlowTable::lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept {
-    for (std::uint32_t at = shard.buckets[hash & (buckets_ - 1)]; at != 0; at = shard.flows[at - 1].next) {
-        if (shard.flows[at - 1].key == key) return &shard.flows[at - 1];
+    const auto low = static_cast<std::uint32_t>(hash);
+    for (std::size_t at = low & (slots_ - 1); shard.slots[at].place != 0; at = (at + 1) & (slots_ - 1)) {
+        if (shard.slots[at].hash != low) continue;
+        Flow& flow = shard.flows[shard.slots[at].place - 1];
+        if (flow.key == key) return &flow;
     }
     return nullptr;
+}
+
+// Closes the gap, so that no probe stops short of what lies behind it.
+void FlowTable::unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept {
+    const std::size_t mask = slots_ - 1;
+    std::size_t gap = hash & mask;
+    while (shard.slots[gap].place != place) gap = (gap + 1) & mask;
+    for (std::size_t i = (gap + 1) & mask; shard.slots[i].place != 0; i = (i + 1) & mask) {
+        // Movable when its home is not (cyclically) within (gap, i].
+        if (((i - shard.slots[i].hash) & mask) < ((i - gap) & mask)) continue;
+        shard.slots[gap] = shard.slots[i];
+        gap = i;
+    }
+    shard.slots[gap] = {};
 }
 
 FlowTable::Held FlowTable::find(const FlowKey& key, std::uint64_t hash, Instant now) noexcept {
@@ -104,9 +121,7 @@ void FlowTable::unlink(Shard& shard, Flow& flow) noexcept {
 
 void FlowTable::take_out(Shard& shard, Flow& flow) noexcept {
     const auto at = static_cast<std::uint32_t>(&flow - shard.flows) + 1;
-    std::uint32_t* link = &shard.buckets[hash(flow.key) & (buckets_ - 1)];
-    while (*link != at) link = &shard.flows[*link - 1].next;
-    *link = flow.next;
+    unindex(shard, at, static_cast<std::uint32_t>(hash(flow.key)));
     if (half_open(flow.state)) unlink(shard, flow);
     account(flow.peer).fetch_sub(1, std::memory_order_relaxed);
     count_.fetch_sub(1, std::memory_order_relaxed);
@@ -196,7 +211,10 @@ FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::siz
         at = ++shard.used;
     Flow& place = shard.flows[at - 1];
     place = flow;
-    place.next = std::exchange(shard.buckets[hash & (buckets_ - 1)], at);
+    place.next = 0;
+    std::size_t slot = hash & (slots_ - 1);
+    while (shard.slots[slot].place != 0) slot = (slot + 1) & (slots_ - 1);
+    shard.slots[slot] = {at, static_cast<std::uint32_t>(hash)};
     place.older = place.newer = 0;
     if (half_open(place.state)) link(shard, place);
     account(flow.peer).fetch_add(1, std::memory_order_relaxed);

@@ -1,5 +1,8 @@
 // The flows of all workers: one table in shards, each with a spin lock that is held for a lookup and a step of the state machine. All memory is
-// reserved at construction for the most flows there may be, and touched only when used: 128 bytes a flow, and 8 of the index.
+// reserved at construction for the most flows there may be, and touched only when used: 128 bytes a flow, and 16 to 24 of the index.
+//
+// The index is open addressing with a part of the hash beside each place, so that a key that is not there costs one cache line, and one that is
+// found by the sweep is taken out without looking at others.
 //
 // Who may stay when room is needed, in this order: what has timed out goes; then half-open flows of the peer that asks; then half-open flows of a
 // peer that holds more flows than it. An answered flow is never given up for a new one: the new one is denied.
@@ -40,7 +43,7 @@ struct Flow {
     Instant valid_until{};          // when the rule that allowed it expires; Instant::max(): never
     std::uint64_t rule_id = 0;
     std::uint32_t rule = 0;         // in that policy: index, or Policy::kNoRule (let through by a policy that only observes)
-    std::uint32_t next = 0;         // in its bucket, or of the free ones; index + 1
+    std::uint32_t next = 0;         // of the free ones; index + 1
     std::array<std::uint64_t, 2> packets{};  // in, out
     std::array<std::uint64_t, 2> bytes{};
     std::uint32_t older = 0;        // half-open flows of its shard, by peer: index + 1
@@ -113,6 +116,11 @@ class FlowTable {
     static constexpr std::size_t kSweepOnInsert = 2;
     static constexpr std::size_t kSearch = 32;           // places and list members that are looked at to make room
 
+    // In the index; place 0: empty.
+    struct Slot {
+        std::uint32_t place;  // index + 1
+        std::uint32_t hash;   // its low half: where the entry would rather be, and a first comparison
+    };
     struct List {
         std::uint32_t oldest = 0, newest = 0;  // index + 1
     };
@@ -122,7 +130,7 @@ class FlowTable {
         std::uint32_t free = 0;    // index + 1
         std::uint32_t cursor = 0;  // of the sweep
         Flow* flows = nullptr;
-        std::uint32_t* buckets = nullptr;
+        Slot* slots = nullptr;
         std::array<List, kPeerLists> half_open;
     };
 
@@ -131,6 +139,7 @@ class FlowTable {
     std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept { return accounts_[peer & (kAccounts - 1)]; }
     Flow* lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept;
     void take_out(Shard& shard, Flow& flow) noexcept;
+    void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept;
     bool evict(Shard& shard, std::uint64_t peer) noexcept;
     bool evict_greedier(Shard& shard, std::uint64_t peer) noexcept;
@@ -142,11 +151,11 @@ class FlowTable {
     const std::size_t flows_max_;
     std::size_t shards_count_;
     std::size_t pool_;     // places a shard
-    std::size_t buckets_;  // a shard, a power of two
+    std::size_t slots_;    // a shard, a power of two, more than half as many again as places
     SipHash hash_;
     std::unique_ptr<Shard[]> shards_;
     Reserved<Flow> flows_;
-    Reserved<std::uint32_t> index_;
+    Reserved<Slot> index_;
     Reserved<std::atomic<std::uint32_t>> accounts_;
     std::atomic<std::size_t> count_{0};
     std::atomic<std::size_t> sweep_at_{0};

@@ -107,6 +107,52 @@ TEST_F(Allocation, NoneForTrainsThroughALiveSession) {
     EXPECT_EQ(outlet->writes, 40U);
 }
 
+// A new flow each packet, flows that go on, denials, answers and logs.
+TEST_F(Allocation, NoneUnderAPolicy) {
+    connect();
+    const auto use = [](Host& host, policy::Direction direction) {
+        policy::RuleSet set;
+        set.generation = 1;
+        policy::Rule allow, reject;
+        allow.direction = reject.direction = direction;
+        allow.action = policy::Action::allow;
+        allow.services = {{17, 5000, 5000}};
+        allow.log = reject.log = true;
+        allow.rate = policy::Rate{50, seconds(1), 50, policy::Rate::Scope::source};
+        reject.action = policy::Action::reject;
+        reject.services = {{17, 5001, 5001}};
+        set.rules = {allow, reject};
+        ASSERT_TRUE(host.device.set_policy(std::move(*policy::Policy::compile(std::move(set), 1))));
+    };
+    use(a, policy::Direction::out);
+    use(b, policy::Direction::in);
+    std::vector<Bytes> packets;
+    for (unsigned i = 0; i < 300; ++i) {
+        PacketSpec spec;
+        spec.from = a.address;
+        spec.to = b.address;
+        spec.protocol = 17;
+        spec.source_port = static_cast<std::uint16_t>(1000 + i % 200);
+        spec.destination_port = static_cast<std::uint16_t>(5000 + i % 3);
+        packets.push_back(build(spec));
+    }
+    const auto round = [&] {
+        for (Bytes& packet : packets) {
+            a.worker().begin(a.now);
+            outlet->last_bytes = 0;
+            a.worker().from_tun({{}, packet}, *outlet);
+            a.worker().flush(*outlet);
+            if (outlet->last_bytes == 0) continue;
+            b.worker().begin(b.now);
+            b.worker().from_underlay({{outlet->last, outlet->last_bytes}, outlet->last_segment, a.endpoint, 0}, *outlet);
+            b.worker().flush(*outlet);
+        }
+    };
+    EXPECT_EQ(during(round), 0U);
+    EXPECT_GE(b.device.flow_count(), 50U);
+    EXPECT_GT(a.worker().gate().refused(policy::Direction::out), 100U);
+}
+
 TEST_F(Allocation, NoneForStagingRequestsAndRubbish) {
     Bytes small = udp_packet(a.address, b.address, 18);
     Bytes nowhere = udp_packet(a.address, v4(99, 9, 9, 9), 18);
