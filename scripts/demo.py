@@ -4,7 +4,8 @@
     oslo     `wg-quick up`, with vernd in the place of the kernel's WireGuard
     lisbon   `wg-quick up`, with wireguard-go (not ours, to show that we speak the same language)
 
-Pings, a stream, a file over HTTP; ends with a table and leaves nothing behind. The hosts are namespaces of this machine.
+Pings, a stream, a file over HTTP. Then a database host, a web server and a guest: a policy lets the web server reach the database and nobody else, and an
+nftables ruleset becomes a policy with the same verdicts. Ends with a table and leaves nothing behind. The hosts are namespaces of this machine.
 """
 
 import os
@@ -18,7 +19,7 @@ import hashlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "net"))
 from lab import Lab, LabError, unable, wait_until  # noqa: E402
-from tunnel import PEERS, VERN, VERND, Implementation, genkey, genpsk, path_with, pubkey  # noqa: E402
+from tunnel import PEERS, SUBJECT, VERN, VERND, Implementation, Interface, at, genkey, genpsk, host_routes, path_with, pubkey  # noqa: E402
 
 FILE = """[Interface]
 # {name}
@@ -37,6 +38,66 @@ PresharedKey = {psk}
 AllowedIPs = 10.100.0.{number}/32, fd00:100::{number}/128
 Endpoint = {endpoint}
 PersistentKeepalive = 25
+"""
+
+POLICY = """version = 1
+name = "database"
+
+[defaults]
+log_denied = "[DROP]: "
+
+[peers]
+web = "{web}"
+guest = "{guest}"
+
+[[rule]]
+id = "mysql-from-web"
+in = {{ from = ["web"], to = ["10.100.0.1"] }}
+allow = ["tcp/3306"]
+
+[[rule]]
+id = "out"
+out = {{}}
+allow = ["any"]
+
+[[test]]
+from = "web"
+to = "10.100.0.1"
+proto = "tcp"
+port = 3306
+expect = "allow"
+
+[[test]]
+from = "guest"
+to = "10.100.0.1"
+proto = "tcp"
+port = 3306
+expect = "deny"
+"""
+
+RULESET = """table inet filter {
+    chain input {
+        type filter hook input priority 0; policy drop;
+        iif lo accept
+        ct state established,related accept
+        iifname "eth0" accept
+        iifname "wg0" ip saddr 10.100.0.2 tcp dport 3306 accept
+        tcp dport 22 ct state new limit rate 10/minute accept
+        log prefix "[NFTABLES-DROP]: "
+    }
+}
+"""
+PORTS = (22, 80, 3306)
+
+# One word for each port: open, refused or silent.
+PROBE = """
+import socket, sys
+for port in sys.argv[2:]:
+    s = socket.socket()
+    s.settimeout(1)
+    try: s.connect((sys.argv[1], int(port))); print("open", end=" ")
+    except TimeoutError: print("silent", end=" ")
+    except OSError: print("refused", end=" ")
 """
 
 STREAM = "256M"
@@ -174,11 +235,63 @@ def run(lab, report):
         report.check(f"{member.name}: {member.tool} down {member.file.name}", lambda member=member: come_down(member))
 
 
+def probe(one, other, *ports):
+    return one.host.run("python3", "-c", PROBE, other.addresses[0], *ports).stdout.split()
+
+
+def expect(found, wanted):
+    assert found == wanted, f"{found} instead of {wanted}"
+    return " ".join(found) if isinstance(found, list) else found
+
+
+def in_log(database, line):
+    found = wait_until(lambda: re.search(line + ".*", database.process.output()), f"'{line}' in the log")
+    return found.group()
+
+
+def policies(lab, report):
+    """A database that only the web server may reach."""
+    internet = lab.internet("policies")
+    database, web, guest = [Interface(internet.host(name), SUBJECT, addresses=[f"10.100.0.{number}/24"]) for number, name in enumerate(("database", "web", "guest"), 1)]
+    for peer in (web, guest):
+        database.peer(peer, host_routes(peer), endpoint=at(peer.host.v4))
+        peer.peer(database, host_routes(database), endpoint=at(database.host.v4))
+    for port in PORTS:
+        database.host.serve_files(database.host.directory, database.addresses[0], port)
+    vern = lambda *argv, **options: database.host.run(VERN, *argv, **options)  # noqa: E731
+    file = database.host.write("db.toml", POLICY.format(web=web.public, guest=guest.public))
+    say(f"The database's policy, {file}:")
+    print(file.read_text())
+    report.check("vern policy check db.toml", lambda: vern("policy", "check", file).stdout.strip().rpartition("/")[2])
+    report.check("before it, guest -> database 22 80 3306", lambda: expect(probe(guest, database, *PORTS), ["open"] * 3))
+    report.check("vern policy apply db.toml --confirm 60s", lambda: vern("policy", "apply", file, "--confirm", "60s").stdout.splitlines()[0])
+    report.check("web -> database 22 80 3306", lambda: expect(probe(web, database, *PORTS), ["silent", "silent", "open"]))
+    report.check("guest -> database 22 80 3306", lambda: expect(probe(guest, database, *PORTS), ["silent", "silent", "silent"]))
+    report.check("the database's log", lambda: in_log(database, r"\[DROP\]: denied in guest tcp \S+ > 10\.100\.0\.1:3306"))
+    report.check("vern policy confirm", lambda: vern("policy", "confirm").stdout.splitlines()[0])
+    print(vern("explain", "in guest tcp 10.100.0.3:40000 > 10.100.0.1:3306").stdout)
+    print(vern("policy", "counters").stdout)
+
+    say("The same with nftables, and the policy made out of it")
+    print(RULESET)
+    vern("policy", "apply", database.host.write("open.toml", 'version = 1\n[[rule]]\nid = "in"\nin = {}\nallow = ["any"]\n[[rule]]\nid = "out"\nout = {}\nallow = ["any"]\n'))
+    database.host.run("nft", "-f", "-", input=RULESET)
+    by_nft = probe(web, database, *PORTS) + probe(guest, database, *PORTS)
+    ruleset = database.host.write("ruleset.json", database.host.run("nft", "-j", "list", "ruleset").stdout)
+    database.host.run("nft", "flush", "ruleset")
+    written = vern("policy", "from-nft", ruleset, "--local", database.addresses[0])
+    print(written.stdout)
+    vern("policy", "apply", "-", input=written.stdout)
+    report.check("by nft: web, guest -> 22 80 3306", lambda: expect(by_nft, ["open", "silent", "open", "open", "silent", "silent"]))
+    report.check("by vern policy from-nft: the same", lambda: expect(probe(web, database, *PORTS) + probe(guest, database, *PORTS), by_nft))
+    report.check("the database's log", lambda: in_log(database, r"\[NFTABLES-DROP\]: denied in \S+ tcp \S+ > 10\.100\.0\.1:3306"))
+
+
 def main():
     reason = unable()
     if reason:
         sys.exit(f"demo: {reason}")
-    for program in ("wg-quick", "iperf3", "curl"):
+    for program in ("wg-quick", "iperf3", "curl", "nft"):
         if not shutil.which(program):
             sys.exit(f"demo: needs {program}")
     report = Report()
@@ -187,6 +300,7 @@ def main():
     with Lab() as lab:
         directory, hosts = lab.directory, lab.hosts
         run(lab, report)
+        policies(lab, report)
     left = [str(host) for host in hosts if os.path.exists(f"/proc/{host.pid}")] + [name for name in os.listdir("/sys/class/net") if name not in links]
     if directory.exists() and not os.environ.get("VERN_LAB_KEEP"):
         left.append(str(directory))

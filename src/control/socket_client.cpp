@@ -68,7 +68,7 @@ Result<void> receive_whole(int fd, SecretText& answer, Clock::time_point deadlin
 }  // namespace
 
 Result<SocketClient> SocketClient::connect(std::string_view name, std::chrono::milliseconds timeout,
-                                       std::string_view directory) {
+                                           std::string_view directory) {
     if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
     const std::string path = std::string(directory) + "/" + std::string(name) + ".sock";
     sockaddr_un address{};

@@ -1,4 +1,5 @@
-// The asking side of socket_server.h. Blocks, each request for no longer than its timeout. One thread at a time.
+// The asking side of socket_server.h. Blocks, each request for no longer than its timeout. One thread at a
+// time.
 #pragma once
 
 #include <chrono>
@@ -28,8 +29,8 @@ class SocketClient {
     std::chrono::milliseconds timeout_;
 };
 
-// Names of the interfaces whose sockets are in `directory` and that a daemon listens on (or may: those we must not
-// speak to), sorted.
+// Names of the interfaces whose sockets are in `directory` and that a daemon listens on (or may: those we
+// must not speak to), sorted.
 std::vector<std::string> socket_names(std::string_view directory);
 
 }  // namespace vern

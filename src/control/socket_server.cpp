@@ -294,7 +294,8 @@ void SocketServer::State::answer_request(Client& client) {
     // Without the ends of line at its end; a lone empty line where a request should be has one.
     const std::size_t size = client.scanned - client.begin;
     const std::size_t ends = limits.ends_with_empty_line ? 2 : 1;
-    const std::string_view request = std::string_view(client.input).substr(client.begin, size - std::min(size, ends));
+    const std::string_view request =
+        std::string_view(client.input).substr(client.begin, size - std::min(size, ends));
     auto answer = protocol.answer(request, client.uid);
     if (!answer) return refuse(client, answer.error());
     client.output = std::move(*answer);
@@ -373,7 +374,8 @@ void SocketServer::handle(const std::vector<pollfd>& set, TimePoint now) {
                                          [&](const auto& c) { return c->fd.get() == entry.fd; });
         if (client != state.clients.end()) state.serve(**client, entry.revents, now);
     }
-    std::erase_if(state.clients, [&](const auto& c) { return !c->fd || now - c->active >= state.limits.idle_max; });
+    std::erase_if(state.clients,
+                  [&](const auto& c) { return !c->fd || now - c->active >= state.limits.idle_max; });
     for (const pollfd& entry : set) {
         if (entry.revents == 0) continue;
         if (entry.fd == state.listener.get()) state.accept_all(now);
@@ -383,7 +385,8 @@ void SocketServer::handle(const std::vector<pollfd>& set, TimePoint now) {
 
 TimePoint SocketServer::next_deadline() const {
     auto deadline = state_->accept_again.value_or(TimePoint::max());
-    for (const auto& client : state_->clients) deadline = std::min(deadline, client->active + state_->limits.idle_max);
+    for (const auto& client : state_->clients)
+        deadline = std::min(deadline, client->active + state_->limits.idle_max);
     return deadline;
 }
 

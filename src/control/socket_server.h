@@ -1,8 +1,9 @@
-// Unix sockets that answer requests: several clients, requests and answers in any pieces, each bounded in size and time, so that a slow or
-// hostile client holds up nobody. Runs inside somebody else's poll loop; never blocks. Control thread only.
+// Unix sockets that answer requests: several clients, requests and answers in any pieces, each bounded in
+// size and time, so that a slow or hostile client holds up nobody. Runs inside somebody else's poll loop;
+// never blocks. Control thread only.
 //
-// A request is answered whole before the next one of the same client is read. A request cut off by the end of the connection is not
-// answered. Buffers are wiped: they may hold keys.
+// A request is answered whole before the next one of the same client is read. A request cut off by the end of
+// the connection is not answered. Buffers are wiped: they may hold keys.
 #pragma once
 
 #include <poll.h>
@@ -44,20 +45,23 @@ struct SocketLimits {
 
 class SocketServer {
   public:
-    // Makes `directory`/NAME.sock (directory 0755, socket 0600 whatever the umask; a stale socket is replaced, a live one is the error
-    // EADDRINUSE), or takes a listening descriptor with adopt_fd >= 0, which it then owns. `protocol` must outlive the server.
+    // Makes `directory`/NAME.sock (directory 0755, socket 0600 whatever the umask; a stale socket is
+    // replaced, a live one is the error EADDRINUSE), or takes a listening descriptor with adopt_fd >= 0,
+    // which it then owns. `protocol` must outlive the server.
     static Result<std::unique_ptr<SocketServer>> open(std::string_view name, std::string_view directory,
                                                       const SocketLimits& limits, SocketProtocol& protocol,
                                                       int adopt_fd = -1);
     ~SocketServer();  // removes the socket file if it is still the one made (or adopted) here
 
-    // Appends the descriptors to poll; handle() takes them back after poll (others in `set` are passed over). `now` is a steady clock.
+    // Appends the descriptors to poll; handle() takes them back after poll (others in `set` are passed over).
+    // `now` is a steady clock.
     void add_to(std::vector<pollfd>& set) const;
     void handle(const std::vector<pollfd>& set, std::chrono::steady_clock::time_point now);
     // When handle() must be called at the latest, for idle clients; time_point::max() without clients.
     std::chrono::steady_clock::time_point next_deadline() const;
     const std::string& path() const;
-    // Somebody deleted or replaced the socket file. The descriptors of add_to() become readable when that happens. One system call.
+    // Somebody deleted or replaced the socket file. The descriptors of add_to() become readable when that
+    // happens. One system call.
     bool removed() const;
     int listen_fd() const;
 

@@ -56,8 +56,7 @@ class UapiServer::Protocol final : public SocketProtocol {
         SecretText text;
         // An error without a number must not read as success.
         append_errno(text, applied ? 0 : applied.error().code > 0 ? applied.error().code : EINVAL);
-        if (!applied)
-            target_.refused(Error{"UAPI set: " + applied.error().message, applied.error().code});
+        if (!applied) target_.refused(Error{"UAPI set: " + applied.error().message, applied.error().code});
         return text;
     }
 

@@ -1,6 +1,6 @@
-// The UAPI socket (socket_server.h), for `wg` and `vern`. A request cut off by the end of the connection is not
-// applied. What is not of the protocol is answered with an errno and the end of the connection; a `set` that is
-// merely wrong leaves it open. Control thread only.
+// The UAPI socket (socket_server.h), for `wg` and `vern`. A request cut off by the end of the connection is
+// not applied. What is not of the protocol is answered with an errno and the end of the connection; a `set`
+// that is merely wrong leaves it open. Control thread only.
 #pragma once
 
 #include <chrono>

@@ -52,7 +52,7 @@ expect "unknown command" 2 "" "vern: no command 'foo' (vern help)" "$vern" foo
 expect "version" 0 "vern [0-9]*" "" "$vern" --version
 expect "help" 0 "Usage: vern COMMAND*genkey*" "" "$vern" help
 expect "--help" 0 "Usage: vern COMMAND*" "" "$vern" --help
-for command in up down save check show genkey genpsk pubkey; do
+for command in up down save check show policy explain flows genkey genpsk pubkey; do
     expect "help $command" 0 "Usage: vern $command*Options:*" "" "$vern" help "$command"
     expect "$command --help" 0 "Usage: vern $command*Options:*" "" "$vern" "$command" --help
     expect "$command --foo" 2 "" "vern $command: *--foo*Usage: vern $command*" "$vern" "$command" --foo
@@ -84,6 +84,54 @@ expect "check without a key" 1 "" "vern: $dir/wgx.conf: \[Interface\] has no Pri
 expect "check of nothing" 1 "" "vern: $dir/none.conf: No such file or directory" "$vern" check "$dir/none.conf"
 expect "check of a directory" 1 "" "vern: $dir: Is a directory" "$vern" check "$dir"
 expect "check of a name" 1 "" "vern: no /etc/wireguard/nosuch0.conf and no /etc/vern/nosuch0.conf" "$vern" check nosuch0
+
+policy='version = 1
+name = "x"
+[peers]
+web-1 = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+[[rule]]
+id = "db"
+in = { from = ["web-1"], to = ["10.100.0.1"] }
+allow = ["tcp/3306"]
+[[test]]
+from = "web-1"
+to = "10.100.0.1"
+proto = "tcp"
+port = 3306
+expect = "allow"'
+echo "$policy" > "$dir/p.toml"
+expect "policy check" 0 "$dir/p.toml: ok, 1 rule, 1 test passed" "" "$vern" policy check "$dir/p.toml"
+input=$dir/p.toml expect "policy check -" 0 "standard input: ok, *" "" "$vern" policy check -
+expect "policy check as JSON" 0 '{"name":"x","ok":true,"rules":1,"tests":1,"warnings":\[\]}' "" "$vern" policy check --json "$dir/p.toml"
+expect "policy test" 0 "$dir/p.toml: 1 of 1 test passed" "" "$vern" policy test "$dir/p.toml"
+sed 's/"allow"$/"deny"/' "$dir/p.toml" > "$dir/q.toml"
+expect "policy check with a test that fails" 1 "" "vern: $dir/q.toml:9:1: test failed: in web-1 > 10.100.0.1 tcp/3306: deny is expected, and it is allow (rule 'db' on line 5)" "$vern" policy check "$dir/q.toml"
+expect "policy test that fails" 1 "$dir/q.toml: 0 of 1 test passed" "vern: $dir/q.toml:9:1: test failed: *" "$vern" policy test "$dir/q.toml"
+sed 's/^allow/alow/' "$dir/p.toml" > "$dir/q.toml"
+expect "policy check of errors" 1 "" "vern: $dir/q.toml:5:1: a rule needs one of *
+vern: $dir/q.toml:8:1: unknown key 'alow' in a rule (allow?)" "$vern" policy check "$dir/q.toml"
+: > "$dir/q.toml"
+expect "policy check of nothing" 0 "$dir/q.toml: ok, 0 rules, 0 tests passed" "Warning: $dir/q.toml:1:1: no rules: everything is denied, in and out" "$vern" policy check "$dir/q.toml"
+expect "policy check of no file" 1 "" "vern: $dir/none.toml: No such file or directory" "$vern" policy check "$dir/none.toml"
+expect "policy check without a file" 2 "" "vern: policy check: which file? *" "$vern" policy check
+expect "policy show with a file" 2 "" "vern: policy show: 'x' is too much" "$vern" policy show x
+expect "policy nonsense" 2 "" "vern: no command 'policy nonsense' *" "$vern" policy nonsense
+expect "policy check --confirm" 2 "" "vern: --confirm belongs to policy apply" "$vern" policy check --confirm 60s "$dir/p.toml"
+expect "policy apply for no time" 2 "" "vern: --confirm: a time from 1s to 24h is wanted *" "$vern" policy apply --confirm 0 "$dir/p.toml"
+expect "policy show of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" policy show --interface nosuch0
+expect "explain of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" explain -i nosuch0 "in - tcp 10.0.0.1:1 > 10.0.0.2:2"
+expect "flows of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" flows -i nosuch0
+expect "flows of no port" 2 "" "vern: --port: a number *" "$vern" flows --port x
+echo '{"nftables": [{"chain": {"family": "inet", "table": "t", "name": "input", "hook": "input", "type": "filter", "prio": 0, "policy": "drop"}},
+  {"rule": {"family": "inet", "table": "t", "chain": "input", "handle": 1, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 22}}, {"accept": null}]}},
+  {"rule": {"family": "inet", "table": "t", "chain": "input", "handle": 2, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 7}}, {"accept": null}]}}]}' > "$dir/nft.json"
+expect "from-nft" 3 "*NOT CARRIED OVER: input-2 *id = \"input-1\"*allow = \[\"tcp/22\"\]*" "vern: not carried over: input-2 (mark 7 accept): a policy has nothing like 'meta mark'" "$vern" policy from-nft "$dir/nft.json"
+"$vern" policy from-nft "$dir/nft.json" 2> /dev/null > "$dir/q.toml"
+expect "from-nft makes a policy" 0 "*: ok, 2 rules, *" "" "$vern" policy check "$dir/q.toml"
+echo '{}' > "$dir/nft.json"
+expect "from-nft of something else" 1 "" "vern: $dir/nft.json: not the output of *" "$vern" policy from-nft "$dir/nft.json"
+echo 'table ip x { chain input { type filter hook input priority 0; } }' > "$dir/x.nft"
+expect "from-nft without nft" 1 "" "vern: $dir/x.nft: nft is needed to read this*" env PATH=/nonexistent "$vern" policy from-nft "$dir/x.nft"
 
 if [[ $(id -u) == 0 ]]; then
     expect "up of errors" 1 "" "vern: $dir/bad.conf:1: *" bash -c "echo x > '$dir/bad.conf'; '$vern' up '$dir/bad.conf'"

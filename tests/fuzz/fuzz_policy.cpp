@@ -1,5 +1,5 @@
-// libFuzzer: policy files, and nftables rulesets that become policies. What is taken compiles, and never takes long; what an import writes is a
-// policy; every error has its place.
+// libFuzzer: policy files, and nftables rulesets that become policies. What is taken compiles, and never
+// takes long; what an import writes is a policy; every error has its place.
 #include <cstdlib>
 
 #include "control/policy/diff.h"
@@ -16,7 +16,9 @@ void require(bool held) {
     if (!held) std::abort();
 }
 
-std::string_view text_of(const unsigned char* data, std::size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+std::string_view text_of(const unsigned char* data, std::size_t size) {
+    return {reinterpret_cast<const char*>(data), size};
+}
 
 constexpr ClockPair kNow{WallTime(std::chrono::seconds(1'800'000'000)), Instant(std::chrono::hours(1))};
 

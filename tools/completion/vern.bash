@@ -18,9 +18,18 @@ _vern_interfaces() {
     done
 }
 
+_vern_policy_interfaces() {
+    local file
+    for file in /run/vern/*.sock; do
+        [[ -S $file ]] || continue
+        file=${file##*/}
+        printf '%s\n' "${file%.sock}"
+    done
+}
+
 _vern() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='up down save check show genkey genpsk pubkey help'
+    local commands='up down save check show policy explain flows bench genkey genpsk pubkey help'
     local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
         transfer persistent-keepalive dump'
     local words='' word operands=0
@@ -46,9 +55,31 @@ _vern() {
         check) words="--help $(_vern_configs)" ;;
         down) words="--quiet --help $(_vern_interfaces)" ;;
         save) words="--help $(_vern_interfaces)" ;;
+        policy)
+            words='--interface --json --help'
+            ((operands == 0)) && words+=' check test diff apply confirm rollback show counters from-nft'
+            [[ ${COMP_WORDS[2]} == apply ]] && words+=' --confirm'
+            [[ ${COMP_WORDS[2]} == from-nft ]] && words+=' --local'
+            ;;
+        explain) words='--interface --json --help' ;;
+        flows) words='--interface --peer --port --json --help' ;;
+        bench)
+            words='--port --once --seconds --repeat --only --json --udp-rate --udp-size --help'
+            ((operands == 0)) && words+=' server client'
+            ;;
         genkey | genpsk | pubkey) words='--help' ;;
     esac
+    case $previous in
+        --interface | -i) words=$(_vern_policy_interfaces) ;;
+        --confirm) words='60s 5m' ;;
+        --peer | --port | --local) words='' ;;
+    esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    # Policies may be anywhere and of any name.
+    if [[ $command == policy && $current != -* && $previous != -* ]] && ((operands >= 1)); then
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        compopt -o filenames 2> /dev/null
+    fi
     # Configuration files may be anywhere.
     if [[ $previous == --vernd || $command == @(up|down|save|check) && $current != -* ]]; then
         local -a files

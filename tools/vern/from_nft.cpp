@@ -18,14 +18,23 @@ bool is_json(std::string_view text) {
 
 // nft reads its own language best: in a network namespace of its own, where nothing is changed for anybody.
 Result<std::string> to_json(const std::string& text, const std::string& file) {
-    if (find_program("nft").empty()) return fail(file + ": nft is needed to read this, and is not here; where it is: nft -j list ruleset > ruleset.json");
-    if (find_program("unshare").empty()) return fail(file + ": unshare(1) is needed to let nft read this apart from the host, and is not here");
+    if (find_program("nft").empty())
+        return fail(
+            file +
+            ": nft is needed to read this, and is not here; where it is: nft -j list ruleset > ruleset.json");
+    if (find_program("unshare").empty())
+        return fail(file +
+                    ": unshare(1) is needed to let nft read this apart from the host, and is not here");
     std::vector<std::string> words{"unshare", "--net"};
     if (::geteuid() != 0) words.push_back("--map-root-user");
     words.insert(words.end(), {"--", "sh", "-c", "nft -f - && nft -j list ruleset"});
     auto result = run_process(words, {.input = text});
     if (!result) return tl::unexpected(result.error());
-    if (!result->ok()) return fail(file + ": nft does not take it: " + result->errors + (result->errors.find("Interface does not exist") != std::string::npos ? "(iifname takes the place of iif for interfaces that are not here)" : ""));
+    if (!result->ok())
+        return fail(file + ": nft does not take it: " + result->errors +
+                    (result->errors.find("Interface does not exist") != std::string::npos
+                         ? "(iifname takes the place of iif for interfaces that are not here)"
+                         : ""));
     return std::move(result->output);
 }
 
@@ -37,11 +46,17 @@ int run_from_nft(const NftRequest& request) {
     if (!text) return failed(text.error());
     if (!is_json(*text)) text = to_json(*text, shown);
     if (!text) return failed(text.error());
-    const auto imported = policy::import_nft(*text, {.source = shown, .interface = request.interface, .local = request.local});
+    const auto imported =
+        policy::import_nft(*text, {.source = shown, .interface = request.interface, .local = request.local});
     if (!imported) return failed(Error{shown + ": " + imported.error().message, imported.error().code});
     const int status = imported->not_carried.empty() ? kSuccess : kIncomplete;
     if (request.json) {
-        print_json({{"ok", status == kSuccess}, {"interface", imported->interface}, {"rules", imported->rules}, {"not_carried", imported->not_carried}, {"warnings", imported->warnings}, {"policy", imported->policy}});
+        print_json({{"ok", status == kSuccess},
+                    {"interface", imported->interface},
+                    {"rules", imported->rules},
+                    {"not_carried", imported->not_carried},
+                    {"warnings", imported->warnings},
+                    {"policy", imported->policy}});
         return status;
     }
     fmt::print("{}", imported->policy);

@@ -21,7 +21,10 @@ namespace po = boost::program_options;
 using nlohmann::json;
 using policy::Document;
 
-policy::ClockPair clocks() { return {std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now()), boot_time_now()}; }
+policy::ClockPair clocks() {
+    return {std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now()),
+            boot_time_now()};
+}
 
 std::string shown_name(const std::string& file) { return file == "-" ? "standard input" : file; }
 
@@ -42,11 +45,14 @@ void print_warnings(const std::vector<std::string>& warnings) {
     for (const std::string& warning : warnings) fmt::print(stderr, "Warning: {}\n", warning);
 }
 
-std::string counted(std::size_t n, std::string_view what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+std::string counted(std::size_t n, std::string_view what) {
+    return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
 
 Result<std::unique_ptr<const policy::Policy>> compile(const Document& document, const std::string& file) {
     const auto now = clocks();
-    return policy::compile_tested(document, policy::rule_set_of(document, now, 1), 1, shown_name(file), now.boot);
+    return policy::compile_tested(document, policy::rule_set_of(document, now, 1), 1, shown_name(file),
+                                  now.boot);
 }
 
 json errors_json(const Error& error) {
@@ -73,9 +79,14 @@ int check(const Invocation& invocation, const std::string& file) {
     if (!invocation.has("json")) print_warnings(document.warnings);
     if (const auto compiled = compile(document, file); !compiled) return refuse(invocation, compiled.error());
     if (invocation.has("json")) {
-        return print_json({{"ok", true}, {"name", document.name}, {"rules", document.rules.size()}, {"tests", document.tests.size()}, {"warnings", document.warnings}});
+        return print_json({{"ok", true},
+                           {"name", document.name},
+                           {"rules", document.rules.size()},
+                           {"tests", document.tests.size()},
+                           {"warnings", document.warnings}});
     }
-    fmt::print("{}: ok, {}, {} passed\n", shown_name(file), counted(document.rules.size(), "rule"), counted(document.tests.size(), "test"));
+    fmt::print("{}: ok, {}, {} passed\n", shown_name(file), counted(document.rules.size(), "rule"),
+               counted(document.tests.size(), "test"));
     return kSuccess;
 }
 
@@ -91,7 +102,8 @@ int test(const Invocation& invocation, const std::string& file) {
         print_json({{"ok", failures.empty()}, {"tests", document.tests.size()}, {"failed", failures}});
     } else {
         for (const std::string& failure : failures) print_error(failure);
-        fmt::print("{}: {} of {} passed\n", shown_name(file), document.tests.size() - failures.size(), counted(document.tests.size(), "test"));
+        fmt::print("{}: {} of {} passed\n", shown_name(file), document.tests.size() - failures.size(),
+                   counted(document.tests.size(), "test"));
     }
     return failures.empty() ? kSuccess : kFailure;
 }
@@ -113,7 +125,12 @@ int diff(const Invocation& invocation, const std::string& file) {
     if (invocation.has("json")) {
         json changed = json::object();
         for (const auto& [id, what] : found.changed) changed[id] = what;
-        return print_json({{"ok", true}, {"added", found.added}, {"removed", found.removed}, {"changed", std::move(changed)}, {"other", found.other}, {"none_before", none}});
+        return print_json({{"ok", true},
+                           {"added", found.added},
+                           {"removed", found.removed},
+                           {"changed", std::move(changed)},
+                           {"other", found.other},
+                           {"none_before", none}});
     }
     print_warnings(read->document.warnings);
     if (none) fmt::print("* there is no policy yet: from now on everything is denied that no rule allows\n");
@@ -131,17 +148,21 @@ Result<std::uint64_t> parse_seconds(std::string text) {
     }
     const auto number = parse_decimal<std::uint64_t>(text, 1'000'000);
     const auto most = static_cast<std::uint64_t>(policy::kConfirmMax.count());
-    if (!number || *number == 0 || *number * unit > most) return fail("--confirm: a time from 1s to 24h is wanted (60s, 5m)");
+    if (!number || *number == 0 || *number * unit > most)
+        return fail("--confirm: a time from 1s to 24h is wanted (60s, 5m)");
     return *number * unit;
 }
 
 void print_state(const json& answer) {
     fmt::print("policy: {}\n", policy_line(answer));
-    if (const auto hash = text_of(answer, "hash"); !hash.empty()) fmt::print("  from: {} (hash {})\n", text_of(answer, "file"), hash);
+    if (const auto hash = text_of(answer, "hash"); !hash.empty())
+        fmt::print("  from: {} (hash {})\n", text_of(answer, "file"), hash);
     if (const auto error = text_of(answer, "error"); !error.empty()) fmt::print("  error: {}\n", error);
     if (answer.contains("pending_s")) {
-        fmt::print("  on trial until {} ({} s left); then the previous policy comes back\n  to keep it: vern policy confirm; to end it now: vern policy rollback\n", text_of(answer, "deadline"),
-                   number_of(answer, "pending_s"));
+        fmt::print(
+            "  on trial until {} ({} s left); then the previous policy comes back\n  to keep it: vern policy "
+            "confirm; to end it now: vern policy rollback\n",
+            text_of(answer, "deadline"), number_of(answer, "pending_s"));
     }
 }
 
@@ -149,7 +170,9 @@ int print_answer(const Invocation& invocation, const Result<json>& answer) {
     if (!answer) return refuse(invocation, answer.error());
     if (invocation.has("json")) return print_json(*answer);
     if (const auto warnings = answer->find("warnings"); warnings != answer->end() && warnings->is_array()) {
-        for (const json& warning : *warnings) fmt::print(stderr, "Warning: {}\n", warning.is_string() ? printable(warning.get<std::string>(), 500) : "");
+        for (const json& warning : *warnings)
+            fmt::print(stderr, "Warning: {}\n",
+                       warning.is_string() ? printable(warning.get<std::string>(), 500) : "");
     }
     print_state(*answer);
     return kSuccess;
@@ -181,8 +204,9 @@ int counters(const Invocation& invocation) {
     if (const auto rules = answer->find("rules"); rules != answer->end() && rules->is_array()) {
         for (const json& rule : *rules) {
             const auto id = text_of(rule, "id");
-            fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}\n", id.empty() ? "(no rule)" : id, text_of(rule, "direction"), text_of(rule, "action"), number_of(rule, "flows"), number_of(rule, "packets"),
-                       number_of(rule, "bytes"));
+            fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}\n", id.empty() ? "(no rule)" : id,
+                       text_of(rule, "direction"), text_of(rule, "action"), number_of(rule, "flows"),
+                       number_of(rule, "packets"), number_of(rule, "bytes"));
         }
     }
     return kSuccess;
@@ -212,7 +236,9 @@ int run_policy(const Invocation& invocation) {
     const bool with_file = invocation.operands.size() == 2;
     const std::string file = with_file ? invocation.operands[1] : "";
     const auto wants_file = [&](bool wanted) {
-        if (wanted != with_file) print_error(wanted ? "policy " + what + ": which file? (- is standard input)" : "policy " + what + ": '" + file + "' is too much");
+        if (wanted != with_file)
+            print_error(wanted ? "policy " + what + ": which file? (- is standard input)"
+                               : "policy " + what + ": '" + file + "' is too much");
         return wanted == with_file;
     };
     for (const auto& [option, command] : {std::pair("confirm", "apply"), std::pair("local", "from-nft")}) {
@@ -220,12 +246,15 @@ int run_policy(const Invocation& invocation) {
         print_error(fmt::format("--{} belongs to policy {}", option, command));
         return kUsage;
     }
-    for (const auto& [name, run] : {std::pair("check", &check), std::pair("diff", &diff), std::pair("apply", &apply), std::pair("test", &test)}) {
+    for (const auto& [name, run] : {std::pair("check", &check), std::pair("diff", &diff),
+                                    std::pair("apply", &apply), std::pair("test", &test)}) {
         if (what == name) return wants_file(true) ? run(invocation, file) : kUsage;
     }
     if (what == "from-nft") return wants_file(true) ? from_nft(invocation, file) : kUsage;
     for (const char* name : {"confirm", "rollback", "show"}) {
-        if (what == name) return wants_file(false) ? print_answer(invocation, ask_policy(invocation, {{"do", name}})) : kUsage;
+        if (what == name)
+            return wants_file(false) ? print_answer(invocation, ask_policy(invocation, {{"do", name}}))
+                                     : kUsage;
     }
     if (what == "counters") return wants_file(false) ? counters(invocation) : kUsage;
     print_error("no command 'policy " + what + "' (vern help policy)");
@@ -234,8 +263,10 @@ int run_policy(const Invocation& invocation) {
 
 void declare(po::options_description& options) {
     declare_interface(options);
-    options.add_options()("confirm", po::value<std::string>()->value_name("TIME"), "apply: go back after TIME (60s, 5m) unless `vern policy confirm` comes first")(
-        "local", po::value<std::string>()->value_name("LIST"), "from-nft: this host's addresses in the tunnel, with commas between them")("json,j", "print JSON");
+    options.add_options()("confirm", po::value<std::string>()->value_name("TIME"),
+                          "apply: go back after TIME (60s, 5m) unless `vern policy confirm` comes first")(
+        "local", po::value<std::string>()->value_name("LIST"),
+        "from-nft: this host's addresses in the tunnel, with commas between them")("json,j", "print JSON");
 }
 
 }  // namespace
@@ -253,7 +284,8 @@ Result<json> ask_policy(const Invocation& invocation, const json& request) {
 }
 
 void declare_interface(po::options_description& options) {
-    options.add_options()("interface,i", po::value<std::string>()->value_name("NAME"), "whose policy; needed only where several interfaces run");
+    options.add_options()("interface,i", po::value<std::string>()->value_name("NAME"),
+                          "whose policy; needed only where several interfaces run");
 }
 
 int print_json(const json& document) {
@@ -264,7 +296,8 @@ int print_json(const json& document) {
 std::string text_of(const json& object, const char* key) {
     if (!object.is_object()) return {};
     const auto found = object.find(key);
-    return found != object.end() && found->is_string() ? printable(found->get<std::string>(), 1000) : std::string();
+    return found != object.end() && found->is_string() ? printable(found->get<std::string>(), 1000)
+                                                       : std::string();
 }
 
 std::uint64_t number_of(const json& object, const char* key) {
@@ -278,30 +311,34 @@ std::string policy_line(const json& summary) {
     if (state == "none") return "none: allowed IPs only";
     if (state == "failed") return "COULD NOT BE LOADED: everything is denied (vern policy show)";
     const auto name = text_of(summary, "name");
-    std::string line = fmt::format("{}, {}", name.empty() ? "(without a name)" : name, counted(number_of(summary, "rules"), "rule"));
-    if (summary.contains("observe") && summary["observe"] == json(true)) line += ", observed only: nothing is denied";
-    if (summary.contains("pending_s")) line += fmt::format(", to be confirmed within {} s", number_of(summary, "pending_s"));
+    std::string line = fmt::format("{}, {}", name.empty() ? "(without a name)" : name,
+                                   counted(number_of(summary, "rules"), "rule"));
+    if (summary.contains("observe") && summary["observe"] == json(true))
+        line += ", observed only: nothing is denied";
+    if (summary.contains("pending_s"))
+        line += fmt::format(", to be confirmed within {} s", number_of(summary, "pending_s"));
     return line;
 }
 
-const Command kPolicy{"policy",
-                      "check | test | diff | apply | from-nft FILE, or confirm | rollback | show | counters",
-                      "what tunnels let through: check, apply, confirm, roll back",
-                      "check FILE      read a policy, run its tests, change nothing; needs no daemon\n"
-                      "test FILE       run its tests only\n"
-                      "diff FILE       what it would change: rules added (+), removed (-) and changed (~)\n"
-                      "apply FILE      put it in force; with --confirm 60s the previous one comes back after that time,\n"
-                      "                unless `vern policy confirm` is called\n"
-                      "confirm         keep the policy that is on trial\n"
-                      "rollback        end the trial, or go back to the policy before\n"
-                      "show            which policy is in force\n"
-                      "counters        what each rule has decided\n"
-                      "from-nft FILE   write the policy that does what an nftables ruleset does (FILE: nft's own text, or the\n"
-                      "                output of `nft -j list ruleset`); exit status 3: not all of it could be carried over\n\n"
-                      "'-' is standard input. The language is described in vern-policy(5).",
-                      1,
-                      2,
-                      declare,
-                      run_policy};
+const Command kPolicy{
+    "policy",
+    "check | test | diff | apply | from-nft FILE, or confirm | rollback | show | counters",
+    "what tunnels let through: check, apply, confirm, roll back",
+    "check FILE      read a policy, run its tests, change nothing; needs no daemon\n"
+    "test FILE       run its tests only\n"
+    "diff FILE       what it would change: rules added (+), removed (-) and changed (~)\n"
+    "apply FILE      put it in force; with --confirm 60s the previous one comes back after that time,\n"
+    "                unless `vern policy confirm` is called\n"
+    "confirm         keep the policy that is on trial\n"
+    "rollback        end the trial, or go back to the policy before\n"
+    "show            which policy is in force\n"
+    "counters        what each rule has decided\n"
+    "from-nft FILE   write the policy that does what an nftables ruleset does (FILE: nft's own text, or the\n"
+    "                output of `nft -j list ruleset`); exit status 3: not all of it could be carried over\n\n"
+    "'-' is standard input. The language is described in vern-policy(5).",
+    1,
+    2,
+    declare,
+    run_policy};
 
 }  // namespace vern::cli

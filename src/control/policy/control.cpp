@@ -27,15 +27,24 @@ std::string hash_of(std::string_view text) {
     return to_hex(hash).substr(0, 16);
 }
 
-std::string date_text(WallTime time) { return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::floor<std::chrono::seconds>(time)))); }
-
-std::string_view word_of(Action action) { return action == Action::allow ? "allow" : action == Action::deny ? "deny" : "reject"; }
-
-std::string address_text(const std::array<std::byte, 16>& bytes, bool v6) {
-    return to_text(v6 ? IpAddress::v6(std::span<const std::byte, 16>(bytes)) : IpAddress::v4(std::span(bytes).first<4>()));
+std::string date_text(WallTime time) {
+    return fmt::format(
+        "{:%Y-%m-%dT%H:%M:%S}Z",
+        fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::floor<std::chrono::seconds>(time))));
 }
 
-std::string shown_name(const std::string& name) { return name.empty() ? "policy without a name" : "policy '" + printable(name) + "'"; }
+std::string_view word_of(Action action) {
+    return action == Action::allow ? "allow" : action == Action::deny ? "deny" : "reject";
+}
+
+std::string address_text(const std::array<std::byte, 16>& bytes, bool v6) {
+    return to_text(v6 ? IpAddress::v6(std::span<const std::byte, 16>(bytes))
+                      : IpAddress::v4(std::span(bytes).first<4>()));
+}
+
+std::string shown_name(const std::string& name) {
+    return name.empty() ? "policy without a name" : "policy '" + printable(name) + "'";
+}
 
 template <typename T>
 std::optional<T> member(const json& object, const char* key) {
@@ -45,7 +54,8 @@ std::optional<T> member(const json& object, const char* key) {
         if (found->is_string()) return found->get<std::string>();
     } else if constexpr (std::is_same_v<T, bool>) {
         if (found->is_boolean()) return found->get<bool>();
-    } else if (found->is_number_integer() && (found->is_number_unsigned() || found->get<std::int64_t>() >= 0)) {
+    } else if (found->is_number_integer() &&
+               (found->is_number_unsigned() || found->get<std::int64_t>() >= 0)) {
         return found->get<T>();
     }
     return std::nullopt;
@@ -54,7 +64,12 @@ std::optional<T> member(const json& object, const char* key) {
 }  // namespace
 
 SocketLimits control_limits() {
-    return {.own_user_only = true, .line_bytes_max = kControlRequestBytesMax, .request_bytes_max = kControlRequestBytesMax, .buffered_bytes_max = 2 * kControlRequestBytesMax, .clients_max = 16, .idle_max = std::chrono::seconds(60)};
+    return {.own_user_only = true,
+            .line_bytes_max = kControlRequestBytesMax,
+            .request_bytes_max = kControlRequestBytesMax,
+            .buffered_bytes_max = 2 * kControlRequestBytesMax,
+            .clients_max = 16,
+            .idle_max = std::chrono::seconds(60)};
 }
 
 Control::~Control() { store_.note_time(); }
@@ -64,7 +79,8 @@ std::uint32_t Control::next_generation() {
     return generation_;
 }
 
-Result<std::shared_ptr<Control::Loaded>> Control::load(std::string text, std::string file, const ClockPair& now) const {
+Result<std::shared_ptr<Control::Loaded>> Control::load(std::string text, std::string file,
+                                                       const ClockPair& now) const {
     auto document = parse_policy(text, file, now.wall);
     if (!document) return tl::unexpected(document.error());
     auto loaded = std::make_shared<Loaded>();
@@ -73,12 +89,15 @@ Result<std::shared_ptr<Control::Loaded>> Control::load(std::string text, std::st
     loaded->text = std::move(text);
     loaded->file = std::move(file);
     loaded->rules = rule_set_of(loaded->document, now, 1);
-    if (auto fine = compile_tested(loaded->document, loaded->rules, plane_.workers(), loaded->file, now.boot); !fine) return tl::unexpected(fine.error());
+    if (auto fine = compile_tested(loaded->document, loaded->rules, plane_.workers(), loaded->file, now.boot);
+        !fine)
+        return tl::unexpected(fine.error());
     return loaded;
 }
 
 Result<void> Control::start(const std::string& first) {
-    if (store_.drop_trial()) log_notice("the policy that was on trial was not confirmed: the one before it counts");
+    if (store_.drop_trial())
+        log_notice("the policy that was on trial was not confirmed: the one before it counts");
     const auto stored = store_.load();
     Governing governing;
     if (!stored) {
@@ -90,16 +109,20 @@ Result<void> Control::start(const std::string& first) {
         ClockPair now = plane_.now();
         now.wall = std::max(now.wall, (*stored)->written);  // a clock set back revives nothing
         auto loaded = load((*stored)->text, store_.directory() + "/policy.toml", now);
-        if (loaded) governing.loaded = std::move(*loaded);
-        else governing.failure = loaded.error().message;
+        if (loaded)
+            governing.loaded = std::move(*loaded);
+        else
+            governing.failure = loaded.error().message;
     }
     return publish(std::move(governing));
 }
 
 Control::Governing Control::load_first(const std::string& file) {
-    auto loaded = read_policy_file(file).and_then([&](std::string&& text) { return load(std::move(text), file, plane_.now()); });
+    auto loaded = read_policy_file(file).and_then(
+        [&](std::string&& text) { return load(std::move(text), file, plane_.now()); });
     if (!loaded) return {.loaded = {}, .failure = loaded.error().message};
-    if (auto kept = store_.replace((*loaded)->text); !kept) log_error("the policy is in force, and cannot be kept for the next start: " + kept.error().message);
+    if (auto kept = store_.replace((*loaded)->text); !kept)
+        log_error("the policy is in force, and cannot be kept for the next start: " + kept.error().message);
     return {.loaded = std::move(*loaded), .failure = {}};
 }
 
@@ -121,7 +144,8 @@ Result<void> Control::publish(Governing governing) {
     if (auto done = plane_.publish(std::move(*policy)); !done) return done;
     published_ = published;
     governing_ = std::move(governing);
-    log_notice(fmt::format("{}: {} rules, from {}", shown_name(governing_.loaded->document.name), governing_.loaded->document.rules.size(), governing_.loaded->file));
+    log_notice(fmt::format("{}: {} rules, from {}", shown_name(governing_.loaded->document.name),
+                           governing_.loaded->document.rules.size(), governing_.loaded->file));
     return {};
 }
 
@@ -132,7 +156,8 @@ Result<void> Control::deny_everything(std::string why) {
     if (auto done = plane_.publish(std::move(*nothing)); !done) return done;
     published_ = published;
     governing_ = {.loaded = {}, .failure = std::move(why)};
-    log_error("the policy cannot be loaded, and EVERYTHING IS DENIED until one is applied: " + governing_.failure);
+    log_error("the policy cannot be loaded, and EVERYTHING IS DENIED until one is applied: " +
+              governing_.failure);
     return {};
 }
 
@@ -151,9 +176,13 @@ void Control::back(std::string_view why) {
     trial_.reset();
     log_notice(fmt::format("the policy on trial is gone ({})", why));
     store_.drop_trial();
-    // The tables are there: publishing cannot fail but for want of memory, and then the trial's rules are better than none.
-    if (auto done = publish(std::move(before)); !done) return log_error("the previous policy cannot be put back: " + done.error().message);
-    if (auto settled = settle_disk(governing_); !settled) log_error("the previous policy is in force, and cannot be put back on disk: " + settled.error().message);
+    // The tables are there: publishing cannot fail but for want of memory, and then the trial's rules are
+    // better than none.
+    if (auto done = publish(std::move(before)); !done)
+        return log_error("the previous policy cannot be put back: " + done.error().message);
+    if (auto settled = settle_disk(governing_); !settled)
+        log_error("the previous policy is in force, and cannot be put back on disk: " +
+                  settled.error().message);
 }
 
 // After something went wrong half way the disk must hold what governs.
@@ -180,7 +209,8 @@ void Control::clock_was_set() {
     };
     if (trial_) tighten(trial_->before);
     if (!tighten(governing_)) return;
-    if (auto done = publish(governing_); !done) log_error("the policy cannot be published anew: " + done.error().message);
+    if (auto done = publish(governing_); !done)
+        log_error("the policy cannot be published anew: " + done.error().message);
 }
 
 std::string Control::rule_id(std::uint32_t index) const {
@@ -188,7 +218,9 @@ std::string Control::rule_id(std::uint32_t index) const {
     return governing_.loaded->document.rules[index].id;
 }
 
-std::string Control::peer_name(const PublicKey& key) const { return governing_.loaded ? governing_.loaded->document.peer_name(key) : to_base64(key.bytes); }
+std::string Control::peer_name(const PublicKey& key) const {
+    return governing_.loaded ? governing_.loaded->document.peer_name(key) : to_base64(key.bytes);
+}
 
 json Control::summary() const {
     if (governing_.none()) return {{"state", "none"}};
@@ -207,7 +239,8 @@ json Control::summary() const {
         summary["observe"] = document.observe;
     }
     if (trial_) {
-        const auto left = std::chrono::ceil<std::chrono::seconds>(trial_->deadline - plane_.now().boot).count();
+        const auto left =
+            std::chrono::ceil<std::chrono::seconds>(trial_->deadline - plane_.now().boot).count();
         summary["pending_s"] = std::max<std::int64_t>(0, left);
         summary["deadline"] = date_text(trial_->wall_deadline);
     }
@@ -233,7 +266,9 @@ Result<SecretText> Control::answer(std::string_view request, uid_t uid) {
 }
 
 SecretText Control::refusal(const Error& why) {
-    const std::string text = json{{"ok", false}, {"error", why.message}, {"code", why.code}}.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    const std::string text = json{{"ok", false}, {"error", why.message}, {"code", why.code}}.dump(
+                                 -1, ' ', false, json::error_handler_t::replace) +
+                             "\n";
     return SecretText(text.begin(), text.end());
 }
 
@@ -256,8 +291,12 @@ Result<json> Control::apply(const json& request, uid_t uid) {
     if (!text) return fail("apply: no text");
     const std::string file = printable(member<std::string>(request, "file").value_or("policy"), 256);
     const auto confirm_s = member<std::uint64_t>(request, "confirm_s").value_or(0);
-    if (confirm_s > static_cast<std::uint64_t>(kConfirmMax.count())) return fail("a policy can be on trial for a day at most");
-    if (trial_) return fail("a policy is on trial until " + date_text(trial_->wall_deadline) + ": confirm it or roll it back first", EBUSY);
+    if (confirm_s > static_cast<std::uint64_t>(kConfirmMax.count()))
+        return fail("a policy can be on trial for a day at most");
+    if (trial_)
+        return fail("a policy is on trial until " + date_text(trial_->wall_deadline) +
+                        ": confirm it or roll it back first",
+                    EBUSY);
     const ClockPair now = plane_.now();
     auto loaded = load(std::move(*text), file, now);
     if (!loaded) return tl::unexpected(loaded.error());
@@ -265,23 +304,32 @@ Result<json> Control::apply(const json& request, uid_t uid) {
     std::vector<PublicKey> peers = plane_.peers();
     std::sort(peers.begin(), peers.end());
     for (const auto& [name, key] : (*loaded)->document.peers) {
-        if (!std::binary_search(peers.begin(), peers.end(), key) && warnings.size() < 20) warnings.push_back(file + ": peer '" + name + "' is not a peer of this interface");
+        if (!std::binary_search(peers.begin(), peers.end(), key) && warnings.size() < 20)
+            warnings.push_back(file + ": peer '" + name + "' is not a peer of this interface");
     }
     const WallTime wall_deadline = now.wall + std::chrono::seconds(confirm_s);
-    const auto stored = confirm_s > 0 ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
+    const auto stored =
+        confirm_s > 0 ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
     if (!stored) {
-        if (auto settled = settle_disk(governing_); !settled) log_error("the disk may hold another policy than the one in force: " + settled.error().message);
-        return fail("nothing was changed: the policy cannot be kept: " + stored.error().message, stored.error().code);
+        if (auto settled = settle_disk(governing_); !settled)
+            log_error("the disk may hold another policy than the one in force: " + settled.error().message);
+        return fail("nothing was changed: the policy cannot be kept: " + stored.error().message,
+                    stored.error().code);
     }
     const std::string name = shown_name((*loaded)->document.name);
     Governing before = governing_;
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) {
         if (confirm_s > 0) store_.drop_trial();
-        if (auto settled = settle_disk(governing_); !settled) log_error("the disk may hold another policy than the one in force: " + settled.error().message);
+        if (auto settled = settle_disk(governing_); !settled)
+            log_error("the disk may hold another policy than the one in force: " + settled.error().message);
         return tl::unexpected(done.error());
     }
-    if (confirm_s > 0) trial_ = Trial{.before = std::move(before), .deadline = now.boot + std::chrono::seconds(confirm_s), .wall_deadline = wall_deadline};
-    log_notice(fmt::format("{} applied by uid {}{}", name, uid, confirm_s > 0 ? ", on trial until " + date_text(wall_deadline) : ""));
+    if (confirm_s > 0)
+        trial_ = Trial{.before = std::move(before),
+                       .deadline = now.boot + std::chrono::seconds(confirm_s),
+                       .wall_deadline = wall_deadline};
+    log_notice(fmt::format("{} applied by uid {}{}", name, uid,
+                           confirm_s > 0 ? ", on trial until " + date_text(wall_deadline) : ""));
     json answer = summary();
     answer["warnings"] = std::move(warnings);
     return answer;
@@ -289,7 +337,8 @@ Result<json> Control::apply(const json& request, uid_t uid) {
 
 Result<json> Control::confirm(uid_t uid) {
     if (!trial_) return fail("no policy is on trial", ENOENT);
-    if (auto kept = store_.confirm_trial(); !kept) return fail("not confirmed, and still on trial: " + kept.error().message, kept.error().code);
+    if (auto kept = store_.confirm_trial(); !kept)
+        return fail("not confirmed, and still on trial: " + kept.error().message, kept.error().code);
     trial_.reset();
     log_notice(fmt::format("the policy is confirmed by uid {}", uid));
     return summary();
@@ -309,27 +358,34 @@ Result<json> Control::rollback(uid_t uid) {
     if (!loaded) return tl::unexpected(loaded.error());
     if (auto kept = store_.replace((*loaded)->text); !kept) {
         (void)settle_disk(governing_);
-        return fail("nothing was changed: the policy cannot be kept: " + kept.error().message, kept.error().code);
+        return fail("nothing was changed: the policy cannot be kept: " + kept.error().message,
+                    kept.error().code);
     }
     log_notice(fmt::format("rolled back by uid {}", uid));
-    if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) return tl::unexpected(done.error());
+    if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done)
+        return tl::unexpected(done.error());
     return summary();
 }
 
 Result<json> Control::show(const json& request) const {
     json answer = summary();
-    if (governing_.loaded && member<bool>(request, "text").value_or(false)) answer["text"] = governing_.loaded->text;
+    if (governing_.loaded && member<bool>(request, "text").value_or(false))
+        answer["text"] = governing_.loaded->text;
     return answer;
 }
 
 json Control::rule_json(std::uint32_t index) const {
     if (!governing_.loaded || index >= governing_.loaded->document.rules.size()) return nullptr;
     const DocumentRule& rule = governing_.loaded->document.rules[index];
-    return {{"id", rule.id}, {"line", rule.at.line}, {"direction", rule.rule.direction == Direction::in ? "in" : "out"}, {"action", word_of(rule.rule.action)}};
+    return {{"id", rule.id},
+            {"line", rule.at.line},
+            {"direction", rule.rule.direction == Direction::in ? "in" : "out"},
+            {"action", word_of(rule.rule.action)}};
 }
 
 json counts_of(const RuleCounts& counts) {
-    return {{"flows", counts.flows}, {"packets", counts.packets}, {"bytes", counts.bytes}, {"denied", counts.denied}, {"would_be", counts.would_be}, {"limited", counts.limited}};
+    return {{"flows", counts.flows},   {"packets", counts.packets},   {"bytes", counts.bytes},
+            {"denied", counts.denied}, {"would_be", counts.would_be}, {"limited", counts.limited}};
 }
 
 Result<json> Control::counters() const {
@@ -357,7 +413,8 @@ json Control::counts_json(std::uint32_t index) const {
 Result<json> Control::explain(const json& request) const {
     const auto text = member<std::string>(request, "question");
     if (!text) return fail("explain: no question");
-    if (governing_.none()) return json{{"verdict", "allow"}, {"policy", "none"}, {"considered", json::array()}};
+    if (governing_.none())
+        return json{{"verdict", "allow"}, {"policy", "none"}, {"considered", json::array()}};
     static const Document kEmpty;
     const Document& document = governing_.loaded ? governing_.loaded->document : kEmpty;
     const auto question = parse_question(*text, document);
@@ -368,15 +425,25 @@ Result<json> Control::explain(const json& request) const {
     json considered = json::array();
     for (const Considered& one : ruling.considered) {
         json entry = rule_json(one.index);
-        entry["passed_over"] = one.index == (live ? live->rule : ruling.index) ? std::string() : one.passed_over.empty() ? "its rate has no token left" : one.passed_over;
+        entry["passed_over"] = one.index == (live ? live->rule : ruling.index) ? std::string()
+                               : one.passed_over.empty()                       ? "its rate has no token left"
+                                                                               : one.passed_over;
         considered.push_back(std::move(entry));
     }
     const std::uint32_t rule = live ? live->rule : ruling.index;
-    const std::string_view verdict = !live ? word_of(ruling.action) : live->allowed ? "allow" : live->reject ? "reject" : "deny";
-    json answer{{"verdict", verdict}, {"policy", governing_.loaded ? "active" : "failed"}, {"rule", rule_json(rule)}, {"considered", std::move(considered)}, {"counters", counts_json(rule)}};
+    const std::string_view verdict = !live           ? word_of(ruling.action)
+                                     : live->allowed ? "allow"
+                                     : live->reject  ? "reject"
+                                                     : "deny";
+    json answer{{"verdict", verdict},
+                {"policy", governing_.loaded ? "active" : "failed"},
+                {"rule", rule_json(rule)},
+                {"considered", std::move(considered)},
+                {"counters", counts_json(rule)}};
     answer["observe"] = live ? live->would_be : document.observe && ruling.action != Action::allow;
     answer["known_peer"] = live.has_value();
-    if (live && live->reason != Counter::count) answer["reason"] = kCounterInfo[static_cast<std::size_t>(live->reason)].meaning;
+    if (live && live->reason != Counter::count)
+        answer["reason"] = kCounterInfo[static_cast<std::size_t>(live->reason)].meaning;
     if (live && live->live) answer["live"] = name_of(live->live->state);
     if (governing_.loaded) answer["file"] = governing_.loaded->file;
     return answer;
@@ -400,36 +467,61 @@ Result<json> Control::flows(const json& request) const {
             return false;
         }
         const auto idle = std::chrono::duration_cast<std::chrono::milliseconds>(now - flow.last_seen).count();
-        flows.push_back({{"direction", in ? "in" : "out"}, {"peer", peer}, {"protocol", protocol_text(flow.key.protocol)}, {"state", name_of(flow.state)},
-                         {"rule", flow.generation == generation_ ? rule_id(flow.rule) : std::string()},  // of an earlier policy: asked again by its next packet
-                         {"remote", address_text(flow.key.remote, flow.key.v6)}, {"remote_port", flow.key.remote_port}, {"local", address_text(flow.key.local, flow.key.v6)}, {"local_port", flow.key.local_port},
-                         {"packets_in", flow.packets[0]}, {"packets_out", flow.packets[1]}, {"bytes_in", flow.bytes[0]}, {"bytes_out", flow.bytes[1]}, {"idle_ms", std::max<std::int64_t>(0, idle)}});
+        flows.push_back(
+            {{"direction", in ? "in" : "out"},
+             {"peer", peer},
+             {"protocol", protocol_text(flow.key.protocol)},
+             {"state", name_of(flow.state)},
+             {"rule", flow.generation == generation_
+                          ? rule_id(flow.rule)
+                          : std::string()},  // of an earlier policy: asked again by its next packet
+             {"remote", address_text(flow.key.remote, flow.key.v6)},
+             {"remote_port", flow.key.remote_port},
+             {"local", address_text(flow.key.local, flow.key.v6)},
+             {"local_port", flow.key.local_port},
+             {"packets_in", flow.packets[0]},
+             {"packets_out", flow.packets[1]},
+             {"bytes_in", flow.bytes[0]},
+             {"bytes_out", flow.bytes[1]},
+             {"idle_ms", std::max<std::int64_t>(0, idle)}});
         return true;
     });
     return json{{"flows", std::move(flows)}, {"more", more}, {"live", plane_.live_flows()}};
 }
 
 std::string Control::log_line(const LogRecord& record, const std::optional<PublicKey>& peer) const {
-    const bool current = governing_.loaded && record.generation == generation_, in = record.direction == Direction::in;
+    const bool current = governing_.loaded && record.generation == generation_,
+               in = record.direction == Direction::in;
     const bool by_rule = record.rule != Policy::kNoRule;
     std::string prefix;
     if (current) {
         const Document& document = governing_.loaded->document;
-        prefix = by_rule && record.rule < document.rules.size() && record.reason != Counter::policy_no_rule ? document.rules[record.rule].log_prefix : document.log_denied_prefix;
+        prefix = by_rule && record.rule < document.rules.size() && record.reason != Counter::policy_no_rule
+                     ? document.rules[record.rule].log_prefix
+                     : document.log_denied_prefix;
     }
-    const bool icmp = record.key.protocol == kIcmp || record.key.protocol == kIcmp6, ports = record.key.protocol == kTcp || record.key.protocol == kUdp;
+    const bool icmp = record.key.protocol == kIcmp || record.key.protocol == kIcmp6,
+               ports = record.key.protocol == kTcp || record.key.protocol == kUdp;
     const auto end = [&](const std::array<std::byte, 16>& address, std::uint16_t port) {
         const std::string text = address_text(address, record.key.v6);
-        return !ports ? text : record.key.v6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
+        return !ports          ? text
+               : record.key.v6 ? fmt::format("[{}]:{}", text, port)
+                               : fmt::format("{}:{}", text, port);
     };
-    const std::string remote = end(record.key.remote, record.key.remote_port), local = end(record.key.local, record.key.local_port);
+    const std::string remote = end(record.key.remote, record.key.remote_port),
+                      local = end(record.key.local, record.key.local_port);
     std::string line = prefix.empty() ? "policy: " : prefix;
     if (record.would_be) line += "would be ";
-    line += record.verdict == ::vern::policy::Verdict::reject ? "rejected" : record.verdict == ::vern::policy::Verdict::drop || record.would_be ? "denied" : "allowed";
-    line += fmt::format(" {} {} {} {} > {}", in ? "in" : "out", peer ? peer_name(*peer) : "(a peer that is gone)", protocol_text(record.key.protocol), in ? remote : local, in ? local : remote);
+    line += record.verdict == ::vern::policy::Verdict::reject                    ? "rejected"
+            : record.verdict == ::vern::policy::Verdict::drop || record.would_be ? "denied"
+                                                                                 : "allowed";
+    line +=
+        fmt::format(" {} {} {} {} > {}", in ? "in" : "out", peer ? peer_name(*peer) : "(a peer that is gone)",
+                    protocol_text(record.key.protocol), in ? remote : local, in ? local : remote);
     if (icmp) line += fmt::format(" type {} code {}", record.port / 256, record.port % 256);
     if (by_rule) line += ", rule " + (current ? rule_id(record.rule) : std::string("of an earlier policy"));
-    if (record.reason != Counter::count) line += fmt::format(" ({})", kCounterInfo[static_cast<std::size_t>(record.reason)].meaning);
+    if (record.reason != Counter::count)
+        line += fmt::format(" ({})", kCounterInfo[static_cast<std::size_t>(record.reason)].meaning);
     return line;
 }
 

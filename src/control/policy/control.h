@@ -1,12 +1,14 @@
-// The policy of a running daemon: which one governs, which one is on trial, what the disk holds of them; and the requests of /run/vern/NAME.sock,
-// one line of JSON each, answered by one line:
+// The policy of a running daemon: which one governs, which one is on trial, what the disk holds of them; and
+// the requests of /run/vern/NAME.sock, one line of JSON each, answered by one line:
 //
 //   {"do": "apply", "text": "...", "file": "db.toml", "confirm_s": 60}     {"ok": true, ...}
-//   {"do": "confirm"}  "rollback"  "show"  "counters"  "flows"             {"ok": false, "error": "...", "code": 22}
+//   {"do": "confirm"}  "rollback"  "show"  "counters"  "flows"             {"ok": false, "error": "...",
+//   "code": 22}
 //   {"do": "explain", "question": "in web-1 tcp 10.100.0.2:40000 > 10.100.0.1:3306"}
 //
-// A policy is read, compiled and tested before anything changes; then it is on disk; then it governs. When the one on trial is not confirmed in
-// time, or this process dies, the one before it comes back, never none where there was one. Control thread only.
+// A policy is read, compiled and tested before anything changes; then it is on disk; then it governs. When
+// the one on trial is not confirmed in time, or this process dies, the one before it comes back, never none
+// where there was one. Control thread only.
 #pragma once
 
 #include <functional>
@@ -24,7 +26,8 @@ namespace vern::policy {
 
 inline constexpr std::string_view kControlDirectory = "/run/vern";
 inline constexpr std::string_view kStateDirectory = "/var/lib/vern";
-inline constexpr std::size_t kControlRequestBytesMax = std::size_t{64} << 20;  // a policy of 8 MiB, each byte escaped
+inline constexpr std::size_t kControlRequestBytesMax = std::size_t{64}
+                                                       << 20;  // a policy of 8 MiB, each byte escaped
 inline constexpr std::chrono::seconds kConfirmMax{24 * 3600};
 SocketLimits control_limits();
 
@@ -34,7 +37,8 @@ class DataPlane {
     virtual ~DataPlane() = default;
     virtual ClockPair now() const = 0;
     virtual unsigned workers() const = 0;
-    // nullptr: allowed IPs only. Errors, with the first policy only: no memory for flows; then nothing has changed.
+    // nullptr: allowed IPs only. Errors, with the first policy only: no memory for flows; then nothing has
+    // changed.
     virtual Result<void> publish(std::unique_ptr<const Policy> policy) = 0;
     virtual std::vector<PublicKey> peers() const = 0;
     virtual std::uint64_t live_flows() const = 0;
@@ -42,15 +46,16 @@ class DataPlane {
     virtual std::vector<RuleCounts> counts() const = 0;
     // As Device::explain().
     virtual std::optional<Explanation> explain(const Question& question) const = 0;
-    virtual void each_flow(const std::function<bool(const Flow&, const PublicKey& peer)>& take) const = 0;  // until it says false
+    virtual void each_flow(const std::function<bool(const Flow&, const PublicKey& peer)>& take)
+        const = 0;  // until it says false
 };
 
 class Control final : public SocketProtocol {
   public:
     Control(Store store, DataPlane& plane) : store_(std::move(store)), plane_(plane) {}
 
-    // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded denies everything; an error means that not
-    // even that can be had.
+    // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded
+    // denies everything; an error means that not even that can be had.
     Result<void> start(const std::string& first);
     ~Control() override;
 

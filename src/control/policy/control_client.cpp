@@ -19,18 +19,22 @@ Result<nlohmann::json> ask_daemon(std::string_view interface, const nlohmann::js
     if (!client) {
         const int code = client.error().code;
         if (code == EACCES) return fail(client.error().message + " (needs root)", code);
-        if (code == ENOENT || code == ECONNREFUSED) return fail(name + ": no vernd runs this interface", code);
+        if (code == ENOENT || code == ECONNREFUSED)
+            return fail(name + ": no vernd runs this interface", code);
         return tl::unexpected(client.error());
     }
-    const auto text = client->exchange(request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", is_line);
+    const auto text = client->exchange(
+        request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", is_line);
     if (!text) return tl::unexpected(text.error());
     auto answer = nlohmann::json::parse(text->begin(), text->end(), nullptr, false);
     const auto ok = answer.is_object() ? answer.find("ok") : answer.end();
-    if (!answer.is_object() || ok == answer.end() || !ok->is_boolean()) return fail("the daemon's answer is not understood", EPROTO);
+    if (!answer.is_object() || ok == answer.end() || !ok->is_boolean())
+        return fail("the daemon's answer is not understood", EPROTO);
     if (ok->get<bool>()) return answer;
     const auto error = answer.find("error"), code = answer.find("code");
-    return fail(error != answer.end() && error->is_string() ? error->get<std::string>() : "the daemon refused",
-                code != answer.end() && code->is_number_integer() ? code->get<int>() : EPROTO);
+    return fail(
+        error != answer.end() && error->is_string() ? error->get<std::string>() : "the daemon refused",
+        code != answer.end() && code->is_number_integer() ? code->get<int>() : EPROTO);
 }
 
 Result<std::string> only_interface() {

@@ -6,7 +6,10 @@
 
 namespace vern::policy {
 
-ClockPair DevicePlane::now() const { return {std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now()), boot_time_now()}; }
+ClockPair DevicePlane::now() const {
+    return {std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now()),
+            boot_time_now()};
+}
 
 std::vector<PublicKey> DevicePlane::peers() const {
     std::vector<PublicKey> keys;

@@ -12,7 +12,9 @@ class DevicePlane final : public DataPlane {
 
     ClockPair now() const override;
     unsigned workers() const override { return device_.workers(); }
-    Result<void> publish(std::unique_ptr<const Policy> policy) override { return device_.set_policy(std::move(policy)); }
+    Result<void> publish(std::unique_ptr<const Policy> policy) override {
+        return device_.set_policy(std::move(policy));
+    }
     std::vector<PublicKey> peers() const override;
     std::uint64_t live_flows() const override { return device_.flow_count(); }
     std::vector<RuleCounts> counts() const override { return device_.policy_counts(); }

@@ -8,7 +8,8 @@
 namespace vern::policy {
 
 std::string Document::peer_name(const PublicKey& key) const {
-    const auto found = std::find_if(peers.begin(), peers.end(), [&](const auto& peer) { return peer.second == key; });
+    const auto found =
+        std::find_if(peers.begin(), peers.end(), [&](const auto& peer) { return peer.second == key; });
     return found == peers.end() ? to_base64(key.bytes) : found->first;
 }
 

@@ -1,5 +1,5 @@
-// A policy as its author wrote it, read and resolved: rules with their names and lines, which the data plane's RuleSet has no use for.
-// A value; any thread.
+// A policy as its author wrote it, read and resolved: rules with their names and lines, which the data
+// plane's RuleSet has no use for. A value; any thread.
 #pragma once
 
 #include <map>
@@ -53,7 +53,8 @@ struct Document {
     std::string peer_name(const PublicKey& key) const;  // its name here, or its key in base64
 };
 
-// The two clocks read at the same moment: ends written as dates become points of the clock that never steps back.
+// The two clocks read at the same moment: ends written as dates become points of the clock that never steps
+// back.
 struct ClockPair {
     WallTime wall;
     Instant boot;

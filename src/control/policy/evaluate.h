@@ -9,7 +9,8 @@
 namespace vern::policy {
 
 // A new flow, in the words of `vern explain`: "in web-1 tcp 10.100.0.2:40000 > 10.100.0.1:3306",
-// "out web-1 icmp 10.100.0.1 > 10.100.0.2 echo-request", "in - proto/47 fd00::2 > fd00::1". "-" is a peer that no rule names.
+// "out web-1 icmp 10.100.0.1 > 10.100.0.2 echo-request", "in - proto/47 fd00::2 > fd00::1". "-" is a peer
+// that no rule names.
 struct Question {
     Direction direction = Direction::in;
     PublicKey peer;
@@ -32,14 +33,17 @@ struct Ruling {
 };
 inline constexpr std::size_t kConsideredMax = 64;
 
-// Rates are taken to have a token left. With `heed_observe` a rule that only watches is passed over, as packets do; tests ask what the rules
-// say once they are in force.
+// Rates are taken to have a token left. With `heed_observe` a rule that only watches is passed over, as
+// packets do; tests ask what the rules say once they are in force.
 Ruling decide(const Policy& policy, const Question& question, Instant now, bool heed_observe);
 
 // A line for each [[test]] that does not hold: "file:line:column: ...".
-std::vector<std::string> failed_tests(const Document& document, const Policy& policy, std::string_view file_name, Instant now);
+std::vector<std::string> failed_tests(const Document& document, const Policy& policy,
+                                      std::string_view file_name, Instant now);
 
 // Everything there is to check before a policy may be used: compiles it and runs its tests.
-Result<std::unique_ptr<const Policy>> compile_tested(const Document& document, RuleSet rules, unsigned workers, std::string_view file_name, Instant now);
+Result<std::unique_ptr<const Policy>> compile_tested(const Document& document, RuleSet rules,
+                                                     unsigned workers, std::string_view file_name,
+                                                     Instant now);
 
 }  // namespace vern::policy

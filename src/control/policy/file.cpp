@@ -13,7 +13,8 @@ namespace vern::policy {
 Result<std::string> read_policy_file(const std::string& path) {
     const bool standard_input = path == "-";
     const std::string shown = standard_input ? "standard input" : path;
-    const Fd fd(standard_input ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const Fd fd(standard_input ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                               : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) return fail_errno(shown, errno);
     std::string text;
     std::array<char, 64 * 1024> chunk;

@@ -17,8 +17,9 @@ constexpr std::size_t kIdBytesMax = 64;
 constexpr std::size_t kLogPrefixBytesMax = 64;
 constexpr unsigned kKeyDotsMax = 16;
 
-// toml++ makes a table of each part of a dotted key and takes them apart by recursion: a key of a million dots would use up the stack.
-// Gives the line of one that is too deep, or 0. Knows no more of TOML than where texts and comments are.
+// toml++ makes a table of each part of a dotted key and takes them apart by recursion: a key of a million
+// dots would use up the stack. Gives the line of one that is too deep, or 0. Knows no more of TOML than where
+// texts and comments are.
 unsigned line_of_deep_key(std::string_view text) {
     unsigned line = 1, dots = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -51,14 +52,17 @@ unsigned line_of_deep_key(std::string_view text) {
 
 bool is_id(std::string_view text) {
     return !text.empty() && text.size() <= kIdBytesMax && std::all_of(text.begin(), text.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '/';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+               c == '_' || c == '.' || c == '/';
     });
 }
 
 WallTime wall_time_of(const toml::date_time& from) {
     using namespace std::chrono;
-    const auto day = sys_days(year(from.date.year) / month(from.date.month) / std::chrono::day(from.date.day));
-    const auto time = hours(from.time.hour) + minutes(from.time.minute) + seconds(from.time.second) + nanoseconds(from.time.nanosecond);
+    const auto day =
+        sys_days(year(from.date.year) / month(from.date.month) / std::chrono::day(from.date.day));
+    const auto time = hours(from.time.hour) + minutes(from.time.minute) + seconds(from.time.second) +
+                      nanoseconds(from.time.nanosecond);
     // From before 1678 or after 2261 nanoseconds do not fit.
     if (day < sys_days(year(1678) / 1 / 1)) return WallTime(sys_days(year(1678) / 1 / 1));
     if (day > sys_days(year(2261) / 1 / 1)) return WallTime(sys_days(year(2261) / 1 / 1));
@@ -83,7 +87,8 @@ class Parser {
     void check_families(const toml::table& table, const Rule& rule);
 
     void read_test(const toml::table& table);
-    bool read_test_ends(const toml::table& table, DocumentTest& test, IpAddress& local, std::optional<IpAddress>& remote, bool& known_peer);
+    bool read_test_ends(const toml::table& table, DocumentTest& test, IpAddress& local,
+                        std::optional<IpAddress>& remote, bool& known_peer);
     bool read_test_service(const toml::table& table, DocumentTest& test);
 
     Reader reader_;
@@ -94,12 +99,15 @@ class Parser {
 };
 
 Document Parser::run(const toml::table& policy) {
-    reader_.only(policy, {"version", "name", "defaults", "peers", "groups", "sets", "rule", "test"}, "a policy");
+    reader_.only(policy, {"version", "name", "defaults", "peers", "groups", "sets", "rule", "test"},
+                 "a policy");
     const bool empty = policy.empty();
     if (!empty && policy.get("version") == nullptr) {
         reader_.messages().error({1, 1}, "no version: a policy says \"version = 1\" first");
-    } else if (const auto version = reader_.number(policy, "version", 0, INT64_MAX); version && *version != 1) {
-        reader_.error(*policy.get("version"), "version " + std::to_string(*version) + " is not known here; this program reads version 1");
+    } else if (const auto version = reader_.number(policy, "version", 0, INT64_MAX);
+               version && *version != 1) {
+        reader_.error(*policy.get("version"), "version " + std::to_string(*version) +
+                                                  " is not known here; this program reads version 1");
     }
     document_.name = reader_.text(policy, "name", 128).value_or("");
     if (const auto* defaults = reader_.table(policy, "defaults")) read_defaults(*defaults);
@@ -107,7 +115,8 @@ Document Parser::run(const toml::table& policy) {
     names_ = &names;
     document_.peers = names.peers();
     reader_.tables(policy, "rule", kRulesMax, [this](const toml::table& table) { read_rule(table); });
-    if (document_.rules.empty() && !reader_.messages().failed()) reader_.messages().warn({1, 1}, "no rules: everything is denied, in and out");
+    if (document_.rules.empty() && !reader_.messages().failed())
+        reader_.messages().warn({1, 1}, "no rules: everything is denied, in and out");
     reader_.tables(policy, "test", kTestsMax, [this](const toml::table& table) { read_test(table); });
     if (!reader_.messages().failed()) warn_of_odd_rules(document_, reader_.messages());
     return std::move(document_);
@@ -117,8 +126,12 @@ void Parser::read_defaults(const toml::table& table) {
     reader_.only(table, {"log_denied", "observe", "flows_per_peer"}, "[defaults]");
     read_log(table, "log_denied", document_.log_denied, document_.log_denied_prefix);
     document_.observe = reader_.truth(table, "observe").value_or(false);
-    if (document_.observe) reader_.warn(*table.get("observe"), "observe: the policy is only watched; everything passes, and what would be denied is counted and logged");
-    if (const auto flows = reader_.number(table, "flows_per_peer", 1, kFlowsMax)) document_.flows_per_peer = static_cast<std::size_t>(*flows);
+    if (document_.observe)
+        reader_.warn(*table.get("observe"),
+                     "observe: the policy is only watched; everything passes, and what would be denied is "
+                     "counted and logged");
+    if (const auto flows = reader_.number(table, "flows_per_peer", 1, kFlowsMax))
+        document_.flows_per_peer = static_cast<std::size_t>(*flows);
 }
 
 // true, false, or the words before each line of the log.
@@ -131,11 +144,13 @@ void Parser::read_log(const toml::table& table, std::string_view key, bool& on, 
     }
     prefix = reader_.text(table, key, kLogPrefixBytesMax).value_or("");
     on = true;
-    if (prefix != printable(prefix, kLogPrefixBytesMax)) reader_.error(*node, std::string(key) + ": control characters cannot stand in a log");
+    if (prefix != printable(prefix, kLogPrefixBytesMax))
+        reader_.error(*node, std::string(key) + ": control characters cannot stand in a log");
 }
 
 void Parser::read_rule(const toml::table& table) {
-    reader_.only(table, {"id", "in", "out", "allow", "deny", "reject", "rate", "log", "observe", "expires"}, "a rule");
+    reader_.only(table, {"id", "in", "out", "allow", "deny", "reject", "rate", "log", "observe", "expires"},
+                 "a rule");
     DocumentRule& rule = document_.rules.emplace_back();
     rule.at = position_of(table);
     read_id(table, rule);
@@ -147,40 +162,52 @@ void Parser::read_rule(const toml::table& table) {
 }
 
 void Parser::read_id(const toml::table& table, DocumentRule& rule) {
-    if (table.get("id") == nullptr) return reader_.error(table, "a rule needs an id, by which logs and counters name it");
+    if (table.get("id") == nullptr)
+        return reader_.error(table, "a rule needs an id, by which logs and counters name it");
     const auto id = reader_.text(table, "id");
     if (!id) return;
     const toml::node& node = *table.get("id");
-    if (!is_id(*id)) return reader_.error(node, quoted(*id) + " cannot be an id: up to 64 letters, digits and any of -_./");
+    if (!is_id(*id))
+        return reader_.error(node,
+                             quoted(*id) + " cannot be an id: up to 64 letters, digits and any of -_./");
     rule.id = *id;
     rule.rule.id = rule_number(*id);
     const auto [first, is_new] = ids_.emplace(*id, position_of(node).line);
-    if (!is_new) reader_.error(node, "second rule with the id " + quoted(*id) + ", first on line " + std::to_string(first->second));
+    if (!is_new)
+        reader_.error(node, "second rule with the id " + quoted(*id) + ", first on line " +
+                                std::to_string(first->second));
 }
 
 void Parser::read_direction(const toml::table& table, DocumentRule& rule) {
     const toml::node *in = table.get("in"), *out = table.get("out");
-    if (in == nullptr && out == nullptr) return reader_.error(table, "a rule needs a direction: in = { from = [...] } or out = { to = [...] }");
-    if (in != nullptr && out != nullptr) return reader_.error(*out, "a rule has one direction, in or out: write two rules");
+    if (in == nullptr && out == nullptr)
+        return reader_.error(table,
+                             "a rule needs a direction: in = { from = [...] } or out = { to = [...] }");
+    if (in != nullptr && out != nullptr)
+        return reader_.error(*out, "a rule has one direction, in or out: write two rules");
     rule.rule.direction = in != nullptr ? Direction::in : Direction::out;
     const std::string_view key = in != nullptr ? "in" : "out";
     const toml::table* selectors = reader_.table(table, key);
     if (selectors == nullptr) return;
     reader_.only(*selectors, {"from", "to", "peers"}, key);
-    const std::string_view remote_key = in != nullptr ? "from" : "to", local_key = in != nullptr ? "to" : "from";
+    const std::string_view remote_key = in != nullptr ? "from" : "to",
+                           local_key = in != nullptr ? "to" : "from";
     read_remote(*selectors, remote_key, rule.rule);
     if (const toml::array* local = reader_.list(*selectors, local_key)) {
         bool all_prefixes = true;
         for (const toml::node& entry : *local) {
             if (names_->kind_of(entry, entry.as_string()->get()) != Names::Kind::peers) continue;
             all_prefixes = false;
-            reader_.error(entry, std::string(local_key) + " of `" + std::string(key) + "` is this side: prefixes, and no peers (" + quoted(entry.as_string()->get()) + ")");
+            reader_.error(entry, std::string(local_key) + " of `" + std::string(key) +
+                                     "` is this side: prefixes, and no peers (" +
+                                     quoted(entry.as_string()->get()) + ")");
         }
         if (all_prefixes) rule.rule.local = names_->prefixes(*local);
     }
 }
 
-// Peers or prefixes. A list is "any of these", and a mixed one would have to be both: that is told apart by the key `peers`.
+// Peers or prefixes. A list is "any of these", and a mixed one would have to be both: that is told apart by
+// the key `peers`.
 void Parser::read_remote(const toml::table& selectors, std::string_view key, Rule& rule) {
     const toml::array* remote = reader_.list(selectors, key);
     const toml::array* peers = reader_.list(selectors, "peers");
@@ -192,29 +219,39 @@ void Parser::read_remote(const toml::table& selectors, std::string_view key, Rul
         (kind == Names::Kind::peers ? names : prefixes) = true;
     }
     if (names && prefixes)
-        return reader_.error(*remote, std::string(key) + ": peers and prefixes in one list; put the peers behind `peers` (both must match), or write two rules");
-    if (names && peers != nullptr) return reader_.error(*peers, "peers are given twice, in `" + std::string(key) + "` and in `peers`");
+        return reader_.error(*remote, std::string(key) +
+                                          ": peers and prefixes in one list; put the peers behind `peers` "
+                                          "(both must match), or write two rules");
+    if (names && peers != nullptr)
+        return reader_.error(*peers, "peers are given twice, in `" + std::string(key) + "` and in `peers`");
     if (prefixes) rule.remote = names_->prefixes(*remote);
     if (names) rule.peers = names_->peer_set(*remote, document_);
     if (peers == nullptr) return;
     for (const toml::node& entry : *peers) {
         if (names_->kind_of(entry, entry.as_string()->get()) == Names::Kind::prefix)
-            return reader_.error(entry, quoted(entry.as_string()->get()) + " is not a peer: prefixes stand behind `" + std::string(key) + "`");
+            return reader_.error(entry, quoted(entry.as_string()->get()) +
+                                            " is not a peer: prefixes stand behind `" + std::string(key) +
+                                            "`");
     }
     rule.peers = names_->peer_set(*peers, document_);
 }
 
 void Parser::read_action(const toml::table& table, Rule& rule) {
-    constexpr std::pair<std::string_view, Action> kActions[] = {{"allow", Action::allow}, {"deny", Action::deny}, {"reject", Action::reject}};
+    constexpr std::pair<std::string_view, Action> kActions[] = {
+        {"allow", Action::allow}, {"deny", Action::deny}, {"reject", Action::reject}};
     unsigned given = 0;
     for (const auto& [key, action] : kActions) {
         const toml::node* node = table.get(key);
         if (node == nullptr) continue;
         if (++given == 2) reader_.error(*node, "a rule does one thing: allow, deny or reject");
         rule.action = action;
-        if (const toml::array* entries = reader_.list(table, key)) rule.services = names_->services(*entries, key);
+        if (const toml::array* entries = reader_.list(table, key))
+            rule.services = names_->services(*entries, key);
     }
-    if (given == 0) reader_.error(table, "a rule needs one of allow, deny and reject, with the services it is for: allow = [\"tcp/22\"]");
+    if (given == 0)
+        reader_.error(
+            table,
+            "a rule needs one of allow, deny and reject, with the services it is for: allow = [\"tcp/22\"]");
 }
 
 void Parser::read_options(const toml::table& table, DocumentRule& rule) {
@@ -225,40 +262,56 @@ void Parser::read_options(const toml::table& table, DocumentRule& rule) {
         } else {
             reader_.error(*table.get("rate"), "rate: " + rate.error().message);
         }
-        if (rule.rule.action != Action::allow) reader_.error(*table.get("rate"), "rate: only what is allowed can have one");
+        if (rule.rule.action != Action::allow)
+            reader_.error(*table.get("rate"), "rate: only what is allowed can have one");
         if (rule.rule.rate && rule.rule.rate->scope == Rate::Scope::rule)
-            reader_.warn(*table.get("rate"), "rate: global: whoever uses it up shuts out everybody else; \"per source\" does not");
+            reader_.warn(
+                *table.get("rate"),
+                "rate: global: whoever uses it up shuts out everybody else; \"per source\" does not");
     }
     rule.rule.observe = reader_.truth(table, "observe").value_or(false);
     if (rule.rule.observe && rule.rule.action == Action::allow)
-        reader_.error(*table.get("observe"), "observe: an allowed flow is not observed (log = true logs it); it is for deny and reject");
+        reader_.error(
+            *table.get("observe"),
+            "observe: an allowed flow is not observed (log = true logs it); it is for deny and reject");
 }
 
 void Parser::read_expiry(const toml::table& table, DocumentRule& rule) {
     const toml::node* node = table.get("expires");
     if (node == nullptr) return;
     const auto* date = node->as_date_time();
-    if (date == nullptr) return reader_.error(*node, "expires: a date and time with its offset from UTC is wanted, without quotes: 2026-12-31T00:00:00Z");
-    if (!date->get().offset) return reader_.error(*node, "expires: whose midnight? Give the offset from UTC: 2026-12-31T00:00:00Z or ...+01:00");
+    if (date == nullptr)
+        return reader_.error(*node,
+                             "expires: a date and time with its offset from UTC is wanted, without quotes: "
+                             "2026-12-31T00:00:00Z");
+    if (!date->get().offset)
+        return reader_.error(
+            *node, "expires: whose midnight? Give the offset from UTC: 2026-12-31T00:00:00Z or ...+01:00");
     rule.expires = wall_time_of(date->get());
-    if (*rule.expires <= now_) reader_.warn(*node, "expires: that was in the past; the rule is as if it were not there");
+    if (*rule.expires <= now_)
+        reader_.warn(*node, "expires: that was in the past; the rule is as if it were not there");
 }
 
 void Parser::check_families(const toml::table& table, const Rule& rule) {
     const auto has = [](const std::vector<Prefix>& prefixes, Family family) {
-        return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(), [&](const Prefix& p) { return p.address.family == family; });
+        return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(),
+                                               [&](const Prefix& p) { return p.address.family == family; });
     };
     const bool v4 = has(rule.remote, Family::v4) && has(rule.local, Family::v4);
     const bool v6 = has(rule.remote, Family::v6) && has(rule.local, Family::v6);
-    if (!v4 && !v6) return reader_.error(table, "from and to are of different families: no packet is both IPv4 and IPv6");
+    if (!v4 && !v6)
+        return reader_.error(table, "from and to are of different families: no packet is both IPv4 and IPv6");
     for (const Service& service : rule.services) {
-        if (service.protocol == kIcmp && !v4) reader_.error(table, quoted(to_text(service)) + " with IPv6 prefixes only: icmpv6 is meant");
-        if (service.protocol == kIcmp6 && !v6) reader_.error(table, quoted(to_text(service)) + " with IPv4 prefixes only: icmp is meant");
+        if (service.protocol == kIcmp && !v4)
+            reader_.error(table, quoted(to_text(service)) + " with IPv6 prefixes only: icmpv6 is meant");
+        if (service.protocol == kIcmp6 && !v6)
+            reader_.error(table, quoted(to_text(service)) + " with IPv4 prefixes only: icmp is meant");
     }
 }
 
 void Parser::read_test(const toml::table& table) {
-    reader_.only(table, {"direction", "from", "to", "address", "proto", "port", "type", "code", "expect"}, "a test");
+    reader_.only(table, {"direction", "from", "to", "address", "proto", "port", "type", "code", "expect"},
+                 "a test");
     DocumentTest test;
     test.at = position_of(table);
     IpAddress local;
@@ -268,30 +321,43 @@ void Parser::read_test(const toml::table& table) {
     const bool service = read_test_service(table, test);
     const auto expect = reader_.text(table, "expect");
     if (!expect) {
-        if (table.get("expect") == nullptr) reader_.error(table, "a test needs what it expects: expect = \"allow\", \"deny\" or \"reject\"");
+        if (table.get("expect") == nullptr)
+            reader_.error(table, "a test needs what it expects: expect = \"allow\", \"deny\" or \"reject\"");
         return;
     }
-    if (*expect == "allow") test.expect = Expectation::allow;
-    else if (*expect == "deny") test.expect = Expectation::deny;
-    else if (*expect == "reject") test.expect = Expectation::reject;
-    else return reader_.error(*table.get("expect"), quoted(*expect) + " is none of allow, deny, reject");
+    if (*expect == "allow")
+        test.expect = Expectation::allow;
+    else if (*expect == "deny")
+        test.expect = Expectation::deny;
+    else if (*expect == "reject")
+        test.expect = Expectation::reject;
+    else
+        return reader_.error(*table.get("expect"), quoted(*expect) + " is none of allow, deny, reject");
     if (!ends || !service) return;
-    const bool asked = std::any_of(document_.rules.begin(), document_.rules.end(), [&](const DocumentRule& r) { return r.rule.direction == test.direction && !r.rule.remote.empty(); });
-    if (!remote && asked) return reader_.error(table, "rules here ask for the peer's address: give it to the test as address = \"10.100.0.2\"");
+    const bool asked = std::any_of(
+        document_.rules.begin(), document_.rules.end(),
+        [&](const DocumentRule& r) { return r.rule.direction == test.direction && !r.rule.remote.empty(); });
+    if (!remote && asked)
+        return reader_.error(
+            table, "rules here ask for the peer's address: give it to the test as address = \"10.100.0.2\"");
     test.key.v6 = local.family == Family::v6;
-    if (remote && (remote->family == Family::v6) != test.key.v6) return reader_.error(table, "one address of the test is IPv4, the other IPv6");
+    if (remote && (remote->family == Family::v6) != test.key.v6)
+        return reader_.error(table, "one address of the test is IPv4, the other IPv6");
     test.key.local = local.bytes;
     if (remote) test.key.remote = remote->bytes;
-    if ((test.key.protocol == kIcmp && test.key.v6) || (test.key.protocol == kIcmp6 && !test.key.v6)) return reader_.error(table, "icmp is for IPv4 addresses, icmpv6 for IPv6");
+    if ((test.key.protocol == kIcmp && test.key.v6) || (test.key.protocol == kIcmp6 && !test.key.v6))
+        return reader_.error(table, "icmp is for IPv4 addresses, icmpv6 for IPv6");
     (test.direction == Direction::in ? test.key.local_port : test.key.remote_port) = test.port;
     document_.tests.push_back(std::move(test));
 }
 
 // One end is a peer (by name, key or address), the other an address of this side.
-bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddress& local, std::optional<IpAddress>& remote, bool& known_peer) {
+bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddress& local,
+                            std::optional<IpAddress>& remote, bool& known_peer) {
     const auto from = reader_.text(table, "from"), to = reader_.text(table, "to");
     if (!from || !to) {
-        if (table.get("from") == nullptr || table.get("to") == nullptr) reader_.error(table, "a test needs from and to: a peer and an address of this side");
+        if (table.get("from") == nullptr || table.get("to") == nullptr)
+            reader_.error(table, "a test needs from and to: a peer and an address of this side");
         return false;
     }
     const auto from_address = parse_address(*from), to_address = parse_address(*to);
@@ -319,7 +385,8 @@ bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddr
     if (!remote) {
         const PublicKey* peer = names_->peer(in ? *from : *to);
         if (peer == nullptr) {
-            reader_.error(peer_node, "unknown peer " + quoted(in ? *from : *to) + " (a name of [peers], \"peer:KEY\", or an address)");
+            reader_.error(peer_node, "unknown peer " + quoted(in ? *from : *to) +
+                                         " (a name of [peers], \"peer:KEY\", or an address)");
             return false;
         }
         test.peer = *peer;
@@ -329,7 +396,9 @@ bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddr
     const auto address = reader_.text(table, "address");
     if (!address) return table.get("address") == nullptr;
     const auto parsed = parse_address(*address);
-    if (!parsed || !known_peer) reader_.error(*table.get("address"), !parsed ? quoted(*address) + " is not an address" : "address: the peer is given by its address already");
+    if (!parsed || !known_peer)
+        reader_.error(*table.get("address"), !parsed ? quoted(*address) + " is not an address"
+                                                     : "address: the peer is given by its address already");
     remote = parsed;
     return parsed && known_peer;
 }
@@ -342,12 +411,15 @@ bool Parser::read_test_service(const toml::table& table, DocumentTest& test) {
     }
     const auto protocol = parse_protocol(*proto);
     if (!protocol) {
-        reader_.error(*table.get("proto"), quoted(*proto) + " is no protocol (tcp, udp, icmp, icmpv6, or a number)");
+        reader_.error(*table.get("proto"),
+                      quoted(*proto) + " is no protocol (tcp, udp, icmp, icmpv6, or a number)");
         return false;
     }
     test.key.protocol = *protocol;
-    const bool icmp = *protocol == kIcmp || *protocol == kIcmp6, ports = *protocol == kTcp || *protocol == kUdp;
-    for (const auto& [key, fits] : {std::pair("port", ports), std::pair("type", icmp), std::pair("code", icmp)}) {
+    const bool icmp = *protocol == kIcmp || *protocol == kIcmp6,
+               ports = *protocol == kTcp || *protocol == kUdp;
+    for (const auto& [key, fits] :
+         {std::pair("port", ports), std::pair("type", icmp), std::pair("code", icmp)}) {
         if (fits || table.get(key) == nullptr) continue;
         reader_.error(*table.get(key), std::string(key) + ": " + *proto + " has none");
         return false;
@@ -391,7 +463,8 @@ Result<Document> parse_policy(std::string_view text, std::string_view file_name,
     const toml::parse_result parsed = toml::parse(text, std::string_view(file_name));
     if (!parsed) {
         const auto& region = parsed.error().source();
-        messages.error({std::max<unsigned>(1, region.begin.line), std::max<unsigned>(1, region.begin.column)}, printable(parsed.error().description(), 300));
+        messages.error({std::max<unsigned>(1, region.begin.line), std::max<unsigned>(1, region.begin.column)},
+                       printable(parsed.error().description(), 300));
         return fail(messages.errors());
     }
     Document document = Parser(messages, now).run(parsed.table());

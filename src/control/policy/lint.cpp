@@ -5,7 +5,8 @@
 namespace vern::policy {
 namespace {
 
-// Pairs of rules that are compared: enough for 5,000 rules one way. Beyond that this is told of the first ones only.
+// Pairs of rules that are compared: enough for 5,000 rules one way. Beyond that this is told of the first
+// ones only.
 constexpr std::size_t kPairsMax = 25'000'000;
 
 bool covers(const Prefix& outer, const Prefix& inner) {
@@ -20,18 +21,22 @@ bool covers(const Prefix& outer, const Prefix& inner) {
 
 bool covers(const std::vector<Prefix>& outer, const std::vector<Prefix>& inner) {
     if (outer.empty()) return true;
-    return !inner.empty() && outer.size() <= 64 && inner.size() <= 64 && std::all_of(inner.begin(), inner.end(), [&](const Prefix& one) {
-        return std::any_of(outer.begin(), outer.end(), [&](const Prefix& other) { return covers(other, one); });
-    });
+    return !inner.empty() && outer.size() <= 64 && inner.size() <= 64 &&
+           std::all_of(inner.begin(), inner.end(), [&](const Prefix& one) {
+               return std::any_of(outer.begin(), outer.end(),
+                                  [&](const Prefix& other) { return covers(other, one); });
+           });
 }
 
 bool covers(const std::vector<Service>& outer, const std::vector<Service>& inner) {
     if (outer.empty()) return true;
-    return !inner.empty() && outer.size() <= 64 && inner.size() <= 64 && std::all_of(inner.begin(), inner.end(), [&](const Service& one) {
-        return std::any_of(outer.begin(), outer.end(), [&](const Service& other) {
-            return other.protocol == one.protocol && other.first_port <= one.first_port && other.last_port >= one.last_port;
-        });
-    });
+    return !inner.empty() && outer.size() <= 64 && inner.size() <= 64 &&
+           std::all_of(inner.begin(), inner.end(), [&](const Service& one) {
+               return std::any_of(outer.begin(), outer.end(), [&](const Service& other) {
+                   return other.protocol == one.protocol && other.first_port <= one.first_port &&
+                          other.last_port >= one.last_port;
+               });
+           });
 }
 
 // Decides for good whenever it matches.
@@ -57,9 +62,12 @@ bool covers(const Document& document, const Rule& outer, const Rule& inner) {
     if (outer.peers != kAnyPeer && outer.peers != inner.peers) {
         if (inner.peers == kAnyPeer) return false;
         const auto &all = document.peer_sets[outer.peers], &some = document.peer_sets[inner.peers];
-        if (all.size() > 1024 || some.size() > 1024 || !std::includes(all.begin(), all.end(), some.begin(), some.end())) return false;
+        if (all.size() > 1024 || some.size() > 1024 ||
+            !std::includes(all.begin(), all.end(), some.begin(), some.end()))
+            return false;
     }
-    return covers(outer.services, inner.services) && covers(outer.local, inner.local) && covers(outer.remote, inner.remote);
+    return covers(outer.services, inner.services) && covers(outer.local, inner.local) &&
+           covers(outer.remote, inner.remote);
 }
 
 void warn_of_odd_rules(const Document& document, Messages& messages) {
@@ -67,7 +75,8 @@ void warn_of_odd_rules(const Document& document, Messages& messages) {
     for (std::size_t i = 0; i < document.rules.size(); ++i) {
         const DocumentRule& rule = document.rules[i];
         if (rule.rule.peers != kAnyPeer && document.peer_sets[rule.rule.peers].empty()) {
-            messages.warn(rule.at, "rule '" + rule.id + "' matches nobody" + (denies(rule) ? ", so it denies nothing" : ""));
+            messages.warn(rule.at, "rule '" + rule.id + "' matches nobody" +
+                                       (denies(rule) ? ", so it denies nothing" : ""));
             continue;
         }
         pairs += document.rules.size();
@@ -75,8 +84,10 @@ void warn_of_odd_rules(const Document& document, Messages& messages) {
         const DocumentRule* hidden_by = what_hides(document, i);
         if (hidden_by == nullptr) continue;
         const bool against = denies(*hidden_by) && !denies(rule);
-        messages.warn(rule.at, "rule '" + rule.id + "' is never reached: '" + hidden_by->id + "' on line " + std::to_string(hidden_by->at.line) +
-                                   (against ? " denies all of it, and deny comes before allow" : " decides all of it before"));
+        messages.warn(rule.at, "rule '" + rule.id + "' is never reached: '" + hidden_by->id + "' on line " +
+                                   std::to_string(hidden_by->at.line) +
+                                   (against ? " denies all of it, and deny comes before allow"
+                                            : " decides all of it before"));
     }
 }
 

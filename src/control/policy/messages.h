@@ -1,4 +1,5 @@
-// What is found wrong or odd in a file, each with its place; told in the order of the file, the first ten of them.
+// What is found wrong or odd in a file, each with its place; told in the order of the file, the first ten of
+// them.
 #pragma once
 
 #include <string>

@@ -13,7 +13,8 @@ constexpr std::string_view kPeer = "peer:";
 
 bool is_name(std::string_view text) {
     return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+               c == '_' || c == '.';
     });
 }
 
@@ -27,7 +28,8 @@ bool looks_like_address(std::string_view text) {
 }
 
 bool looks_like_service(std::string_view text) {
-    return text == "any" || text.starts_with("tcp") || text.starts_with("udp") || text.starts_with("icmp") || text.starts_with("proto/");
+    return text == "any" || text.starts_with("tcp") || text.starts_with("udp") || text.starts_with("icmp") ||
+           text.starts_with("proto/");
 }
 
 bool looks_like_key(std::string_view text) { return text.size() == 44 && text.ends_with('='); }
@@ -49,12 +51,14 @@ Names::Names(Reader& reader, const toml::table& policy) : reader_(reader) {
 
 bool Names::check_name(const toml::key& key, std::string_view what) {
     if (is_name(key.str())) return true;
-    reader_.messages().error(position_of(key), quoted(key.str()) + " cannot name " + std::string(what) + ": up to 64 letters, digits and any of -_.");
+    reader_.messages().error(position_of(key), quoted(key.str()) + " cannot name " + std::string(what) +
+                                                   ": up to 64 letters, digits and any of -_.");
     return false;
 }
 
 void Names::read_peers(const toml::table& table) {
-    if (table.size() > kNamesMax) return reader_.error(table, "more than " + std::to_string(kNamesMax) + " peers");
+    if (table.size() > kNamesMax)
+        return reader_.error(table, "more than " + std::to_string(kNamesMax) + " peers");
     std::map<PublicKey, std::string_view> owners;
     for (const auto& [key, value] : table) {
         if (!check_name(key, "a peer")) continue;
@@ -62,7 +66,8 @@ void Names::read_peers(const toml::table& table) {
         PublicKey peer;
         if (text == nullptr || !from_base64(text->get(), peer.bytes)) {
             // What stands there may be a private key that lost its way.
-            reader_.error(value, std::string(key.str()) + ": not a public key (44 characters of base64 ending in '=')");
+            reader_.error(
+                value, std::string(key.str()) + ": not a public key (44 characters of base64 ending in '=')");
             continue;
         }
         if (peer.is_zero()) {
@@ -71,12 +76,15 @@ void Names::read_peers(const toml::table& table) {
         }
         peers_.emplace(key.str(), peer);
         const auto [first, is_new] = owners.emplace(peer, key.str());
-        if (!is_new) reader_.warn(value, std::string(key.str()) + " has the same key as " + std::string(first->second));
+        if (!is_new)
+            reader_.warn(value,
+                         std::string(key.str()) + " has the same key as " + std::string(first->second));
     }
 }
 
 void Names::read_sets(const toml::table& table) {
-    if (table.size() > kNamesMax) return reader_.error(table, "more than " + std::to_string(kNamesMax) + " sets");
+    if (table.size() > kNamesMax)
+        return reader_.error(table, "more than " + std::to_string(kNamesMax) + " sets");
     for (const auto& [key, value] : table) {
         if (!check_name(key, "a set")) continue;
         const auto* entries = reader_.list(value, key.str(), false);
@@ -102,16 +110,20 @@ void Names::read_sets(const toml::table& table) {
 }
 
 void Names::read_groups(const toml::table& table) {
-    if (table.size() > kNamesMax) return reader_.error(table, "more than " + std::to_string(kNamesMax) + " groups");
+    if (table.size() > kNamesMax)
+        return reader_.error(table, "more than " + std::to_string(kNamesMax) + " groups");
     for (const auto& [key, value] : table) {
         if (!check_name(key, "a group")) continue;
         if (peers_.contains(key.str())) {
-            reader_.messages().error(position_of(key), quoted(key.str()) + " is a peer already: a group needs a name of its own");
+            reader_.messages().error(
+                position_of(key), quoted(key.str()) + " is a peer already: a group needs a name of its own");
             continue;
         }
         const auto* entries = reader_.list(value, key.str(), true);
         if (entries == nullptr) continue;
-        if (entries->empty()) reader_.messages().warn(position_of(key), "group " + quoted(key.str()) + " is empty: rules for it match nobody");
+        if (entries->empty())
+            reader_.messages().warn(position_of(key),
+                                    "group " + quoted(key.str()) + " is empty: rules for it match nobody");
         groups_.emplace(key.str(), Group{.key = &key, .entries = entries, .members = {}});
     }
     for (auto& [name, group] : groups_) resolve(group, 0);
@@ -120,11 +132,15 @@ void Names::read_groups(const toml::table& table) {
 void Names::resolve(Group& group, unsigned depth) {
     if (group.state == Group::State::done) return;
     if (group.state == Group::State::open) {
-        return reader_.messages().error(position_of(*group.key), "group " + quoted(group.key->str()) + " is in itself, by way of other groups or its own list");
+        return reader_.messages().error(
+            position_of(*group.key),
+            "group " + quoted(group.key->str()) + " is in itself, by way of other groups or its own list");
     }
     if (depth > kGroupDepthMax) {
         group.state = Group::State::done;
-        return reader_.messages().error(position_of(*group.key), "groups within groups, more than " + std::to_string(kGroupDepthMax) + " deep");
+        return reader_.messages().error(
+            position_of(*group.key),
+            "groups within groups, more than " + std::to_string(kGroupDepthMax) + " deep");
     }
     group.state = Group::State::open;
     for (const toml::node& entry : *group.entries) add_peers(entry, group.members, group.identities, depth);
@@ -138,12 +154,15 @@ void Names::add_peers(const toml::node& entry, PeerSet& to, bool& identities, un
     if (is_identity(text)) {
         identities = true;
         if (text.find('=') == std::string_view::npos || text.ends_with('='))
-            return reader_.error(entry, quoted(text) + ": an identity is written \"ssh:principal=NAME\" or \"x509:cn=NAME\"");
+            return reader_.error(
+                entry, quoted(text) + ": an identity is written \"ssh:principal=NAME\" or \"x509:cn=NAME\"");
         return reader_.warn(entry, quoted(text) + ": nothing proves identities yet, so this matches nobody");
     }
     if (const PublicKey* key = peer(text)) {
         to.push_back(*key);
-        if (++members_ > kGroupMembersMax) reader_.error(entry, "groups of more than " + std::to_string(kGroupMembersMax) + " peers, all taken together");
+        if (++members_ > kGroupMembersMax)
+            reader_.error(entry, "groups of more than " + std::to_string(kGroupMembersMax) +
+                                     " peers, all taken together");
         return;
     }
     const auto group = groups_.find(text);
@@ -151,7 +170,9 @@ void Names::add_peers(const toml::node& entry, PeerSet& to, bool& identities, un
     resolve(group->second, depth + 1);
     if (group->second.state != Group::State::done) return;
     members_ += group->second.members.size();
-    if (members_ > kGroupMembersMax) return reader_.error(entry, "groups of more than " + std::to_string(kGroupMembersMax) + " peers, all taken together");
+    if (members_ > kGroupMembersMax)
+        return reader_.error(
+            entry, "groups of more than " + std::to_string(kGroupMembersMax) + " peers, all taken together");
     to.insert(to.end(), group->second.members.begin(), group->second.members.end());
     identities |= group->second.identities;
 }
@@ -166,15 +187,20 @@ const PublicKey* Names::peer(std::string_view text) {
 void Names::unknown_name(const toml::node& entry, std::string_view text) {
     if (text.starts_with(kPeer)) {
         const std::string_view name = text.substr(kPeer.size());
-        return reader_.error(entry, "unknown peer " + quoted(name) + ": neither a name of [peers] nor a public key");
+        return reader_.error(entry,
+                             "unknown peer " + quoted(name) + ": neither a name of [peers] nor a public key");
     }
-    if (looks_like_key(text)) return reader_.error(entry, "a peer's key is written \"peer:" + printable(text) + "\"");
-    if (text == "any" || text == "*") return reader_.error(entry, quoted(text) + " is not a group: leave the key out if anybody is meant");
+    if (looks_like_key(text))
+        return reader_.error(entry, "a peer's key is written \"peer:" + printable(text) + "\"");
+    if (text == "any" || text == "*")
+        return reader_.error(entry, quoted(text) + " is not a group: leave the key out if anybody is meant");
     std::string what = "unknown group or peer " + quoted(text);
     std::string_view nearest;
     const std::string_view wrong = text.substr(0, 64);
     const auto consider = [&](std::string_view known) {
-        if (is_likely_meant(known, wrong) && (nearest.empty() || letters_apart(known, wrong) < letters_apart(nearest, wrong))) nearest = known;
+        if (is_likely_meant(known, wrong) &&
+            (nearest.empty() || letters_apart(known, wrong) < letters_apart(nearest, wrong)))
+            nearest = known;
     };
     if (groups_.size() + peers_.size() <= 1024) {
         for (const auto& [name, group] : groups_) consider(name);
@@ -197,9 +223,11 @@ std::uint32_t Names::peer_set(const toml::array& entries, Document& document) {
     bool identities = false;
     for (const toml::node& entry : entries) add_peers(entry, members, identities, 0);
     make_set(members);
-    const auto [found, is_new] = indices_.emplace(std::move(members), static_cast<std::uint32_t>(document.peer_sets.size()));
+    const auto [found, is_new] =
+        indices_.emplace(std::move(members), static_cast<std::uint32_t>(document.peer_sets.size()));
     if (is_new) document.peer_sets.push_back(found->first);
-    if (is_new && document.peer_sets.size() > kPeerSetsMax) reader_.error(entries, "more than " + std::to_string(kPeerSetsMax) + " different sets of peers");
+    if (is_new && document.peer_sets.size() > kPeerSetsMax)
+        reader_.error(entries, "more than " + std::to_string(kPeerSetsMax) + " different sets of peers");
     return found->second;
 }
 
@@ -211,7 +239,9 @@ bool Names::add_prefix(const toml::node& entry, std::string_view text, std::vect
     }
     const auto prefix = parse_prefix(text);
     if (!prefix || *prefix != *whole) {
-        reader_.error(entry, quoted(text) + " has bits behind its length (" + (prefix ? to_text(*prefix) : std::string()) + ", or " + to_text(whole->address) + " alone?)");
+        reader_.error(entry, quoted(text) + " has bits behind its length (" +
+                                 (prefix ? to_text(*prefix) : std::string()) + ", or " +
+                                 to_text(whole->address) + " alone?)");
         return false;
     }
     to.push_back(*prefix);
@@ -242,7 +272,8 @@ std::vector<Prefix> Names::prefixes(const toml::array& entries) {
         if (!text.starts_with('@')) {
             add_prefix(entry, text, found);
         } else if (const Set* set = set_named(entry, text)) {
-            if (!set->services.empty()) reader_.error(entry, quoted(text) + " is a set of services, and prefixes are wanted");
+            if (!set->services.empty())
+                reader_.error(entry, quoted(text) + " is a set of services, and prefixes are wanted");
             found.insert(found.end(), set->prefixes.begin(), set->prefixes.end());
         }
     }
@@ -256,13 +287,16 @@ std::vector<Service> Names::services(const toml::array& entries, std::string_vie
     for (const toml::node& entry : entries) {
         const auto text = text_of(entry);
         if (text == "any") {
-            if (entries.size() > 1) reader_.error(entry, std::string(key) + ": \"any\" stands alone, or it would hide what is beside it");
+            if (entries.size() > 1)
+                reader_.error(
+                    entry, std::string(key) + ": \"any\" stands alone, or it would hide what is beside it");
             return {};
         }
         if (!text.starts_with('@')) {
             add_service(entry, text, found);
         } else if (const Set* set = set_named(entry, text)) {
-            if (!set->prefixes.empty()) reader_.error(entry, quoted(text) + " is a set of prefixes, and services are wanted");
+            if (!set->prefixes.empty())
+                reader_.error(entry, quoted(text) + " is a set of prefixes, and services are wanted");
             found.insert(found.end(), set->services.begin(), set->services.end());
         }
     }

@@ -1,4 +1,5 @@
-// The names that a policy defines: peers, groups of them, sets of prefixes and services; and what a list of a rule that uses them means.
+// The names that a policy defines: peers, groups of them, sets of prefixes and services; and what a list of a
+// rule that uses them means.
 #pragma once
 
 #include <map>

@@ -1,8 +1,9 @@
-// Writes the policy that does for tunnel traffic what an nftables ruleset does. What cannot be said is left out, so that the policy never lets more
-// through than the ruleset, and told. Any thread.
+// Writes the policy that does for tunnel traffic what an nftables ruleset does. What cannot be said is left
+// out, so that the policy never lets more through than the ruleset, and told. Any thread.
 //
-// A ruleset is a list in which the first match decides; in a policy deny comes before allow, and what no rule allows is denied. So a drop that only
-// takes what nothing behind it accepts is not written at all; and an accept in front of a drop that is needed has no place, and is left out.
+// A ruleset is a list in which the first match decides; in a policy deny comes before allow, and what no rule
+// allows is denied. So a drop that only takes what nothing behind it accepts is not written at all; and an
+// accept in front of a drop that is needed has no place, and is left out.
 #pragma once
 
 #include <string>
@@ -22,7 +23,7 @@ struct NftImportOptions {
 };
 
 struct NftImport {
-    std::string policy;                    // TOML
+    std::string policy;  // TOML
     std::string interface;
     std::size_t rules = 0;
     std::vector<std::string> not_carried;  // "chain rule: text: why"

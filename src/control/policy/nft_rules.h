@@ -1,5 +1,6 @@
-// An nftables ruleset (the JSON of libnftables, libnftables-json(5)) as far as it concerns one interface: for each hook the list of what is asked
-// and decided, in order, with jumps written out and sets filled in. Any thread.
+// An nftables ruleset (the JSON of libnftables, libnftables-json(5)) as far as it concerns one interface: for
+// each hook the list of what is asked and decided, in order, with jumps written out and sets filled in. Any
+// thread.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -28,8 +29,9 @@ struct NftRule {
     std::optional<std::string> log;  // its prefix
     bool from_tunnel = false;        // forward: asks for our interface
     bool to_tunnel = false;
-    bool is_policy = false;          // the chain's own, at its end
-    std::string unsupported;         // why this cannot be said in a policy; what is set above is then wider than the rule
+    bool is_policy = false;  // the chain's own, at its end
+    std::string
+        unsupported;  // why this cannot be said in a policy; what is set above is then wider than the rule
 };
 
 struct NftRuleset {
@@ -42,7 +44,8 @@ struct NftRuleset {
     std::vector<std::string> notes;  // what was left aside as a whole
 };
 
-// `interface` is the tunnel's name; empty: the one that the ruleset speaks of, if it is one, or wg0. It is set to what was taken.
+// `interface` is the tunnel's name; empty: the one that the ruleset speaks of, if it is one, or wg0. It is
+// set to what was taken.
 Result<NftRuleset> read_nft(std::string_view json, std::string& interface);
 
 bool overlap(const NftRule& a, const NftRule& b);

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::uint32_t kCountMax = 1'000'000;
 constexpr std::array<std::pair<std::string_view, std::chrono::seconds>, 4> kUnits{
-    {{"second", std::chrono::seconds(1)}, {"minute", std::chrono::seconds(60)}, {"hour", std::chrono::seconds(3600)},
+    {{"second", std::chrono::seconds(1)},
+     {"minute", std::chrono::seconds(60)},
+     {"hour", std::chrono::seconds(3600)},
      {"day", std::chrono::seconds(86400)}}};
 constexpr std::string_view kForm = " (as in \"10/minute per source burst 5\")";
 
@@ -28,7 +30,8 @@ std::vector<std::string_view> words_of(std::string_view text) {
 Result<void> read_amount(std::string_view word, Rate& rate) {
     const auto slash = word.find('/');
     const auto count = parse_decimal<std::uint32_t>(word.substr(0, slash), kCountMax);
-    if (slash == std::string_view::npos || !count) return fail("'" + printable(word) + "' is not a number of flows per time" + std::string(kForm));
+    if (slash == std::string_view::npos || !count)
+        return fail("'" + printable(word) + "' is not a number of flows per time" + std::string(kForm));
     if (*count == 0) return fail("a rate of 0 allows nothing: use deny");
     for (const auto& [name, length] : kUnits) {
         if (word.substr(slash + 1) == name) {
@@ -53,16 +56,19 @@ Result<Rate> parse_rate(std::string_view text) {
         if (words[i] == "global" && !scoped) {
             rate.scope = Rate::Scope::rule;
             scoped = true;
-        } else if (words[i] == "per" && !scoped && i + 1 < words.size() && (words[i + 1] == "source" || words[i + 1] == "peer")) {
+        } else if (words[i] == "per" && !scoped && i + 1 < words.size() &&
+                   (words[i + 1] == "source" || words[i + 1] == "peer")) {
             rate.scope = words[++i] == "peer" ? Rate::Scope::peer : Rate::Scope::source;
             scoped = true;
         } else if (words[i] == "burst" && !burst && i + 1 < words.size()) {
             const auto number = parse_decimal<std::uint32_t>(words[++i], kCountMax);
-            if (!number || *number == 0) return fail("'" + printable(words[i]) + "' is not a burst (1 to 1000000)");
+            if (!number || *number == 0)
+                return fail("'" + printable(words[i]) + "' is not a burst (1 to 1000000)");
             rate.burst = *number;
             burst = true;
         } else {
-            return fail("'" + printable(words[i]) + "' is not understood" + std::string(kForm) + "; the scopes are per source, per peer, global");
+            return fail("'" + printable(words[i]) + "' is not understood" + std::string(kForm) +
+                        "; the scopes are per source, per peer, global");
         }
     }
     return rate;
@@ -73,7 +79,9 @@ std::string to_text(const Rate& rate) {
     for (const auto& [name, length] : kUnits) {
         if (rate.interval == length) text += name;
     }
-    text += rate.scope == Rate::Scope::source ? " per source" : rate.scope == Rate::Scope::peer ? " per peer" : " global";
+    text += rate.scope == Rate::Scope::source ? " per source"
+            : rate.scope == Rate::Scope::peer ? " per peer"
+                                              : " global";
     return rate.burst == rate.count ? text : text + " burst " + std::to_string(rate.burst);
 }
 

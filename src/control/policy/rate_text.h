@@ -1,4 +1,5 @@
-// Rates as a policy writes them: "10/minute", "10/minute per source burst 5", "2/second per peer", "100/hour global".
+// Rates as a policy writes them: "10/minute", "10/minute per source burst 5", "2/second per peer", "100/hour
+// global".
 #pragma once
 
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace vern::policy {
 
-// Without a scope: per source. Without a burst: as many as the count, so that "10/minute" lets ten come at once.
+// Without a scope: per source. Without a burst: as many as the count, so that "10/minute" lets ten come at
+// once.
 Result<Rate> parse_rate(std::string_view text);
 std::string to_text(const Rate& rate);
 

@@ -40,17 +40,21 @@ Position position_of(const toml::node& node) { return position_of(node.source())
 Position position_of(const toml::key& key) { return position_of(key.source()); }
 std::string quoted(std::string_view text) { return "'" + printable(text) + "'"; }
 
-void Reader::only(const toml::table& table, std::initializer_list<std::string_view> known, std::string_view where) {
+void Reader::only(const toml::table& table, std::initializer_list<std::string_view> known,
+                  std::string_view where) {
     for (const auto& [key, value] : table) {
         if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
         std::string what = "unknown key " + quoted(key.str()) + " in " + std::string(where);
         const std::string_view wrong = key.str().substr(0, 64);
-        const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) { return letters_apart(a, wrong) < letters_apart(b, wrong); });
+        const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) {
+            return letters_apart(a, wrong) < letters_apart(b, wrong);
+        });
         if (is_likely_meant(*nearest, wrong)) {
             what += " (" + std::string(*nearest) + "?)";
         } else {
             what += "; it may have";
-            for (const std::string_view name : known) what += (name == *known.begin() ? " " : ", ") + std::string(name);
+            for (const std::string_view name : known)
+                what += (name == *known.begin() ? " " : ", ") + std::string(name);
         }
         messages_.error(position_of(key), what);
     }
@@ -78,7 +82,8 @@ const toml::array* Reader::list(const toml::node& node, std::string_view key, bo
         return nullptr;
     }
     if (array->empty() && !may_be_empty) {
-        error(node, std::string(key) + ": an empty list never means \"any\"; leave the key out if any is meant");
+        error(node,
+              std::string(key) + ": an empty list never means \"any\"; leave the key out if any is meant");
         return nullptr;
     }
     if (array->size() > kListEntriesMax) {
@@ -116,7 +121,8 @@ std::optional<bool> Reader::truth(const toml::table& in, std::string_view key) {
     return std::nullopt;
 }
 
-std::optional<std::int64_t> Reader::number(const toml::table& in, std::string_view key, std::int64_t min, std::int64_t max) {
+std::optional<std::int64_t> Reader::number(const toml::table& in, std::string_view key, std::int64_t min,
+                                           std::int64_t max) {
     const toml::node* node = in.get(key);
     if (node == nullptr) return std::nullopt;
     const auto* value = node->as_integer();
@@ -125,7 +131,8 @@ std::optional<std::int64_t> Reader::number(const toml::table& in, std::string_vi
         return std::nullopt;
     }
     if (value->get() >= min && value->get() <= max) return value->get();
-    error(*node, std::string(key) + ": " + std::to_string(value->get()) + " is not from " + std::to_string(min) + " to " + std::to_string(max));
+    error(*node, std::string(key) + ": " + std::to_string(value->get()) + " is not from " +
+                     std::to_string(min) + " to " + std::to_string(max));
     return std::nullopt;
 }
 

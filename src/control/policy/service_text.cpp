@@ -46,7 +46,8 @@ std::span<const TypeName> type_names(bool v6) {
 
 std::optional<std::string_view> type_name(std::uint8_t type, bool v6) {
     const auto names = type_names(v6);
-    const auto found = std::find_if(names.begin(), names.end(), [&](const TypeName& n) { return n.first == type; });
+    const auto found =
+        std::find_if(names.begin(), names.end(), [&](const TypeName& n) { return n.first == type; });
     if (found == names.end()) return std::nullopt;
     return found->second;
 }
@@ -57,7 +58,8 @@ Result<Service> with_ports(std::uint16_t protocol, std::string_view ports) {
     const auto dash = ports.find('-');
     const auto first = parse_port(ports.substr(0, dash));
     const auto last = dash == std::string_view::npos ? first : parse_port(ports.substr(dash + 1));
-    if (!first || !last) return fail(quoted(ports) + " is neither a port nor a range of ports (22, 8000-8100)");
+    if (!first || !last)
+        return fail(quoted(ports) + " is neither a port nor a range of ports (22, 8000-8100)");
     if (*first > *last) return fail(quoted(ports) + " begins above its end");
     return Service{protocol, *first, *last};
 }
@@ -67,13 +69,16 @@ Result<Service> with_type(bool v6, std::string_view text) {
     const std::string_view name = text.substr(0, slash);
     const auto type = parse_icmp_type(name, v6);
     if (!type) {
-        std::string what = quoted(name) + " is neither a type of " + (v6 ? "ICMPv6" : "ICMP") + " nor its number";
-        if (parse_icmp_type(name, !v6)) what += std::string(" (") + (v6 ? "icmp" : "icmpv6") + "/" + std::string(name) + "?)";
+        std::string what =
+            quoted(name) + " is neither a type of " + (v6 ? "ICMPv6" : "ICMP") + " nor its number";
+        if (parse_icmp_type(name, !v6))
+            what += std::string(" (") + (v6 ? "icmp" : "icmpv6") + "/" + std::string(name) + "?)";
         return fail(what);
     }
     const auto base = static_cast<std::uint16_t>(*type * 256);
     const std::uint16_t protocol = v6 ? kIcmp6 : kIcmp;
-    if (slash == std::string_view::npos) return Service{protocol, base, static_cast<std::uint16_t>(base + 255)};
+    if (slash == std::string_view::npos)
+        return Service{protocol, base, static_cast<std::uint16_t>(base + 255)};
     const auto code = parse_decimal<std::uint8_t>(text.substr(slash + 1));
     if (!code) return fail(quoted(text.substr(slash + 1)) + " is not an ICMP code (0 to 255)");
     const auto port = static_cast<std::uint16_t>(base + *code);
@@ -145,24 +150,29 @@ Result<Service> parse_service(std::string_view text) {
     }
     if (name == "proto" && !alone) return by_number(rest);
     if (parse_port(text)) return fail(quoted(text) + " has no protocol (tcp/" + std::string(text) + "?)");
-    return fail(quoted(text) + " is not a service (tcp/22, udp/53, tcp/8000-8100, icmp/echo-request, icmpv6, proto/47, any, or @set)");
+    return fail(quoted(text) +
+                " is not a service (tcp/22, udp/53, tcp/8000-8100, icmp/echo-request, icmpv6, proto/47, any, "
+                "or @set)");
 }
 
 std::string to_text(const Service& service) {
     if (service.protocol == Service::kAnyProtocol) return "any";
     const bool whole = service.first_port == 0 && service.last_port == 65535;
     const bool icmp = service.protocol == kIcmp || service.protocol == kIcmp6;
-    if (service.protocol != kTcp && service.protocol != kUdp && !icmp) return "proto/" + std::to_string(service.protocol);
+    if (service.protocol != kTcp && service.protocol != kUdp && !icmp)
+        return "proto/" + std::to_string(service.protocol);
     std::string text = protocol_text(service.protocol);
     if (whole) return text;
     if (!icmp) {
         text += "/" + std::to_string(service.first_port);
-        return service.first_port == service.last_port ? text : text + "-" + std::to_string(service.last_port);
+        return service.first_port == service.last_port ? text
+                                                       : text + "-" + std::to_string(service.last_port);
     }
     const auto type = static_cast<std::uint8_t>(service.first_port / 256);
     const auto name = type_name(type, service.protocol == kIcmp6);
     text += "/" + (name ? std::string(*name) : std::to_string(type));
-    return service.first_port == service.last_port ? text + "/" + std::to_string(service.first_port % 256) : text;
+    return service.first_port == service.last_port ? text + "/" + std::to_string(service.first_port % 256)
+                                                   : text;
 }
 
 }  // namespace vern::policy

@@ -1,5 +1,5 @@
-// Protocols, ports and ICMP types as a policy writes them: "tcp/22", "tcp/8000-8100", "udp", "icmp/echo-request", "icmp/3/4", "proto/47",
-// "any". Any thread; nothing is kept between calls.
+// Protocols, ports and ICMP types as a policy writes them: "tcp/22", "tcp/8000-8100", "udp",
+// "icmp/echo-request", "icmp/3/4", "proto/47", "any". Any thread; nothing is kept between calls.
 #pragma once
 
 #include <optional>

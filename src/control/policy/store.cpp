@@ -30,7 +30,8 @@ Result<void> write_all(int fd, std::string_view text, const std::string& path) {
 
 }  // namespace
 
-Store::Store(std::string directory, StepHook before_step) : directory_(std::move(directory)), before_step_(std::move(before_step)) {}
+Store::Store(std::string directory, StepHook before_step)
+    : directory_(std::move(directory)), before_step_(std::move(before_step)) {}
 
 Result<void> Store::step(std::string_view what) const {
     const int code = before_step_ ? before_step_(what) : 0;
@@ -122,7 +123,8 @@ Result<void> Store::replace(std::string_view text) {
 Result<void> Store::begin_trial(std::string_view text, WallTime deadline) {
     if (auto made = make_directory(); !made) return made;
     const auto seconds = std::chrono::floor<std::chrono::seconds>(deadline).time_since_epoch().count();
-    if (auto written = write(kRecord, nlohmann::json{{"deadline", seconds}}.dump() + "\n"); !written) return written;
+    if (auto written = write(kRecord, nlohmann::json{{"deadline", seconds}}.dump() + "\n"); !written)
+        return written;
     auto begun = write(kPending, text).and_then([this] { return sync_directory(); });
     if (!begun) drop_trial();
     return begun;
@@ -143,7 +145,8 @@ bool Store::drop_trial() {
 
 Result<void> Store::clear() {
     if (auto allowed = step("unlink"); !allowed) return allowed;
-    if (::unlink(path(kPolicy).c_str()) != 0 && errno != ENOENT) return fail_errno("unlink " + path(kPolicy), errno);
+    if (::unlink(path(kPolicy).c_str()) != 0 && errno != ENOENT)
+        return fail_errno("unlink " + path(kPolicy), errno);
     return sync_directory();
 }
 
@@ -151,7 +154,8 @@ void Store::note_time() const {
     const timespec now[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, {.tv_sec = 0, .tv_nsec = UTIME_NOW}};
     struct stat status {};
     // Never back: a clock that was set back does not know better than the file.
-    if (::stat(path(kPolicy).c_str(), &status) == 0 && status.st_mtim.tv_sec <= ::time(nullptr)) ::utimensat(AT_FDCWD, path(kPolicy).c_str(), now, 0);
+    if (::stat(path(kPolicy).c_str(), &status) == 0 && status.st_mtim.tv_sec <= ::time(nullptr))
+        ::utimensat(AT_FDCWD, path(kPolicy).c_str(), now, 0);
 }
 
 }  // namespace vern::policy

@@ -1,12 +1,13 @@
-// The policies of one interface on disk: the last good one, the one before it, and one that is on trial. Control thread only.
+// The policies of one interface on disk: the last good one, the one before it, and one that is on trial.
+// Control thread only.
 //
 //   policy.toml     what a restart loads
 //   previous.toml   what was in its place before, for rollback
 //   pending.toml    on trial since apply --confirm; a restart drops it: nobody has confirmed it
 //   pending.json    until when
 //
-// Each file is whole or not there, whatever ends the process or the machine: it is written beside its place, synced and renamed, and then the
-// directory is synced. A confirmation is one rename.
+// Each file is whole or not there, whatever ends the process or the machine: it is written beside its place,
+// synced and renamed, and then the directory is synced. A confirmation is one rename.
 #pragma once
 
 #include <functional>
@@ -21,8 +22,8 @@ namespace vern::policy {
 
 class Store {
   public:
-    // `directory` is made by the first write. `before_step` (tests) is called before each step that changes the disk, and gives the errno with
-    // which that step is to fail, or 0.
+    // `directory` is made by the first write. `before_step` (tests) is called before each step that changes
+    // the disk, and gives the errno with which that step is to fail, or 0.
     using StepHook = std::function<int(std::string_view step)>;
     explicit Store(std::string directory, StepHook before_step = nullptr);
 

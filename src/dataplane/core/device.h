@@ -258,6 +258,7 @@ class Device {
     std::unique_ptr<const Snapshot> snapshot_;
     std::atomic<const Snapshot*> live_;
     std::unique_ptr<const policy::Policy> policy_;
+    std::uint32_t policy_generation_ = 0;  // the highest that was published
     std::unique_ptr<policy::Tables> policy_tables_;  // with the first policy, and then for good
     std::atomic<const policy::Policy*> live_policy_{nullptr};
     std::atomic<policy::Tables*> live_tables_{nullptr};

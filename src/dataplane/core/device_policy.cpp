@@ -11,6 +11,9 @@ constexpr std::size_t kSweepMost = 32768;  // places a sweep: below a millisecon
 
 Result<void> Device::set_policy(std::unique_ptr<const policy::Policy> policy, std::size_t flows_max) {
     const std::lock_guard hold(lock_);
+    // Flows tell by the generation alone that they must be asked again, and a worker counts in cells of its own.
+    if (policy && policy->generation() <= policy_generation_) return fail("a policy's generation must be above all that were published before", EINVAL);
+    if (policy && policy->workers() < workers()) return fail("the policy was compiled for fewer workers than there are", EINVAL);
     if (policy && !policy_tables_) {
         auto tables = policy::Tables::make(flows_max, workers(), random_);
         if (!tables) return tl::unexpected(tables.error());
@@ -19,6 +22,7 @@ Result<void> Device::set_policy(std::unique_ptr<const policy::Policy> policy, st
         live_tables_.store(policy_tables_.get(), std::memory_order_release);
     }
     if (policy && policy_) policy->take_over_counts(*policy_);
+    if (policy) policy_generation_ = policy->generation();
     live_policy_.store(policy.get(), std::memory_order_release);
     if (auto before = std::exchange(policy_, std::move(policy))) retired_.policies.push_back(std::move(before));
     // What was staged under the old policy waits in workers that may be idle: they look at it again before it goes, and need not be woken for it.

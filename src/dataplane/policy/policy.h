@@ -42,6 +42,7 @@ class Policy {
 
     const RuleSet& rules() const noexcept { return rules_; }
     std::uint32_t generation() const noexcept { return rules_.generation; }
+    unsigned workers() const noexcept { return workers_; }
 
     // The class of a peer: which rules speak of it. Workers keep it beside the peer until the generation moves.
     std::uint32_t class_of(const PublicKey& peer) const noexcept;

@@ -21,7 +21,8 @@ using vern::test::read_file;
 using vern::test::TemporaryDirectory;
 
 std::string policy(const std::string& name, const std::string& more = "") {
-    return "version = 1\nname = \"" + name + "\"\n[[rule]]\nid = \"r\"\nin = {}\nallow = [\"tcp/22\"]\n" + more;
+    return "version = 1\nname = \"" + name + "\"\n[[rule]]\nid = \"r\"\nin = {}\nallow = [\"tcp/22\"]\n" +
+           more;
 }
 
 class ControlTest : public testing::Test {
@@ -81,7 +82,10 @@ TEST_F(ControlTest, WhatIsWrongChangesNothing) {
     start();
     apply(policy("a"));
     const int before = plane->publications;
-    for (const std::string& wrong : {std::string("version = 1\nx = 1\n"), policy("b", "[[test]]\nfrom = \"10.0.0.2\"\nto = \"10.0.0.1\"\nproto = \"tcp\"\nport = 23\nexpect = \"allow\"\n")}) {
+    for (const std::string& wrong : {std::string("version = 1\nx = 1\n"),
+                                     policy("b",
+                                            "[[test]]\nfrom = \"10.0.0.2\"\nto = \"10.0.0.1\"\nproto = "
+                                            "\"tcp\"\nport = 23\nexpect = \"allow\"\n")}) {
         const json answer = apply(wrong);
         EXPECT_FALSE(answer["ok"]);
         EXPECT_TRUE(answer["error"].get<std::string>().starts_with("f:")) << answer;
@@ -264,7 +268,8 @@ TEST_F(ControlTest, KilledAtAnyStep) {
 
 TEST_F(ControlTest, WhatHasEndedStaysEnded) {
     start();
-    apply("version = 1\n[[rule]]\nid = \"r\"\nin = {}\nallow = [\"tcp/22\"]\nexpires = 2027-01-15T08:10:00Z\n");  // 600 s after the clock
+    apply(
+        "version = 1\n[[rule]]\nid = \"r\"\nin = {}\nallow = [\"tcp/22\"]\nexpires = 2027-01-15T08:10:00Z\n");  // 600 s after the clock
     const auto expires = [&] { return *plane->published->rules().rules[0].expires; };
     const Instant end = plane->clock.boot + std::chrono::seconds(600);
     EXPECT_EQ(expires(), end);
@@ -286,10 +291,14 @@ TEST_F(ControlTest, WhatHasEndedStaysEnded) {
 
 TEST_F(ControlTest, RequestsThatAreNone) {
     start();
-    for (const char* request : {"", "x", "[]", "{", "\"do\""}) EXPECT_FALSE(control->answer(request, 0)) << request;
-    for (const json& request : {json::object(), json{{"do", 7}}, json{{"do", "fly"}}, json{{"do", "apply"}}, json{{"do", "apply"}, {"text", 7}}, json{{"do", "explain"}}}) {
+    for (const char* request : {"", "x", "[]", "{", "\"do\""})
+        EXPECT_FALSE(control->answer(request, 0)) << request;
+    for (const json& request : {json::object(), json{{"do", 7}}, json{{"do", "fly"}}, json{{"do", "apply"}},
+                                json{{"do", "apply"}, {"text", 7}}, json{{"do", "explain"}}}) {
         const json answer = ask(request);
-        EXPECT_FALSE(answer["ok"].is_boolean() && answer["ok"].get<bool>() && request.value("do", json()) != "explain") << request;
+        EXPECT_FALSE(answer["ok"].is_boolean() && answer["ok"].get<bool>() &&
+                     request.value("do", json()) != "explain")
+            << request;
     }
     EXPECT_FALSE(ask({{"do", "apply"}, {"text", policy("a")}, {"confirm_s", 86401}})["ok"]);
     EXPECT_EQ(name(), "none");

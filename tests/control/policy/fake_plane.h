@@ -17,7 +17,10 @@ class FakePlane final : public DataPlane {
     }
     std::vector<PublicKey> peers() const override { return {}; }
     std::uint64_t live_flows() const override { return 0; }
-    std::vector<RuleCounts> counts() const override { return published ? std::vector<RuleCounts>(published->rules().rules.size() + 1) : std::vector<RuleCounts>{}; }
+    std::vector<RuleCounts> counts() const override {
+        return published ? std::vector<RuleCounts>(published->rules().rules.size() + 1)
+                         : std::vector<RuleCounts>{};
+    }
     std::optional<Explanation> explain(const Question&) const override { return std::nullopt; }
     void each_flow(const std::function<bool(const Flow&, const PublicKey&)>&) const override {}
 
