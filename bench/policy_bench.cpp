@@ -1,5 +1,6 @@
-// What the gate costs: a new flow by the number of rules, a packet of a live flow by the number of flows, a change of policy over a million flows,
-// compiling. Figures on a shared machine are for comparison with each other only.
+// What the gate costs: a new flow by the number of rules, a packet of a live flow by the number of flows, a
+// change of policy over a million flows, compiling. Figures on a shared machine are for comparison with each
+// other only.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -40,7 +41,8 @@ IpAddress v4(std::uint32_t address) {
     return out;
 }
 Prefix prefix(std::uint32_t address, unsigned length) {
-    return {v4(length == 0 ? 0 : address & ~std::uint32_t{0} << (32 - length)), static_cast<std::uint8_t>(length)};
+    return {v4(length == 0 ? 0 : address & ~std::uint32_t{0} << (32 - length)),
+            static_cast<std::uint8_t>(length)};
 }
 
 constexpr std::uint32_t kRemotes = 10U << 24, kLocals = 172U << 24 | 16U << 16;
@@ -83,7 +85,8 @@ std::unique_ptr<const Policy> compiled(std::size_t rules, std::uint32_t generati
     return std::move(*policy);
 }
 
-std::array<std::byte, 64> udp_packet(std::uint32_t from, std::uint32_t to, std::uint16_t source_port, std::uint16_t port) {
+std::array<std::byte, 64> udp_packet(std::uint32_t from, std::uint32_t to, std::uint16_t source_port,
+                                     std::uint16_t port) {
     std::array<std::byte, 64> packet{};
     packet[0] = std::byte{0x45};
     store_be16(&packet[2], 64);
@@ -108,9 +111,11 @@ std::vector<Target> make_targets(const Policy& policy, std::size_t count) {
     const auto& rules = policy.rules().rules;
     while (targets.size() < count) {
         const Rule& rule = rules[random() % rules.size()];
-        const PublicKey key = rule.peers == kAnyPeer ? key_of(static_cast<unsigned>(random() % kPeers)) : policy.rules().peer_sets[rule.peers][0];
+        const PublicKey key = rule.peers == kAnyPeer ? key_of(static_cast<unsigned>(random() % kPeers))
+                                                     : policy.rules().peer_sets[rule.peers][0];
         Target target;
-        target.from = rule.remote.empty() ? kRemotes | static_cast<std::uint32_t>(random() % 65536) : load_be32(rule.remote[0].address.bytes.data());
+        target.from = rule.remote.empty() ? kRemotes | static_cast<std::uint32_t>(random() % 65536)
+                                          : load_be32(rule.remote[0].address.bytes.data());
         target.to = load_be32(rule.local[0].address.bytes.data());
         target.port = rule.services[0].first_port;
         target.peer = {1 + load_be32(key.bytes.data()) % kPeers, policy.class_of(key)};
@@ -119,12 +124,14 @@ std::vector<Target> make_targets(const Policy& policy, std::size_t count) {
         store_be32(flow.local.data(), target.to);
         flow.protocol = 17;
         const auto rank = policy.match(Direction::in, target.peer.peer_class, flow, target.port);
-        if (rank != Policy::kNoRule && policy.rule_of(rank).action == Action::allow) targets.push_back(target);
+        if (rank != Policy::kNoRule && policy.rule_of(rank).action == Action::allow)
+            targets.push_back(target);
     }
     return targets;
 }
 
-// Parse, miss in the table, match, insert, and the sweep that takes out what has timed out: with 100,000 live flows whatever the rules.
+// Parse, miss in the table, match, insert, and the sweep that takes out what has timed out: with 100,000 live
+// flows whatever the rules.
 void new_flow(benchmark::State& state) {
     BenchRandom random;
     const auto policy = compiled(static_cast<std::size_t>(state.range(0)));
@@ -137,7 +144,8 @@ void new_flow(benchmark::State& state) {
     const auto one = [&] {
         // Primes, so that hardly a key comes again before its flow has timed out.
         const Target& target = targets[number % 4093];
-        auto packet = udp_packet(target.from, target.to, static_cast<std::uint16_t>(number % 65521), target.port);
+        auto packet =
+            udp_packet(target.from, target.to, static_cast<std::uint16_t>(number % 65521), target.port);
         ++number;
         now += std::chrono::microseconds(300);
         gate.begin(policy.get(), tables.get(), now);
@@ -182,10 +190,12 @@ struct Flows {
     }
     void packet(std::size_t flow, std::size_t times = 1) {
         const Target& target = targets[flow % targets.size()];
-        auto bytes = udp_packet(target.from, target.to, static_cast<std::uint16_t>(flow / targets.size()), target.port);
+        auto bytes = udp_packet(target.from, target.to, static_cast<std::uint16_t>(flow / targets.size()),
+                                target.port);
         gate.begin(policy.get(), tables.get(), now);
         const auto parsed = InnerPacket::parse(bytes);
-        for (std::size_t i = 0; i < times; ++i) benchmark::DoNotOptimize(gate.judge(Direction::in, target.peer, *parsed));
+        for (std::size_t i = 0; i < times; ++i)
+            benchmark::DoNotOptimize(gate.judge(Direction::in, target.peer, *parsed));
     }
 };
 
@@ -198,8 +208,9 @@ void established(benchmark::State& state) {
     for (auto& flow : order) flow = static_cast<std::uint32_t>(random() % flows.count);
     std::size_t i = 0;
     for (auto _ : state) flows.packet(order[i++ % order.size()], train);
-    state.counters["ns a packet"] = benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(train) / 1e9,
-                                                       benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["ns a packet"] =
+        benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(train) / 1e9,
+                           benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
     state.counters["refused"] = static_cast<double>(flows.gate.refused(Direction::in));
 }
 BENCHMARK(established)->ArgsProduct({{1000, 100'000, 1'000'000}, {1, 16, 64}});
@@ -215,7 +226,8 @@ void change_of_policy(benchmark::State& state) {
         for (std::size_t i = 0; i < flows.count; ++i) flows.packet(i);
     }
     state.counters["ns a flow"] =
-        benchmark::Counter(static_cast<double>(state.iterations()) * 1e6 / 1e9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+        benchmark::Counter(static_cast<double>(state.iterations()) * 1e6 / 1e9,
+                           benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
     state.counters["cut"] = static_cast<double>(flows.counters[Counter::policy_flow_cut]);
 }
 BENCHMARK(change_of_policy)->Unit(benchmark::kMillisecond)->Iterations(3);
@@ -234,7 +246,8 @@ void memory(benchmark::State& state) {
     BenchRandom random;
     for (auto _ : state) {
         auto table = FlowTable::make(static_cast<std::size_t>(state.range(0)), random);
-        state.counters["reserved bytes a flow"] = static_cast<double>((*table)->reserved_bytes()) / static_cast<double>(state.range(0));
+        state.counters["reserved bytes a flow"] =
+            static_cast<double>((*table)->reserved_bytes()) / static_cast<double>(state.range(0));
     }
     state.counters["bytes of a flow"] = sizeof(Flow);
 }

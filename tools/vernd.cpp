@@ -1,4 +1,5 @@
-// vernd IFNAME: the daemon of one WireGuard interface. Arguments and environment are wireguard-go's, and some of its own.
+// vernd IFNAME: the daemon of one WireGuard interface. Arguments and environment are wireguard-go's, and some
+// of its own.
 #include <malloc.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -67,22 +68,28 @@ Result<void> read_offloads(std::string_view list, DaemonOptions& options) {
             known = true;
             for (bool* one : name.switches) *one = on;
         }
-        if (!known) return fail(fmt::format("--offload: \"{}\" is none of gso, gro, tso, uso, all, none", wanted));
+        if (!known)
+            return fail(fmt::format("--offload: \"{}\" is none of gso, gro, tso, uso, all, none", wanted));
     }
     return {};
 }
 
 Result<void> read_engine(const std::string& name, DaemonOptions& options) {
     using Choice = RuntimeOptions::EngineChoice;
-    if (name == "auto") options.runtime.engine = Choice::best;
-    else if (name == "io_uring") options.runtime.engine = Choice::io_uring;
-    else if (name == "epoll") options.runtime.engine = Choice::epoll;
-    else return fail("--engine: \"" + name + "\" is none of auto, io_uring, epoll");
+    if (name == "auto")
+        options.runtime.engine = Choice::best;
+    else if (name == "io_uring")
+        options.runtime.engine = Choice::io_uring;
+    else if (name == "epoll")
+        options.runtime.engine = Choice::epoll;
+    else
+        return fail("--engine: \"" + name + "\" is none of auto, io_uring, epoll");
     return {};
 }
 
-// One tunnel is one worker's; what helpers take off it is the AEAD, half of the work. With three of them that is done, and the rest is the
-// worker's alone. Two CPUs are needed by what uses the tunnel and by the kernel's part.
+// One tunnel is one worker's; what helpers take off it is the AEAD, half of the work. With three of them that
+// is done, and the rest is the worker's alone. Two CPUs are needed by what uses the tunnel and by the
+// kernel's part.
 unsigned usual_helpers(unsigned workers) {
     cpu_set_t ours;
     CPU_ZERO(&ours);
@@ -94,10 +101,14 @@ unsigned usual_helpers(unsigned workers) {
 }
 
 Result<void> read_hand_over(const std::string& when, DaemonOptions& options) {
-    if (when == "auto") options.runtime.hand_over = HandOver::automatic;
-    else if (when == "always") options.runtime.hand_over = HandOver::always;
-    else if (when == "never") options.runtime.hand_over = HandOver::never;
-    else return fail("--hand-over: \"" + when + "\" is none of auto, always, never");
+    if (when == "auto")
+        options.runtime.hand_over = HandOver::automatic;
+    else if (when == "always")
+        options.runtime.hand_over = HandOver::always;
+    else if (when == "never")
+        options.runtime.hand_over = HandOver::never;
+    else
+        return fail("--hand-over: \"" + when + "\" is none of auto, always, never");
     return {};
 }
 
@@ -108,7 +119,8 @@ Result<void> read_aead(const std::string& name, DaemonOptions& options) {
         return {};
     }
     std::string known;
-    for (const auto* implementation : aead::implementations()) known += (known.empty() ? "" : ", ") + std::string(implementation->name);
+    for (const auto* implementation : aead::implementations())
+        known += (known.empty() ? "" : ", ") + std::string(implementation->name);
     return fail("--aead: \"" + name + "\" is not one that this CPU and build have (" + known + ")");
 }
 
@@ -132,10 +144,13 @@ Result<int> read_fd(const char* variable) {
 
 Result<void> read_environment(Arguments& arguments) {
     if (const char* level = std::getenv("LOG_LEVEL"); level && *level) {
-        if (auto read = read_log_level(level)) arguments.log_level = *read;  // as wireguard-go, which passes over what it does not know
+        if (auto read = read_log_level(level))
+            arguments.log_level = *read;  // as wireguard-go, which passes over what it does not know
     }
-    if (const char* policy = std::getenv("VERN_POLICY"); policy && *policy) arguments.daemon.policy_file = policy;
-    if (const char* state = std::getenv("VERN_STATE_DIR"); state && *state) arguments.daemon.state_directory = state;
+    if (const char* policy = std::getenv("VERN_POLICY"); policy && *policy)
+        arguments.daemon.policy_file = policy;
+    if (const char* state = std::getenv("VERN_STATE_DIR"); state && *state)
+        arguments.daemon.state_directory = state;
     const char* foreground = std::getenv("WG_PROCESS_FOREGROUND");
     arguments.foreground = foreground && std::string_view(foreground) == "1";
     const auto tun = read_fd("WG_TUN_FD");
@@ -156,12 +171,14 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
     }
     if (auto read = read_engine(values["engine"].as<std::string>(), arguments.daemon); !read) return read;
     if (values.count("offload")) {
-        if (auto read = read_offloads(values["offload"].as<std::string>(), arguments.daemon); !read) return read;
+        if (auto read = read_offloads(values["offload"].as<std::string>(), arguments.daemon); !read)
+            return read;
     }
     if (values.count("aead")) {
         if (auto read = read_aead(values["aead"].as<std::string>(), arguments.daemon); !read) return read;
     }
-    if (auto read = read_hand_over(values["hand-over"].as<std::string>(), arguments.daemon); !read) return read;
+    if (auto read = read_hand_over(values["hand-over"].as<std::string>(), arguments.daemon); !read)
+        return read;
     if (values.count("policy")) arguments.daemon.policy_file = values["policy"].as<std::string>();
     if (values.count("state-dir")) arguments.daemon.state_directory = values["state-dir"].as<std::string>();
     // The daemon changes to / when it goes to the background.
@@ -169,16 +186,19 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
         if (!path->empty()) *path = std::filesystem::absolute(*path).string();
     }
     const unsigned workers = values["workers"].as<unsigned>();
-    if (workers < 1 || workers > kWorkersMax) return fail(fmt::format("--workers: from 1 to {}", kWorkersMax));
+    if (workers < 1 || workers > kWorkersMax)
+        return fail(fmt::format("--workers: from 1 to {}", kWorkersMax));
     arguments.daemon.tun.queues = workers;
-    const unsigned helpers = values.count("helpers") ? values["helpers"].as<unsigned>() : usual_helpers(workers);
+    const unsigned helpers =
+        values.count("helpers") ? values["helpers"].as<unsigned>() : usual_helpers(workers);
     if (helpers > kWorkersMax) return fail(fmt::format("--helpers: from 0 to {}", kWorkersMax));
     arguments.daemon.runtime.helpers = helpers;
     return {};
 }
 
-// A configuration of 10,000 peers comes as megabytes of text, once: what it took must go back to the system. Fixing the threshold keeps glibc from
-// raising it with the first large block, and one arena is enough for threads that hardly ever allocate.
+// A configuration of 10,000 peers comes as megabytes of text, once: what it took must go back to the system.
+// Fixing the threshold keeps glibc from raising it with the first large block, and one arena is enough for
+// threads that hardly ever allocate.
 void keep_heap_small() {
     ::mallopt(M_MMAP_THRESHOLD, 64 << 10);
     ::mallopt(M_TRIM_THRESHOLD, 256 << 10);
@@ -257,7 +277,9 @@ int main(int argc, char** argv) {
         return kExitUsage;
     }
     if (values.count("help")) {
-        std::cout << "Usage: vernd [options] IFNAME\n\nCarries the WireGuard interface IFNAME; configure it with vern, wg or wg-quick.\n\n" << shown;
+        std::cout << "Usage: vernd [options] IFNAME\n\nCarries the WireGuard interface IFNAME; configure it "
+                     "with vern, wg or wg-quick.\n\n"
+                  << shown;
         return EXIT_SUCCESS;
     }
     if (values.count("version")) {
@@ -271,11 +293,14 @@ int main(int argc, char** argv) {
     Arguments arguments;
     arguments.daemon.interface_name = values["interface"].as<std::string>();
     if (!arguments.daemon.interface_name.empty() && !is_interface_name(arguments.daemon.interface_name)) {
-        std::fprintf(stderr, "vernd: \"%s\" is no interface name: at most 15 letters, digits and any of _=+.- make one\n",
-                     printable(arguments.daemon.interface_name).c_str());
+        std::fprintf(
+            stderr,
+            "vernd: \"%s\" is no interface name: at most 15 letters, digits and any of _=+.- make one\n",
+            printable(arguments.daemon.interface_name).c_str());
         return kExitUsage;
     }
-    if (auto read = read_environment(arguments).and_then([&] { return read_options(values, arguments); }); !read) {
+    if (auto read = read_environment(arguments).and_then([&] { return read_options(values, arguments); });
+        !read) {
         std::fprintf(stderr, "vernd: %s\n", read.error().message.c_str());
         return kExitUsage;
     }

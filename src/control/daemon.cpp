@@ -23,8 +23,8 @@ constexpr unsigned kPolicyLogMost = 4096;  // lines a turn
 
 Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 
-// The runtime first: it stops the threads and closes the TUN device, and with that the interface is gone; the socket file goes last, so that
-// nobody who sees no socket finds an interface.
+// The runtime first: it stops the threads and closes the TUN device, and with that the interface is gone; the
+// socket file goes last, so that nobody who sees no socket finds an interface.
 Daemon::~Daemon() {
     control_socket_.reset();
     policy_.reset();
@@ -50,9 +50,11 @@ Result<void> Daemon::open() {
     if (!options_.aead) options_.aead = &aead::best();
     if (auto right = self_test(*options_.aead); !right) return right;
 
-    // As the kernel's WireGuard: what is left of 1500 bytes behind an IPv6 and a UDP header and ours. An adopted interface keeps its own.
+    // As the kernel's WireGuard: what is left of 1500 bytes behind an IPv6 and a UDP header and ours. An
+    // adopted interface keeps its own.
     if (options_.tun.mtu == 0 && options_.tun_fd < 0) options_.tun.mtu = 1420;
-    auto tun = options_.tun_fd >= 0 ? adopt_tun(options_.tun_fd, options_.tun) : create_tun(options_.interface_name, options_.tun);
+    auto tun = options_.tun_fd >= 0 ? adopt_tun(options_.tun_fd, options_.tun)
+                                    : create_tun(options_.interface_name, options_.tun);
     if (!tun) return tl::unexpected(tun.error());
     options_.interface_name = tun->name;
     set_log_name(tun->name);
@@ -72,7 +74,8 @@ Result<void> Daemon::open() {
     // Before the first packet.
     if (auto governed = open_policy(); !governed) return governed;
     runtime_->start();
-    log_verbose(fmt::format("ready: engine {}, AEAD {}, UDP port {}", runtime_->engine_name(), options_.aead->name, runtime_->listen_port()));
+    log_verbose(fmt::format("ready: engine {}, AEAD {}, UDP port {}", runtime_->engine_name(),
+                            options_.aead->name, runtime_->listen_port()));
     return {};
 }
 
@@ -81,7 +84,8 @@ Result<void> Daemon::open_policy() {
     plane_.emplace(runtime_->device());
     policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
     if (auto started = policy_->start(options_.policy_file); !started) return started;
-    auto socket = SocketServer::open(options_.interface_name, policy::kControlDirectory, policy::control_limits(), *policy_);
+    auto socket = SocketServer::open(options_.interface_name, policy::kControlDirectory,
+                                     policy::control_limits(), *policy_);
     if (!socket) return tl::unexpected(socket.error());
     control_socket_ = std::move(*socket);
     clock_.reset(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -101,11 +105,15 @@ int Daemon::poll_timeout() const {
     constexpr std::int64_t kLongest = 3'600'000;
     std::int64_t left = kLongest;
     const auto consider = [&](Clock::time_point deadline) {
-        if (deadline != Clock::time_point::max()) left = std::min(left, std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count());
+        if (deadline != Clock::time_point::max())
+            left =
+                std::min(left, std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count());
     };
     consider(uapi_->next_deadline());
     consider(control_socket_->next_deadline());
-    if (const auto trial = policy_->deadline()) left = std::min<std::int64_t>(left, std::chrono::ceil<std::chrono::milliseconds>(*trial - boot_time_now()).count());
+    if (const auto trial = policy_->deadline())
+        left = std::min<std::int64_t>(
+            left, std::chrono::ceil<std::chrono::milliseconds>(*trial - boot_time_now()).count());
     if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
     return left == kLongest ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0));
 }
@@ -178,8 +186,9 @@ void Daemon::handle_link() {
     }
 }
 
-// Gone from here, but not deleted: somebody has moved it to another network namespace (`ip link set wg0 netns …`), where it goes on, with the
-// underlay's sockets here. Watching it there takes CAP_SYS_ADMIN; without that it counts as up.
+// Gone from here, but not deleted: somebody has moved it to another network namespace (`ip link set wg0 netns
+// …`), where it goes on, with the underlay's sockets here. Watching it there takes CAP_SYS_ADMIN; without
+// that it counts as up.
 void Daemon::follow_interface(LinkEvents& events) {
     auto moved = watch_moved_interface(runtime_->tun());
     events = {};
@@ -190,7 +199,8 @@ void Daemon::follow_interface(LinkEvents& events) {
     } else {
         moved_links_.reset();
         events.up = true;
-        log_error("the interface was moved to another network namespace, and can't be watched there: " + moved.error().message);
+        log_error("the interface was moved to another network namespace, and can't be watched there: " +
+                  moved.error().message);
     }
 }
 
@@ -222,7 +232,9 @@ void Daemon::refused(const Error& why) { log_error(why.message); }
 std::string Daemon::status_json() {
     using nlohmann::json;
     const auto offload = [](const Offload& o) { return json{{"on", o.on}, {"reason", o.reason}}; };
-    const auto faulted = [](Offload o, bool fault, const char* reason) { return fault ? Offload{false, reason} : o; };
+    const auto faulted = [](Offload o, bool fault, const char* reason) {
+        return fault ? Offload{false, reason} : o;
+    };
     bool gso_fault = false, tun_fault = false;
     for (unsigned i = 0; i < runtime_->tun().queues.size(); ++i) {
         gso_fault |= runtime_->faults(i).udp_gso_v4 || runtime_->faults(i).udp_gso_v6;
@@ -230,20 +242,24 @@ std::string Daemon::status_json() {
     }
     const char* tun_reason = "the kernel refused a superpacket written to the TUN device (EINVAL)";
     json counters = json::object();
-    for (std::size_t i = 0; i < kCounterCount; ++i) counters[std::string(kCounterInfo[i].name)] = runtime_->count(static_cast<Counter>(i));
+    for (std::size_t i = 0; i < kCounterCount; ++i)
+        counters[std::string(kCounterInfo[i].name)] = runtime_->count(static_cast<Counter>(i));
     json status;
     status["version"] = VERN_VERSION;
     status["engine"] = {{"name", runtime_->engine_name()}, {"reason", runtime_->engine_reason()}};
     status["aead"] = {{"name", options_.aead->name}, {"reason", options_.aead_reason}};
     status["workers"] = runtime_->tun().queues.size();
     const HandOverCounts hand_over = runtime_->hand_over();
-    status["hand_over"] = {{"tasks", hand_over.tasks}, {"calls", hand_over.calls}, {"stalls", hand_over.stalls}};
+    status["hand_over"] = {
+        {"tasks", hand_over.tasks}, {"calls", hand_over.calls}, {"stalls", hand_over.stalls}};
     status["helpers"] = runtime_->helpers();
     status["mtu"] = mtu_;
     status["offloads"] = {
         {"tso", offload(faulted(runtime_->tun().tso, tun_fault, tun_reason))},
         {"uso", offload(faulted(runtime_->tun().uso, tun_fault, tun_reason))},
-        {"gso", offload(faulted(runtime_->underlay().gso, gso_fault, "the kernel refused a segmented send (EIO: no checksum offload on the way out)"))},
+        {"gso",
+         offload(faulted(runtime_->underlay().gso, gso_fault,
+                         "the kernel refused a segmented send (EIO: no checksum offload on the way out)"))},
         {"gro", offload(runtime_->underlay().gro)},
         {"ipv6", offload(runtime_->underlay().v6)},
     };

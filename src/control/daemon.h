@@ -1,5 +1,5 @@
-// The daemon of one interface: brings up the runtime, and then is its control thread: the UAPI socket, what the kernel says about the
-// interface and routing, and signals.
+// The daemon of one interface: brings up the runtime, and then is its control thread: the UAPI socket, what
+// the kernel says about the interface and routing, and signals.
 #pragma once
 
 #include <memory>
@@ -28,12 +28,13 @@ struct DaemonOptions {
 
 class Daemon final : private UapiTarget {
   public:
-    // Makes interface, sockets and threads; on return the daemon carries packets and the UAPI socket answers. Blocks SIGTERM, SIGINT and SIGHUP
-    // in this thread first, so call it before there are others.
+    // Makes interface, sockets and threads; on return the daemon carries packets and the UAPI socket answers.
+    // Blocks SIGTERM, SIGINT and SIGHUP in this thread first, so call it before there are others.
     static Result<std::unique_ptr<Daemon>> start(DaemonOptions options);
     ~Daemon() override;
 
-    // Until SIGTERM or SIGINT, or the interface or the UAPI socket is deleted by somebody. Says why in one sentence.
+    // Until SIGTERM or SIGINT, or the interface or the UAPI socket is deleted by somebody. Says why in one
+    // sentence.
     std::string run();
 
   private:

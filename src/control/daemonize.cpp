@@ -49,7 +49,8 @@ void notify_service_manager(std::string_view state) noexcept {
     if (path[0] == '@') address.sun_path[0] = '\0';  // an abstract name
     const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (!socket) return;
-    ::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
+    ::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL,
+             reinterpret_cast<const sockaddr*>(&address),
              static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
 }
 

@@ -1,4 +1,5 @@
-// Going into the background once the daemon is ready, and telling whoever waits for that: the parent process, or systemd.
+// Going into the background once the daemon is ready, and telling whoever waits for that: the parent process,
+// or systemd.
 #pragma once
 
 #include <string_view>
@@ -8,8 +9,9 @@
 
 namespace vern {
 
-// The parent's side never returns: it exits 0 when the child is ready, with the child's status when that ends before. The child goes on
-// in a session of its own, still with the terminal's standard error, so what goes wrong while starting is seen. Before any thread.
+// The parent's side never returns: it exits 0 when the child is ready, with the child's status when that ends
+// before. The child goes on in a session of its own, still with the terminal's standard error, so what goes
+// wrong while starting is seen. Before any thread.
 class Background {
   public:
     static Result<Background> begin();

@@ -26,7 +26,8 @@ void take_link(const nlmsghdr& message, std::uint32_t index, LinkEvents& events)
     }
     events.up = (info->ifi_flags & IFF_UP) != 0;
     int left = static_cast<int>(message.nlmsg_len - NLMSG_LENGTH(sizeof(ifinfomsg)));
-    for (const rtattr* attribute = IFLA_RTA(info); RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
+    for (const rtattr* attribute = IFLA_RTA(info); RTA_OK(attribute, left);
+         attribute = RTA_NEXT(attribute, left)) {
         if (attribute->rta_type != IFLA_MTU || RTA_PAYLOAD(attribute) < sizeof(std::uint32_t)) continue;
         std::uint32_t mtu = 0;
         std::memcpy(&mtu, RTA_DATA(attribute), sizeof mtu);
@@ -41,7 +42,8 @@ Result<LinkMonitor> LinkMonitor::open(std::uint32_t index) {
     if (!socket) return fail_errno("open a netlink socket", errno);
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
-    address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+    address.nl_groups =
+        RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
     if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         return fail_errno("watch the interface over netlink", errno);
     LinkMonitor monitor(std::move(socket), index);
@@ -59,7 +61,8 @@ Result<void> LinkMonitor::ask() noexcept {
     request.header.nlmsg_flags = NLM_F_REQUEST;
     request.info.ifi_family = AF_UNSPEC;
     request.info.ifi_index = static_cast<int>(index_);
-    if (::send(socket_.get(), &request, sizeof request, 0) < 0) return fail_errno("ask for the interface over netlink", errno);
+    if (::send(socket_.get(), &request, sizeof request, 0) < 0)
+        return fail_errno("ask for the interface over netlink", errno);
     return {};
 }
 
@@ -69,7 +72,8 @@ LinkEvents LinkMonitor::events() noexcept {
     for (;;) {
         const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
         if (got < 0 && errno == ENOBUFS) {
-            // Too much happened at once and some of it is lost: take routing as changed and ask how the link stands now.
+            // Too much happened at once and some of it is lost: take routing as changed and ask how the link
+            // stands now.
             events.routing_changed = true;
             (void)ask();
             continue;
@@ -77,7 +81,8 @@ LinkEvents LinkMonitor::events() noexcept {
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return events;
         auto left = static_cast<unsigned>(got);
-        for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+        for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(message, left);
+             message = NLMSG_NEXT(message, left)) {
             switch (message->nlmsg_type) {
                 case RTM_NEWLINK:
                 case RTM_DELLINK: take_link(*message, index_, events); break;
@@ -87,7 +92,8 @@ LinkEvents LinkMonitor::events() noexcept {
                 case RTM_DELADDR: events.routing_changed = true; break;
                 case NLMSG_ERROR: {
                     const auto* error = static_cast<const nlmsgerr*>(NLMSG_DATA(message));
-                    if (message->nlmsg_len >= NLMSG_LENGTH(sizeof(nlmsgerr)) && error->error == -ENODEV) events.gone = true;
+                    if (message->nlmsg_len >= NLMSG_LENGTH(sizeof(nlmsgerr)) && error->error == -ENODEV)
+                        events.gone = true;
                     break;
                 }
                 default: break;

@@ -1,5 +1,5 @@
-// What the kernel says about the tunnel's interface and about routing (rtnetlink): up or down, MTU, gone, routes or addresses changed.
-// Control thread only.
+// What the kernel says about the tunnel's interface and about routing (rtnetlink): up or down, MTU, gone,
+// routes or addresses changed. Control thread only.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,9 @@ class LinkMonitor {
     std::uint32_t index_;
 };
 
-// Watches the interface in the network namespace that it was moved to. Needs CAP_SYS_ADMIN. The calling thread visits that namespace and comes
-// back; if it could not come back the process ends, since its sockets would be made in the wrong place from then on.
+// Watches the interface in the network namespace that it was moved to. Needs CAP_SYS_ADMIN. The calling
+// thread visits that namespace and comes back; if it could not come back the process ends, since its sockets
+// would be made in the wrong place from then on.
 Result<LinkMonitor> watch_moved_interface(const TunDevice& tun);
 
 }  // namespace vern

@@ -286,10 +286,8 @@ void SocketServer::State::answer_request(Client& client) {
             }
             client.closing = true;
             return;
-        case Frame::too_large:
-            return refuse(client, Error{"request or line too large", EMSGSIZE});
-        case Frame::complete:
-            break;
+        case Frame::too_large: return refuse(client, Error{"request or line too large", EMSGSIZE});
+        case Frame::complete: break;
     }
     // Without the ends of line at its end; a lone empty line where a request should be has one.
     const std::size_t size = client.scanned - client.begin;

@@ -275,8 +275,7 @@ class Train {
 
     // What is left to encipher.
     static void encipher(Group& group, Cursor& cursor) {
-        for (int i = group.count; i < group.waiting_end; ++i)
-            apply(group.waiting_for[i], group.waiting[i]);
+        for (int i = group.count; i < group.waiting_end; ++i) apply(group.waiting_for[i], group.waiting[i]);
         Lanes<V> lanes;
         Target targets[kLanes];
         for (;;) {

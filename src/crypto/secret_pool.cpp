@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kFirstChunkBytes = std::size_t{64} << 10;
-constexpr std::size_t kLargestChunkBytes = std::size_t{512} << 10;  // all of a chunk is touched at once (mlock), so its unused rest counts
+constexpr std::size_t kLargestChunkBytes =
+    std::size_t{512} << 10;  // all of a chunk is touched at once (mlock), so its unused rest counts
 
 std::size_t round_up(std::size_t value, std::size_t multiple) noexcept {
     return (value + multiple - 1) / multiple * multiple;

@@ -28,7 +28,8 @@ bool blake2s_is_right() {
 }
 
 bool handshake_is_right() {
-    const auto alice = noise::identity_of(filled<PrivateKey>(0x11)), bob = noise::identity_of(filled<PrivateKey>(0x22));
+    const auto alice = noise::identity_of(filled<PrivateKey>(0x11)),
+               bob = noise::identity_of(filled<PrivateKey>(0x22));
     const auto psk = filled<PresharedKey>(0x33);
     SharedSecret from_alice, from_bob;
     noise::Initiator initiator;
@@ -36,18 +37,22 @@ bool handshake_is_right() {
     MessageInitiation initiation{};
     MessageResponse response{};
     noise::SessionKeys ours, theirs;
-    return noise::x25519(from_alice, alice.private_key, bob.public_key) && noise::x25519(from_bob, bob.private_key, alice.public_key) &&
-           noise::create_initiation(initiation, initiator, alice, bob.public_key, from_alice, filled<PrivateKey>(0x44),
+    return noise::x25519(from_alice, alice.private_key, bob.public_key) &&
+           noise::x25519(from_bob, bob.private_key, alice.public_key) &&
+           noise::create_initiation(initiation, initiator, alice, bob.public_key, from_alice,
+                                    filled<PrivateKey>(0x44),
                                     noise::timestamp_at(WallTime(std::chrono::seconds(1))), 1) &&
            noise::open_static(initiation, responder, bob) && responder.peer == alice.public_key &&
            noise::open_timestamp(initiation, responder, from_bob).has_value() &&
            noise::create_response(response, responder, psk, filled<PrivateKey>(0x55), 2, theirs) &&
-           noise::consume_response(response, initiator, alice, psk, ours) && ours.sending == theirs.receiving &&
-           ours.receiving == theirs.sending && !(ours.sending == ours.receiving);
+           noise::consume_response(response, initiator, alice, psk, ours) &&
+           ours.sending == theirs.receiving && ours.receiving == theirs.sending &&
+           !(ours.sending == ours.receiving);
 }
 
 // Lengths about the edges of blocks and lanes, and full messages.
-constexpr std::array<std::uint32_t, 16> kLengths = {0, 16, 64, 48, 1424, 1424, 1424, 80, 1424, 1424, 1424, 1424, 1424, 1424, 1424, 32};
+constexpr std::array<std::uint32_t, 16> kLengths = {0,    16,   64,   48,   1424, 1424, 1424, 80,
+                                                    1424, 1424, 1424, 1424, 1424, 1424, 1424, 32};
 constexpr std::size_t kSlotBytes = 1440;
 constexpr std::size_t kForged = 5;
 
@@ -67,14 +72,17 @@ bool train_is_right(const aead::Implementation& aead) {
         std::array<std::byte, kAeadNonceBytes> nonce{};
         nonce[4] = static_cast<std::byte>(i);
         const std::span message(&sealed[i * kSlotBytes], kLengths[i] + kTagBytes);
-        if (!chacha20poly1305_open(std::span(opened).first(kLengths[i]), key.span(), nonce, {}, message)) return false;
+        if (!chacha20poly1305_open(std::span(opened).first(kLengths[i]), key.span(), nonce, {}, message))
+            return false;
         if (!std::equal(opened.begin(), opened.begin() + kLengths[i], &plain[i * kSlotBytes])) return false;
     }
     sealed[kForged * kSlotBytes + 700] ^= std::byte{1};
     aead.open(open);
     for (std::size_t i = 0; i < kLengths.size(); ++i) {
         if (open[i].authentic != (i != kForged)) return false;
-        if (i != kForged && !std::equal(&sealed[i * kSlotBytes], &sealed[i * kSlotBytes] + kLengths[i], &plain[i * kSlotBytes])) return false;
+        if (i != kForged && !std::equal(&sealed[i * kSlotBytes], &sealed[i * kSlotBytes] + kLengths[i],
+                                        &plain[i * kSlotBytes]))
+            return false;
     }
     return true;
 }
@@ -83,14 +91,16 @@ bool train_is_right(const aead::Implementation& aead) {
 
 Result<void> self_test(const aead::Implementation& aead) {
     const auto wrong = [](std::string_view what) {
-        return fail("self-test: " + std::string(what) + " computes wrongly on this machine: not started", ENOTRECOVERABLE);
+        return fail("self-test: " + std::string(what) + " computes wrongly on this machine: not started",
+                    ENOTRECOVERABLE);
     };
     if (!blake2s_is_right()) return wrong("BLAKE2s (OpenSSL)");
     if (!handshake_is_right()) return wrong("the Noise handshake (X25519, ChaCha20-Poly1305)");
 #ifdef VERN_NULL_CIPHER  // the benchmark's floor: that it is wrong is what it is for
     if (aead.name.starts_with("null")) return {};
 #endif
-    if (!train_is_right(aead)) return wrong("the AEAD \"" + std::string(aead.name) + "\" (--aead chooses another)");
+    if (!train_is_right(aead))
+        return wrong("the AEAD \"" + std::string(aead.name) + "\" (--aead chooses another)");
     return {};
 }
 

@@ -33,7 +33,8 @@ TEST(SelfTest, OneByteWrongInOneMessageIsFound) {
 }
 
 TEST(SelfTest, TagsThatAreNotLookedAtAreFound) {
-    expect_refused({"broken", "", always, [](std::span<const aead::SealJob> train) noexcept { right().seal(train); },
+    expect_refused({"broken", "", always,
+                    [](std::span<const aead::SealJob> train) noexcept { right().seal(train); },
                     [](std::span<aead::OpenJob> train) noexcept {
                         right().open(train);
                         for (auto& job : train) job.authentic = true;
@@ -41,7 +42,8 @@ TEST(SelfTest, TagsThatAreNotLookedAtAreFound) {
 }
 
 TEST(SelfTest, AnOpeningThatLeavesTheCiphertextIsFound) {
-    expect_refused({"broken", "", always, [](std::span<const aead::SealJob> train) noexcept { right().seal(train); },
+    expect_refused({"broken", "", always,
+                    [](std::span<const aead::SealJob> train) noexcept { right().seal(train); },
                     [](std::span<aead::OpenJob> train) noexcept {
                         right().open(train.first(train.size() - 1));
                         train.back().authentic = true;

@@ -237,9 +237,7 @@ extern "C" int fuzz_from_underlay(const std::uint8_t* data, std::size_t size) {
                 }
                 break;
             }
-            case 6:
-                pair.b.receive(in.take(in.u16() % 3000), in.u16(), stranger, ecn);
-                break;
+            case 6: pair.b.receive(in.take(in.u16() % 3000), in.u16(), stranger, ecn); break;
             case 7:
                 pair.b.now += std::chrono::milliseconds(in.u8());
                 pair.b.service();

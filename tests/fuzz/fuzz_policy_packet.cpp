@@ -1,5 +1,6 @@
-// Rules, packets and changes of policy, all from the input: what the gate lets begin is what the rules allow, read from top to bottom; what it lets
-// go on began so; and no packet of it leads outside of itself. The packets are arbitrary bytes behind an IP header whose length holds.
+// Rules, packets and changes of policy, all from the input: what the gate lets begin is what the rules allow,
+// read from top to bottom; what it lets go on began so; and no packet of it leads outside of itself. The
+// packets are arbitrary bytes behind an IP header whose length holds.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -45,7 +46,9 @@ class Reader {
 class CountingRandom final : public Random {
   public:
     void fill(std::span<std::byte> bytes) noexcept override {
-        for (auto& byte : bytes) byte = static_cast<std::byte>((state_ = state_ * 6364136223846793005U + 1442695040888963407U) >> 56);
+        for (auto& byte : bytes)
+            byte =
+                static_cast<std::byte>((state_ = state_ * 6364136223846793005U + 1442695040888963407U) >> 56);
     }
 
   private:
@@ -79,7 +82,8 @@ Rule read_rule(Reader& in) {
         static constexpr std::uint8_t k4[] = {0, 8, 25, 32}, k6[] = {0, 16, 121, 128};
         const std::uint8_t which = in.u8() & 3;
         out.length = v6 ? k6[which] : k4[which];
-        for (unsigned bit = out.length; bit < (v6 ? 128U : 32U); ++bit) out.address.bytes[bit / 8] &= ~std::byte(0x80 >> (bit % 8));
+        for (unsigned bit = out.length; bit < (v6 ? 128U : 32U); ++bit)
+            out.address.bytes[bit / 8] &= ~std::byte(0x80 >> (bit % 8));
         return out;
     };
     if ((more & 1) != 0) rule.remote.push_back(prefix((more & 2) != 0));
@@ -107,22 +111,27 @@ bool within(const std::vector<Prefix>& prefixes, const std::array<std::byte, 16>
         if ((prefix.address.family == Family::v6) != v6) continue;
         bool same = true;
         for (unsigned bit = 0; bit < prefix.length; ++bit)
-            same &= ((prefix.address.bytes[bit / 8] ^ wanted[bit / 8]) & std::byte(0x80 >> (bit % 8))) == std::byte{0};
+            same &= ((prefix.address.bytes[bit / 8] ^ wanted[bit / 8]) & std::byte(0x80 >> (bit % 8))) ==
+                    std::byte{0};
         if (same) return true;
     }
     return false;
 }
 
-bool allowed(const RuleSet& set, Direction direction, unsigned peer, const FlowKey& key, std::uint16_t port, Instant now) {
+bool allowed(const RuleSet& set, Direction direction, unsigned peer, const FlowKey& key, std::uint16_t port,
+             Instant now) {
     for (const bool allow : {false, true}) {
         for (const Rule& rule : set.rules) {
-            if ((rule.action == Action::allow) != allow || rule.direction != direction || rule.observe) continue;
+            if ((rule.action == Action::allow) != allow || rule.direction != direction || rule.observe)
+                continue;
             if (rule.expires && now >= *rule.expires) continue;
-            if (rule.peers != kAnyPeer && std::ranges::count(set.peer_sets[rule.peers], key_of(peer)) == 0) continue;
+            if (rule.peers != kAnyPeer && std::ranges::count(set.peer_sets[rule.peers], key_of(peer)) == 0)
+                continue;
             if (!within(rule.remote, key.remote, key.v6) || !within(rule.local, key.local, key.v6)) continue;
             bool served = rule.services.empty();
             for (const Service& one : rule.services)
-                served |= (one.protocol == Service::kAnyProtocol || one.protocol == key.protocol) && port >= one.first_port && port <= one.last_port;
+                served |= (one.protocol == Service::kAnyProtocol || one.protocol == key.protocol) &&
+                          port >= one.first_port && port <= one.last_port;
             if (served) return allow;
         }
     }
@@ -191,23 +200,30 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         key.v6 = v6;
         key.protocol = transport.protocol;
         const bool inwards = direction == Direction::in;
-        std::memcpy(key.remote.data(), inwards ? packet->source() : packet->destination(), packet->address_bytes());
-        std::memcpy(key.local.data(), inwards ? packet->destination() : packet->source(), packet->address_bytes());
+        std::memcpy(key.remote.data(), inwards ? packet->source() : packet->destination(),
+                    packet->address_bytes());
+        std::memcpy(key.local.data(), inwards ? packet->destination() : packet->source(),
+                    packet->address_bytes());
         const std::size_t flows_before = tables->flows->size();
         gate.begin(policy.get(), tables.get(), now);
         const Verdict verdict = gate.judge(direction, {100 + peer, policy->class_of(key_of(peer))}, *packet);
         refused += verdict == Verdict::pass ? 0 : 1;
-        require(gate.refused(Direction::in) + gate.refused(Direction::out) == refused, "what does not pass is counted");
+        require(gate.refused(Direction::in) + gate.refused(Direction::out) == refused,
+                "what does not pass is counted");
         require(!refusal || verdict != Verdict::pass, "what cannot be read does not pass");
-        if (!refusal && transport.fragment != Fragment::later && verdict == Verdict::pass && tables->flows->size() > flows_before)
-            require(allowed(policy->rules(), direction, peer, key, transport.service_port(), now), "what begins is allowed");
-        if (!refusal && !transport.is_fragment() && !transport.icmp && transport.protocol != kTcp && verdict != Verdict::pass &&
-            tables->flows->size() == flows_before && flows_before < 60)
-            require(!allowed(policy->rules(), direction, peer, key, transport.service_port(), now), "what is allowed begins");
+        if (!refusal && transport.fragment != Fragment::later && verdict == Verdict::pass &&
+            tables->flows->size() > flows_before)
+            require(allowed(policy->rules(), direction, peer, key, transport.service_port(), now),
+                    "what begins is allowed");
+        if (!refusal && !transport.is_fragment() && !transport.icmp && transport.protocol != kTcp &&
+            verdict != Verdict::pass && tables->flows->size() == flows_before && flows_before < 60)
+            require(!allowed(policy->rules(), direction, peer, key, transport.service_port(), now),
+                    "what is allowed begins");
         if (verdict == Verdict::reject) {
             std::array<std::byte, kRejectBytesMax> out;
             const std::size_t length = write_reject(*packet, gate.transport(), out);
-            require(length == 0 || InnerPacket::parse(std::span(out).first(length)).has_value(), "an answer is a packet");
+            require(length == 0 || InnerPacket::parse(std::span(out).first(length)).has_value(),
+                    "an answer is a packet");
         }
     }
     return 0;

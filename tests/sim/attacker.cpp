@@ -83,8 +83,7 @@ void Attacker::attack(Host& target, Fault how) {
         case Fault::bit_flip:
         case Fault::cut:
         case Fault::extended:
-        case Fault::forged_counter:
-            return change(target, how);
+        case Fault::forged_counter: return change(target, how);
         case Fault::garbage: {
             std::vector<std::byte> bytes(rng.below(rng.chance(0.3) ? 8 : 300) + 1);
             rng.fill(bytes);
@@ -99,23 +98,16 @@ void Attacker::attack(Host& target, Fault how) {
             }
             return send(target, std::move(bytes), how, from_anywhere());
         }
-        case Fault::empty_datagram:
-            return send(target, {}, how, from_anywhere());
+        case Fault::empty_datagram: return send(target, {}, how, from_anywhere());
         case Fault::oversized_datagram:
             return send(target, std::vector<std::byte>(65507), how, from_anywhere());
-        case Fault::forged_initiation:
-            return forge_initiation(target, from_anywhere(), how);
-        case Fault::unknown_initiator:
-            return introduce(target, from_anywhere());
-        case Fault::forged_timestamp:
-            return forge_timestamp();
-        case Fault::forged_response:
-            return forge_response();
+        case Fault::forged_initiation: return forge_initiation(target, from_anywhere(), how);
+        case Fault::unknown_initiator: return introduce(target, from_anywhere());
+        case Fault::forged_timestamp: return forge_timestamp();
+        case Fault::forged_response: return forge_response();
         case Fault::forged_cookie:
-        case Fault::authentic_cookie:
-            return forge_cookie(how);
-        default:
-            return flood(target, how == Fault::cookie_flood);
+        case Fault::authentic_cookie: return forge_cookie(how);
+        default: return flood(target, how == Fault::cookie_flood);
     }
 }
 
@@ -176,12 +168,8 @@ void Attacker::change(Host& target, Fault how) {
         case Fault::bit_flip:
             if (flip_a_bit(bytes, rng)) wire = one->wire;
             break;
-        case Fault::cut:
-            bytes.resize(rng.below(bytes.size()));
-            break;
-        case Fault::extended:
-            bytes.resize(bytes.size() + rng.below(64) + 1);
-            break;
+        case Fault::cut: bytes.resize(rng.below(bytes.size())); break;
+        case Fault::extended: bytes.resize(bytes.size() + rng.below(64) + 1); break;
         default: {
             MessageDataHeader header;
             std::memcpy(&header, bytes.data(), sizeof header);

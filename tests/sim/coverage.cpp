@@ -48,10 +48,11 @@ std::vector<std::string> Coverage::missing() const {
         if (faults[i] == 0) names.push_back(fmt::format("fault {}", kFaultNames[i]));
     }
     for (std::size_t i = 0; i < kCounterCount; ++i) {
-        // Of what a policy may say the worlds know allowed and denied flows, changes, and TCP in midstream; the rest is in the gate's tests.
+        // Of what a policy may say the worlds know allowed and denied flows, changes, and TCP in midstream;
+        // the rest is in the gate's tests.
         const std::string_view name = kCounterInfo[i].name;
-        if (name.starts_with("policy_") && name != "policy_no_rule" && name != "policy_no_flow" && name != "policy_denied" &&
-            name != "policy_flow_cut" && name != "policy_picked_up")
+        if (name.starts_with("policy_") && name != "policy_no_rule" && name != "policy_no_flow" &&
+            name != "policy_denied" && name != "policy_flow_cut" && name != "policy_picked_up")
             continue;
         // Eight sessions for each of a million peers would have to be in use at once.
         if (counters[i] == 0 && static_cast<Counter>(i) != Counter::handshake_no_memory)

@@ -301,7 +301,9 @@ void Lane::hand_over_written() {
     const auto owner_of = [this](const Found& found) {
         const HostId owner = owners_->of(found.from, found.v6);
         if (policy_ && !policy_->passes(true, owner, found, clock_))
-            world_.fail("policy", fmt::format("host {} worker {}: delivers from host {} what its policy denies", host_.id(), id_, owner));
+            world_.fail("policy",
+                        fmt::format("host {} worker {}: delivers from host {} what its policy denies",
+                                    host_.id(), id_, owner));
         return owner;
     };
     for (const Written& write : written_) {
@@ -393,7 +395,8 @@ void Lane::check_sealed(const aead::SealJob& job) {
                    fmt::format("flow {}: sealed for host {}, but its destination belongs to {}", record->flow,
                                use->peer, owners_->of(found.to, found.v6)));
     if (policy_ && !policy_->passes(false, use->peer, found, clock_))
-        return bad("policy", fmt::format("flow {}: sealed for host {}, and the policy denies it", record->flow, use->peer));
+        return bad("policy", fmt::format("flow {}: sealed for host {}, and the policy denies it",
+                                         record->flow, use->peer));
     if (record->sent_to != kNobody)
         return bad("once",
                    fmt::format("flow {}: sequence {} is sealed twice", record->flow, record->sequence));
@@ -465,9 +468,9 @@ void Lane::check_accounts(bool final) {
     // A superpacket is counted once by some counters and by segments by others, so only plain packets can be
     // balanced.
     if (!whole_packets_only_) return;
-    const std::uint64_t gone =
-        out_messages_ + worker_.gate().refused(policy::Direction::out) + sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large,
-                             staged_overflow, staged_given_up, no_send_buffer, session_exhausted});
+    const std::uint64_t gone = out_messages_ + worker_.gate().refused(policy::Direction::out) +
+                               sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large,
+                                    staged_overflow, staged_given_up, no_send_buffer, session_exhausted});
     if (gone > in_packets_ || in_packets_ - gone > (final ? 0 : kStagedMax))
         world_.fail(
             "accounts",

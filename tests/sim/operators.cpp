@@ -70,22 +70,14 @@ void Operators::act(Host& host) {
     world_.trace.add(world_.now(), Event::fault, host.id(), peer, static_cast<std::uint64_t>(what));
     world_.coverage.add(what);
     switch (what) {
-        case Fault::allowed_ip_moved:
-            return move_allowed_ip(host, peer);
-        case Fault::psk_changed:
-            return change_psk(host, peer);
-        case Fault::endpoint_set:
-            return set_endpoint(host, peer);
-        case Fault::keepalive_toggled:
-            return toggle_keepalive(host, peer);
-        case Fault::peer_removed:
-            return remove_peer(host, peer);
-        case Fault::key_changed:
-            return change_key(host);
-        case Fault::key_removed:
-            return remove_key(host);
-        default:
-            return change_mtu(host);
+        case Fault::allowed_ip_moved: return move_allowed_ip(host, peer);
+        case Fault::psk_changed: return change_psk(host, peer);
+        case Fault::endpoint_set: return set_endpoint(host, peer);
+        case Fault::keepalive_toggled: return toggle_keepalive(host, peer);
+        case Fault::peer_removed: return remove_peer(host, peer);
+        case Fault::key_changed: return change_key(host);
+        case Fault::key_removed: return remove_key(host);
+        default: return change_mtu(host);
     }
 }
 

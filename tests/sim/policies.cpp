@@ -26,7 +26,8 @@ bool at_home(HostId whose, const std::byte* address, bool v6) noexcept {
 
 }  // namespace
 
-bool HostPolicy::opens(bool in, HostId peer, const std::byte* remote, bool v6, std::uint8_t protocol, std::uint16_t port, Nanos clock) const {
+bool HostPolicy::opens(bool in, HostId peer, const std::byte* remote, bool v6, std::uint8_t protocol,
+                       std::uint16_t port, Nanos clock) const {
     bool allowed = false;
     for (const HostRule& rule : rules) {
         if (rule.in != in || (rule.expires && clock >= *rule.expires)) continue;
@@ -55,7 +56,8 @@ void Policies::begin() {
     for (std::size_t i = 0; i < world_.host_count(); ++i) {
         Host& host = world_.host(i);
         // A daemon with flows on its way: TCP here never opens, so what passes of it was picked up.
-        if (host.up()) host.device().pick_up_flows(instant(host.boot() + static_cast<Nanos>(rng_.below(120)) * kSecond));
+        if (host.up())
+            host.device().pick_up_flows(instant(host.boot() + static_cast<Nanos>(rng_.below(120)) * kSecond));
         if (rng_.chance(0.8)) change(host, draw(host));
     }
     tick();
@@ -102,7 +104,9 @@ std::shared_ptr<HostPolicy> Policies::draw(const Host& host) {
     return policy;
 }
 
-std::shared_ptr<const HostPolicy> Policies::of(const Host& host) const noexcept { return policies_[host.id()]; }
+std::shared_ptr<const HostPolicy> Policies::of(const Host& host) const noexcept {
+    return policies_[host.id()];
+}
 
 void Policies::change(Host& host, std::shared_ptr<HostPolicy> to) {
     if (to) to->generation = ++generation_;
@@ -128,13 +132,15 @@ void Policies::tell(Host& host) {
             rule.peers = static_cast<std::uint32_t>(set.peer_sets.size());
             set.peer_sets.push_back({world_.host(from.peer).public_key()});
         }
-        if (from.remote != kNobody) rule.remote = {home_prefix(from.remote, false), home_prefix(from.remote, true)};
+        if (from.remote != kNobody)
+            rule.remote = {home_prefix(from.remote, false), home_prefix(from.remote, true)};
         if (from.protocol) rule.services = {{*from.protocol, from.first_port, from.last_port}};
         if (from.expires) rule.expires = instant(*from.expires);
     }
     auto compiled = policy::Policy::compile(std::move(set), host.device().workers());
     if (!compiled) return world_.fail("policy", compiled.error().message);
-    if (const auto done = host.device().set_policy(std::move(*compiled), kFlows); !done) world_.fail("policy", done.error().message);
+    if (const auto done = host.device().set_policy(std::move(*compiled), kFlows); !done)
+        world_.fail("policy", done.error().message);
 }
 
 void Policies::make_whole() {

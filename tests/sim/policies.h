@@ -1,6 +1,7 @@
-// The policies of the hosts, drawn from the seed and changed while traffic flows, and an oracle that says from the same rules, by its own plain
-// code, what may pass. It asks only what is necessary: some rule must allow the flow, in the direction in which it began or the other way round as
-// the reply to one; nothing that denies may match.
+// The policies of the hosts, drawn from the seed and changed while traffic flows, and an oracle that says
+// from the same rules, by its own plain code, what may pass. It asks only what is necessary: some rule must
+// allow the flow, in the direction in which it began or the other way round as the reply to one; nothing that
+// denies may match.
 #pragma once
 
 #include <memory>
@@ -20,10 +21,11 @@ class Host;
 struct HostRule {
     bool in = true;
     bool allow = true;
-    HostId peer = kNobody;  // kNobody: any; only of rules that allow, since a peer's key may change under a rule
+    HostId peer =
+        kNobody;  // kNobody: any; only of rules that allow, since a peer's key may change under a rule
     std::optional<std::uint8_t> protocol;
     std::uint16_t first_port = 0, last_port = 65535;
-    HostId remote = kNobody;  // whose inner network; kNobody: any
+    HostId remote = kNobody;       // whose inner network; kNobody: any
     std::optional<Nanos> expires;  // boot time
 };
 
@@ -31,11 +33,13 @@ struct HostPolicy {
     std::vector<HostRule> rules;
     std::uint32_t generation = 0;
 
-    // May this host let `found` pass, in this direction, carried by `peer`? `clock`: what the worker was told.
+    // May this host let `found` pass, in this direction, carried by `peer`? `clock`: what the worker was
+    // told.
     bool passes(bool in, HostId peer, const Found& found, Nanos clock) const;
 
   private:
-    bool opens(bool in, HostId peer, const std::byte* remote, bool v6, std::uint8_t protocol, std::uint16_t port, Nanos clock) const;
+    bool opens(bool in, HostId peer, const std::byte* remote, bool v6, std::uint8_t protocol,
+               std::uint16_t port, Nanos clock) const;
 };
 
 class Policies {

@@ -195,14 +195,9 @@ void Traffic::emit_malformed(Flow& flow) {
         shape.segments = 3;
         header = build(copy, shape, bytes);
         switch (rng.below(3)) {
-            case 0:
-                header.gso_size = 0;
-                break;
-            case 1:
-                header.checksum_start = 65535;
-                break;
-            default:
-                header.gso_type = 7;
+            case 0: header.gso_size = 0; break;
+            case 1: header.checksum_start = 65535; break;
+            default: header.gso_type = 7;
         }
         world_.coverage.add(Fault::malformed_gso);
     }

@@ -41,12 +41,9 @@ void Trouble::befall(Host& host, HostId other, Fault what) {
             if (duration > 0) world_.network.stall(host.id(), other, duration);
             return;
         }
-        case Fault::roam_address:
-            return move(host, true);
-        case Fault::roam_port:
-            return move(host, false);
-        case Fault::restart:
-            return restart(host);
+        case Fault::roam_address: return move(host, true);
+        case Fault::roam_port: return move(host, false);
+        case Fault::restart: return restart(host);
         case Fault::boot_jump:
             world_.coverage.add(what);
             return host.jump_boot(rng.range(kSecond, rng.chance(0.5) ? 30 * kSecond : 400 * kSecond));
@@ -60,13 +57,9 @@ void Trouble::befall(Host& host, HostId other, Fault what) {
             world_.coverage.add(what);
             host.set_running(false);
             return world_.agenda.in(rng.range(0, 10 * kSecond), [&host] { host.set_running(true); });
-        case Fault::sources_cleared:
-            world_.coverage.add(what);
-            return host.device().clear_sources();
-        case Fault::counter_leap:
-            return leap(host);
-        default:
-            return;
+        case Fault::sources_cleared: world_.coverage.add(what); return host.device().clear_sources();
+        case Fault::counter_leap: return leap(host);
+        default: return;
     }
 }
 

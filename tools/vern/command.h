@@ -32,7 +32,8 @@ struct Command {
     int (*run)(const Invocation& invocation);                               // gives the exit status
 };
 
-extern const Command kGenkey, kGenpsk, kPubkey, kShow, kUp, kDown, kSave, kCheck, kBench, kPolicy, kExplain, kFlows;
+extern const Command kGenkey, kGenpsk, kPubkey, kShow, kUp, kDown, kSave, kCheck, kBench, kPolicy, kExplain,
+    kFlows;
 
 // "vern: what", a line for each line, on standard error.
 void print_error(std::string_view what);

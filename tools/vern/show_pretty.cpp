@@ -162,7 +162,8 @@ void put_vern(Page& page, const json& vern) {
     put_hand_over(page, member(vern, "hand_over"));
     if (const auto aead = with_reason(member(vern, "aead")); !aead.empty()) page.line("aead", aead);
     if (const auto mtu = count_of(member(vern, "mtu")); mtu != 0) page.line("mtu", std::to_string(mtu));
-    if (const json& policy = member(vern, "policy"); policy.is_object()) page.line("policy", policy_line(policy));
+    if (const json& policy = member(vern, "policy"); policy.is_object())
+        page.line("policy", policy_line(policy));
     put_offloads(page, member(vern, "offloads"));
     put_handshakes(page, member(vern, "handshakes"));
     put_counters(page, member(vern, "counters"));

@@ -89,16 +89,11 @@ Result<Service> by_number(std::string_view text) {
     const auto number = parse_decimal<std::uint8_t>(text);
     if (!number) return fail(quoted(text) + " is not the number of a protocol (0 to 255)");
     switch (*number) {
-        case kTcp:
-            return fail("proto/6 is \"tcp\"");
-        case kUdp:
-            return fail("proto/17 is \"udp\"");
-        case kIcmp:
-            return fail("proto/1 is \"icmp\"");
-        case kIcmp6:
-            return fail("proto/58 is \"icmpv6\"");
-        default:
-            return Service{*number, 0, 65535};
+        case kTcp: return fail("proto/6 is \"tcp\"");
+        case kUdp: return fail("proto/17 is \"udp\"");
+        case kIcmp: return fail("proto/1 is \"icmp\"");
+        case kIcmp6: return fail("proto/58 is \"icmpv6\"");
+        default: return Service{*number, 0, 65535};
     }
 }
 
@@ -121,16 +116,11 @@ std::optional<std::uint8_t> parse_protocol(std::string_view text) {
 
 std::string protocol_text(unsigned protocol) {
     switch (protocol) {
-        case kTcp:
-            return "tcp";
-        case kUdp:
-            return "udp";
-        case kIcmp:
-            return "icmp";
-        case kIcmp6:
-            return "icmpv6";
-        default:
-            return std::to_string(protocol);
+        case kTcp: return "tcp";
+        case kUdp: return "udp";
+        case kIcmp: return "icmp";
+        case kIcmp6: return "icmpv6";
+        default: return std::to_string(protocol);
     }
 }
 

@@ -1,4 +1,5 @@
-// IP addresses, prefixes and endpoints, as values. Text forms are in control (the packet path prints nothing).
+// IP addresses, prefixes and endpoints, as values. Text forms are in control (the packet path prints
+// nothing).
 #pragma once
 
 #include <array>
@@ -12,7 +13,8 @@ namespace vern {
 
 enum class Family : std::uint8_t { none = 0, v4 = 4, v6 = 6 };
 
-// Network order; an IPv4 address is in the first four bytes, the rest is zero. IPv4-mapped IPv6 addresses are never stored: they become v4.
+// Network order; an IPv4 address is in the first four bytes, the rest is zero. IPv4-mapped IPv6 addresses are
+// never stored: they become v4.
 struct IpAddress {
     std::array<std::byte, 16> bytes{};
     Family family = Family::none;
@@ -41,12 +43,13 @@ struct Prefix {
     friend auto operator<=>(const Prefix&, const Prefix&) = default;
 };
 
-// Where a peer is, and the local address it was last heard on ("sticky source": answers leave from there). 48 bytes.
+// Where a peer is, and the local address it was last heard on ("sticky source": answers leave from there). 48
+// bytes.
 struct Endpoint {
-    IpAddress address;               // family none: not known
-    IpAddress source;                // family none: the routing table chooses
-    std::uint16_t port = 0;          // host order
-    std::uint32_t scope_id = 0;      // of a link-local IPv6 address, else 0
+    IpAddress address;                  // family none: not known
+    IpAddress source;                   // family none: the routing table chooses
+    std::uint16_t port = 0;             // host order
+    std::uint32_t scope_id = 0;         // of a link-local IPv6 address, else 0
     std::uint32_t interface_index = 0;  // that `source` was seen on, 0 with no source
 
     bool known() const noexcept { return address.family != Family::none; }

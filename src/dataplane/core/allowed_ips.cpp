@@ -10,7 +10,8 @@ namespace {
 unsigned common_bits(const IpAddress& a, const IpAddress& b) noexcept {
     for (std::size_t i = 0; i < a.bytes.size(); ++i) {
         const auto differ = std::to_integer<std::uint8_t>(a.bytes[i] ^ b.bytes[i]);
-        if (differ != 0) return static_cast<unsigned>(8 * i) + static_cast<unsigned>(std::countl_zero(differ));
+        if (differ != 0)
+            return static_cast<unsigned>(8 * i) + static_cast<unsigned>(std::countl_zero(differ));
     }
     return static_cast<unsigned>(8 * a.bytes.size());
 }
@@ -33,10 +34,11 @@ void AllowedIps::Trie<kBits>::build(std::span<const Entry> entries) {
     paths_.shrink_to_fit();
 }
 
-// How deep a node over `entries` can begin: at the first bit in which two of them differ, or at the last of the shortest one. What is left out on
-// the way costs a path and a leaf, so it must be more than one step.
+// How deep a node over `entries` can begin: at the first bit in which two of them differ, or at the last of
+// the shortest one. What is left out on the way costs a path and a leaf, so it must be more than one step.
 template <unsigned kBits>
-unsigned AllowedIps::Trie<kBits>::skip(Node& node, std::span<const Entry> entries, unsigned depth, Peer* inherited) {
+unsigned AllowedIps::Trie<kBits>::skip(Node& node, std::span<const Entry> entries, unsigned depth,
+                                       Peer* inherited) {
     unsigned deepest = common_bits(entries.front().prefix.address, entries.back().prefix.address);
     for (const Entry& entry : entries) deepest = std::min<unsigned>(deepest, entry.prefix.length - 1U);
     if (deepest <= depth + kStride) return depth;
@@ -46,16 +48,19 @@ unsigned AllowedIps::Trie<kBits>::skip(Node& node, std::span<const Entry> entrie
     return deepest;
 }
 
-// `entries` share the first `depth` bits and are longer than that. Those that end within this node's six bits paint its slots, the longer over
-// the shorter (which sorts before it); those that go further make children, which inherit the slot's colour.
+// `entries` share the first `depth` bits and are longer than that. Those that end within this node's six bits
+// paint its slots, the longer over the shorter (which sorts before it); those that go further make children,
+// which inherit the slot's colour.
 template <unsigned kBits>
-void AllowedIps::Trie<kBits>::build_node(std::size_t at, std::span<const Entry> entries, unsigned depth, Peer* inherited) {
+void AllowedIps::Trie<kBits>::build_node(std::size_t at, std::span<const Entry> entries, unsigned depth,
+                                         Peer* inherited) {
     Node node;
     depth = skip(node, entries, depth, inherited);
     node.depth = depth;
     std::array<Peer*, kSlots> colour;
     colour.fill(inherited);
-    std::array<std::size_t, kSlots + 1> begin{};  // of each slot's deeper entries: sorted input keeps them together
+    std::array<std::size_t, kSlots + 1>
+        begin{};  // of each slot's deeper entries: sorted input keeps them together
     std::vector<Entry> deeper;
 
     for (const Entry& entry : entries) {

@@ -1,6 +1,6 @@
-// The Internet checksum (RFC 1071), for inner packets: completing what the kernel left to "the hardware", and checking before packets are
-// coalesced. Sums are kept as unfolded 64-bit one's-complement sums of the bytes in memory order, so they can be added in any order as long
-// as every part but the last has an even length.
+// The Internet checksum (RFC 1071), for inner packets: completing what the kernel left to "the hardware", and
+// checking before packets are coalesced. Sums are kept as unfolded 64-bit one's-complement sums of the bytes
+// in memory order, so they can be added in any order as long as every part but the last has an even length.
 #pragma once
 
 #include <cstddef>

@@ -22,7 +22,8 @@ void Coalescer::add(const InnerPacket& packet, Outlet& outlet) noexcept {
             if (flow->first_verified && checksum_valid(candidate)) {
                 append(*flow, candidate);
                 // A short or pushed packet ends the superpacket: latency, and nothing may follow.
-                if (candidate.last || candidate.payload_bytes < flow->first.payload_bytes || flow->count == Outlet::kWritePiecesMax) {
+                if (candidate.last || candidate.payload_bytes < flow->first.payload_bytes ||
+                    flow->count == Outlet::kWritePiecesMax) {
                     write(*flow, outlet);
                     --open_;
                 }
@@ -44,14 +45,15 @@ void Coalescer::flush(Outlet& outlet) noexcept {
     open_ = 0;
 }
 
-// A packet that no superpacket holds may yet be of an open flow (a fragment, IPv4 options, a wrong length; in IPv6 whatever lies behind extension
-// headers): it must not overtake what came before it.
+// A packet that no superpacket holds may yet be of an open flow (a fragment, IPv4 options, a wrong length; in
+// IPv6 whatever lies behind extension headers): it must not overtake what came before it.
 void Coalescer::close_flows_of(const InnerPacket& packet, Outlet& outlet) noexcept {
     const auto protocol = static_cast<IpProtocol>(packet.protocol());
     const bool hidden = packet.v6 && protocol != IpProtocol::tcp && protocol != IpProtocol::udp;
     for (Flow& flow : flows_) {
         const InnerPacket& first = flow.first.packet;
-        if (flow.count == 0 || first.v6 != packet.v6 || (flow.first.protocol != protocol && !hidden)) continue;
+        if (flow.count == 0 || first.v6 != packet.v6 || (flow.first.protocol != protocol && !hidden))
+            continue;
         if (std::memcmp(first.source(), packet.source(), 2 * packet.address_bytes()) != 0) continue;
         write(flow, outlet);
         --open_;
@@ -74,7 +76,8 @@ bool Coalescer::examine(const InnerPacket& packet, Candidate& out) const noexcep
         out.joins = (flags & ~tcp::kPsh) == tcp::kAck;
         out.last = (flags & tcp::kPsh) != 0;
     } else {
-        if (transport_bytes < udp::kHeaderBytes || load_be16(transport + udp::kLength) != transport_bytes) return false;
+        if (transport_bytes < udp::kHeaderBytes || load_be16(transport + udp::kLength) != transport_bytes)
+            return false;
         out.joins = load_be16(transport + udp::kChecksum) != 0;
     }
     out.packet = packet;
@@ -86,7 +89,8 @@ bool Coalescer::examine(const InnerPacket& packet, Candidate& out) const noexcep
 }
 
 bool Coalescer::same_flow(const Candidate& a, const Candidate& b) noexcept {
-    return a.packet.v6 == b.packet.v6 && a.protocol == b.protocol && std::memcmp(a.transport(), b.transport(), 4) == 0 &&
+    return a.packet.v6 == b.packet.v6 && a.protocol == b.protocol &&
+           std::memcmp(a.transport(), b.transport(), 4) == 0 &&
            std::memcmp(a.packet.source(), b.packet.source(), 2 * a.packet.address_bytes()) == 0;
 }
 
@@ -97,11 +101,14 @@ bool Coalescer::follows(const Flow& flow, const Candidate& next) noexcept {
         flow.bytes + next.payload_bytes > kTrainBytesMax)
         return false;
     if (next.packet.v6) {
-        // The length field counts what follows the fixed header, so the superpacket may be 40 bytes longer; kTrainBytesMax is the tighter bound.
+        // The length field counts what follows the fixed header, so the superpacket may be 40 bytes longer;
+        // kTrainBytesMax is the tighter bound.
         if (std::memcmp(a, b, 4) != 0 || a[ip6::kHopLimit] != b[ip6::kHopLimit]) return false;
     } else {
         const std::uint16_t fragment = load_be16(a + ip4::kFragment);
-        if (a[ip4::kTos] != b[ip4::kTos] || a[ip4::kTtl] != b[ip4::kTtl] || fragment != load_be16(b + ip4::kFragment)) return false;
+        if (a[ip4::kTos] != b[ip4::kTos] || a[ip4::kTtl] != b[ip4::kTtl] ||
+            fragment != load_be16(b + ip4::kFragment))
+            return false;
         if (!(fragment & ip4::kDontFragment) &&
             load_be16(b + ip4::kId) != static_cast<std::uint16_t>(load_be16(a + ip4::kId) + flow.count))
             return false;
@@ -109,9 +116,11 @@ bool Coalescer::follows(const Flow& flow, const Candidate& next) noexcept {
     if (next.protocol == IpProtocol::udp) return true;
     const std::byte* x = flow.first.transport();
     const std::byte* y = next.transport();
-    return load_be32(y + tcp::kSequence) == flow.next_sequence && std::memcmp(x + tcp::kAcknowledgment, y + tcp::kAcknowledgment, 5) == 0 &&
+    return load_be32(y + tcp::kSequence) == flow.next_sequence &&
+           std::memcmp(x + tcp::kAcknowledgment, y + tcp::kAcknowledgment, 5) == 0 &&
            std::memcmp(x + tcp::kOffset + 2, y + tcp::kOffset + 2, 2) == 0 &&  // window
-           std::memcmp(x + tcp::kHeaderBytes, y + tcp::kHeaderBytes, next.header_bytes - next.packet.header_bytes - tcp::kHeaderBytes) == 0;
+           std::memcmp(x + tcp::kHeaderBytes, y + tcp::kHeaderBytes,
+                       next.header_bytes - next.packet.header_bytes - tcp::kHeaderBytes) == 0;
 }
 
 bool Coalescer::checksum_valid(const Candidate& candidate) noexcept {
@@ -126,7 +135,9 @@ void Coalescer::append(Flow& flow, const Candidate& next) noexcept {
     flow.pieces[flow.count++] = {next.packet.data + next.header_bytes, next.payload_bytes};
     flow.bytes += next.payload_bytes;
     flow.next_sequence += static_cast<std::uint32_t>(next.payload_bytes);
-    if (next.last) flow.first.packet.data[flow.first.packet.header_bytes + tcp::kFlags] |= static_cast<std::byte>(tcp::kPsh);
+    if (next.last)
+        flow.first.packet.data[flow.first.packet.header_bytes + tcp::kFlags] |=
+            static_cast<std::byte>(tcp::kPsh);
 }
 
 void Coalescer::begin(const Candidate& first, Outlet& outlet) noexcept {
@@ -144,7 +155,8 @@ void Coalescer::begin(const Candidate& first, Outlet& outlet) noexcept {
     flow->first_verified = false;
     flow->pieces[0] = {first.packet.data, first.packet.length};
     if (first.protocol == IpProtocol::tcp)
-        flow->next_sequence = load_be32(first.transport() + tcp::kSequence) + static_cast<std::uint32_t>(first.payload_bytes);
+        flow->next_sequence =
+            load_be32(first.transport() + tcp::kSequence) + static_cast<std::uint32_t>(first.payload_bytes);
 }
 
 // Turns the first packet's header into that of the superpacket; a packet that stayed alone goes as it came.
@@ -164,7 +176,8 @@ void Coalescer::write(Flow& flow, Outlet& outlet) noexcept {
     const bool is_tcp = flow.first.protocol == IpProtocol::tcp;
     std::byte* transport = packet.data + packet.header_bytes;
     if (!is_tcp) store_be16(transport + udp::kLength, static_cast<std::uint16_t>(transport_bytes));
-    const std::uint16_t pseudo = checksum_fold(packet.pseudo_header_sum(static_cast<std::uint8_t>(flow.first.protocol), transport_bytes));
+    const std::uint16_t pseudo = checksum_fold(
+        packet.pseudo_header_sum(static_cast<std::uint8_t>(flow.first.protocol), transport_bytes));
     std::memcpy(transport + (is_tcp ? tcp::kChecksum : udp::kChecksum), &pseudo, 2);
 
     VnetHeader header;

@@ -1,15 +1,19 @@
-// Joining packets of one flow into a superpacket for one write to the TUN device: what the kernel's GRO does on the way in, by the same rules
-// (net/ipv4/tcp_offload.c, udp_offload.c), so that what the stack sees is what it would have made itself. Nothing is copied: the superpacket is a
-// list of pieces of the opened datagrams. Packets of one flow leave in the order in which they came.
+// Joining packets of one flow into a superpacket for one write to the TUN device: what the kernel's GRO does
+// on the way in, by the same rules (net/ipv4/tcp_offload.c, udp_offload.c), so that what the stack sees is
+// what it would have made itself. Nothing is copied: the superpacket is a list of pieces of the opened
+// datagrams. Packets of one flow leave in the order in which they came.
 //
 // What must hold for a packet to join:
 //   - not a fragment, no IPv4 options, no IPv6 extension headers    the kernel's GRO takes none of them
 //   - same addresses, ports, TOS or traffic class and flow label, TTL or hop limit, DF
-//   - without DF the IPv4 ids follow each other                     they must be what cutting the superpacket again would give
-//   - TCP: same acknowledgment, window, options; sequence follows; only ACK and PSH set; nothing joins behind a PSH
+//   - without DF the IPv4 ids follow each other                     they must be what cutting the superpacket
+//   again would give
+//   - TCP: same acknowledgment, window, options; sequence follows; only ACK and PSH set; nothing joins behind
+//   a PSH
 //   - UDP: a checksum is there                                      a superpacket cannot say "no checksum"
 //   - full segments only, but for the last
-//   - right checksums                                               the superpacket tells the stack to trust them
+//   - right checksums                                               the superpacket tells the stack to trust
+//   them
 #pragma once
 
 #include <sys/uio.h>

@@ -1,13 +1,13 @@
-// What control asks of the data plane and what it learns from it: the values behind the UAPI's `set` and `get`.
-// A DeviceChange is applied whole or not at all.
+// What control asks of the data plane and what it learns from it: the values behind the UAPI's `set` and
+// `get`. A DeviceChange is applied whole or not at all.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "crypto/keys.h"
 #include "crypto/instant.h"
+#include "crypto/keys.h"
 #include "dataplane/core/address.h"
 
 namespace vern {
@@ -23,20 +23,20 @@ struct AllowedIpChange {
 struct PeerChange {
     PublicKey public_key;
     bool remove = false;
-    bool update_only = false;          // change it if it is there, do not add it
-    bool replace_allowed_ips = false;  // drop the peer's prefixes before allowed_ips is applied
+    bool update_only = false;                   // change it if it is there, do not add it
+    bool replace_allowed_ips = false;           // drop the peer's prefixes before allowed_ips is applied
     std::optional<PresharedKey> preshared_key;  // all zero: none from the next handshake on
     std::optional<Endpoint> endpoint;
     std::optional<std::uint16_t> persistent_keepalive_s;  // 0: off
-    std::vector<AllowedIpChange> allowed_ips;             // in order; a prefix of another peer moves to this one
+    std::vector<AllowedIpChange> allowed_ips;  // in order; a prefix of another peer moves to this one
 };
 
 struct DeviceChange {
-    std::optional<PrivateKey> private_key;  // all zero: none, the interface stops speaking
+    std::optional<PrivateKey> private_key;     // all zero: none, the interface stops speaking
     std::optional<std::uint16_t> listen_port;  // 0: any free one
     std::optional<std::uint32_t> fwmark;       // 0: none
-    bool replace_peers = false;                // remove every peer (and its sessions) before `peers` is applied
-    std::vector<PeerChange> peers;             // in order; one key may come several times
+    bool replace_peers = false;     // remove every peer (and its sessions) before `peers` is applied
+    std::vector<PeerChange> peers;  // in order; one key may come several times
 };
 
 struct PeerStatus {
@@ -44,7 +44,7 @@ struct PeerStatus {
     PresharedKey preshared_key;  // all zero: none
     Endpoint endpoint;           // address.family none: not known
     std::optional<WallTime> latest_handshake;
-    std::uint64_t receive_bytes = 0;   // on the underlay, without IP and UDP headers
+    std::uint64_t receive_bytes = 0;  // on the underlay, without IP and UDP headers
     std::uint64_t transmit_bytes = 0;
     std::uint16_t persistent_keepalive_s = 0;
     std::vector<Prefix> allowed_ips;  // in the order of address, then length

@@ -4,10 +4,11 @@
 //   slow path            handshakes, timers, keepalives: service(), from one thread
 //   control              apply(), status(), set_…(): from any thread
 //
-// The slow path and control exclude each other by the device's lock, which workers never take. Workers see configuration as an immutable
-// Snapshot, and sessions and peers by pointer; what is replaced or removed is *retired*: take_retired() hands it out, and the caller gives it to
-// dispose() once every worker has passed a quiescent state (a moment between two of its turns). The core reads no clock: `now` comes in, and
-// must not go back between calls (if it does, it counts as standing still).
+// The slow path and control exclude each other by the device's lock, which workers never take. Workers see
+// configuration as an immutable Snapshot, and sessions and peers by pointer; what is replaced or removed is
+// *retired*: take_retired() hands it out, and the caller gives it to dispose() once every worker has passed a
+// quiescent state (a moment between two of its turns). The core reads no clock: `now` comes in, and must not
+// go back between calls (if it does, it counts as standing still).
 #pragma once
 
 #include <algorithm>
@@ -39,8 +40,9 @@
 
 namespace vern {
 
-inline constexpr unsigned kWorkersMax = 32;             // bits of Peer::staged_by
-inline constexpr std::size_t kHandshakeQueueMax = 1024;  // messages a worker may have waiting for the slow path; under load from 1/8 on
+inline constexpr unsigned kWorkersMax = 32;  // bits of Peer::staged_by
+inline constexpr std::size_t kHandshakeQueueMax =
+    1024;  // messages a worker may have waiting for the slow path; under load from 1/8 on
 inline constexpr std::size_t kAttentionQueueMax = 4096;  // peers a worker may have waiting for the slow path
 
 // In a list that is sorted by serial; nullptr when it is not there.
@@ -71,7 +73,8 @@ struct WorkerQueues {
 class DatagramSink {
   public:
     virtual ~DatagramSink() = default;
-    // False when the source address in `to` was refused and the datagram went without it: the peer then forgets that source.
+    // False when the source address in `to` was refused and the datagram went without it: the peer then
+    // forgets that source.
     virtual bool send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept = 0;
 };
 
@@ -83,10 +86,11 @@ class Device {
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
-    // --- control: any thread -----------------------------------------------------------------------------------------------------------
+    // --- control: any thread
+    // -----------------------------------------------------------------------------------------------------------
 
-    // Whole or not at all. Sessions go on but for peers that are removed and for a changed private key. listen_port and fwmark are the
-    // caller's to carry out; they are only kept for status() here.
+    // Whole or not at all. Sessions go on but for peers that are removed and for a changed private key.
+    // listen_port and fwmark are the caller's to carry out; they are only kept for status() here.
     Result<void> apply(const DeviceChange& change, Instant now);
     // Would apply() take it? For callers that have to change something else along with it.
     Result<void> check(const DeviceChange& change) const;
@@ -99,35 +103,44 @@ class Device {
     // The inner MTU: padding never passes it.
     void set_mtu(std::uint32_t mtu) noexcept { mtu_.store(mtu, std::memory_order_relaxed); }
 
-    // --- policy (device_policy.cpp): any thread. Without one nothing is checked but allowed IPs; one without rules denies everything.
+    // --- policy (device_policy.cpp): any thread. Without one nothing is checked but allowed IPs; one without
+    // rules denies everything.
 
-    // Counts for the next packet of each worker's next turn; flows live on, and are asked for again. nullptr: no policy any more. `flows_max` is fixed
-    // by the first one. Errors: no memory for flows; then everything stays as it was.
-    Result<void> set_policy(std::unique_ptr<const policy::Policy> policy, std::size_t flows_max = policy::kFlowsDefault);
-    // For kPickUpTime from then on TCP is picked up in midstream where a rule lets it begin: a restart must not cut what it carried.
+    // Counts for the next packet of each worker's next turn; flows live on, and are asked for again. nullptr:
+    // no policy any more. `flows_max` is fixed by the first one. Errors: no memory for flows; then everything
+    // stays as it was.
+    Result<void> set_policy(std::unique_ptr<const policy::Policy> policy,
+                            std::size_t flows_max = policy::kFlowsDefault);
+    // For kPickUpTime from then on TCP is picked up in midstream where a rule lets it begin: a restart must
+    // not cut what it carried.
     void pick_up_flows(Instant started);
     std::uint32_t policy_generation() const;  // 0: none
     // Of each rule, in the order of its policy, and last of what no rule matched. Empty: no policy.
     std::vector<policy::RuleCounts> policy_counts() const;
     // nullopt: no policy, or no such peer. `key` and `port` as policy::Policy::match() takes them.
-    std::optional<policy::Explanation> explain(policy::Direction direction, const PublicKey& peer, const policy::FlowKey& key, std::uint16_t port,
+    std::optional<policy::Explanation> explain(policy::Direction direction, const PublicKey& peer,
+                                               const policy::FlowKey& key, std::uint16_t port,
                                                Instant now) const;
-    // Flows from `cursor` (0 at first) on, as many as fit into `out`; 0: that was all. Peers are named by serial: public_key_of().
+    // Flows from `cursor` (0 at first) on, as many as fit into `out`; 0: that was all. Peers are named by
+    // serial: public_key_of().
     std::size_t copy_flows(std::size_t& cursor, std::span<policy::Flow> out, Instant now) const;
     std::size_t flow_count() const noexcept;
     std::optional<PublicKey> public_key_of(std::uint64_t serial) const;
     // The next decision that worker `worker` has logged. One thread for all workers.
     bool next_policy_log(unsigned worker, policy::LogRecord& out);
 
-    // --- slow path: one thread ---------------------------------------------------------------------------------------------------------
+    // --- slow path: one thread
+    // ---------------------------------------------------------------------------------------------------------
 
-    // Handles what workers queued and the timers that are due; bounded work a call. True: there is more, call again.
+    // Handles what workers queued and the timers that are due; bounded work a call. True: there is more, call
+    // again.
     bool service(Instant now, WallTime wall, DatagramSink& sink);
     // When service() must be called at the latest though no worker asks.
     std::optional<Instant> next_deadline() const;
     const Counters& slow_counters() const noexcept { return counters_; }
 
-    // Workers whose staged packets can go (or must be dropped): bit i means wake worker i. Cleared by the call.
+    // Workers whose staged packets can go (or must be dropped): bit i means wake worker i. Cleared by the
+    // call.
     std::uint32_t take_wakeups() noexcept { return wakeups_.exchange(0, std::memory_order_acquire); }
 
     class Retired {
@@ -135,7 +148,10 @@ class Device {
         Retired() = default;
         Retired(Retired&&) = default;
         Retired& operator=(Retired&&) = default;
-        bool empty() const noexcept { return sessions.empty() && peers.empty() && snapshots.empty() && tables.empty() && policies.empty(); }
+        bool empty() const noexcept {
+            return sessions.empty() && peers.empty() && snapshots.empty() && tables.empty() &&
+                   policies.empty();
+        }
 
       private:
         friend class Device;
@@ -146,12 +162,16 @@ class Device {
         std::vector<std::unique_ptr<const policy::Policy>> policies;
     };
     Retired take_retired();
-    void dispose(Retired retired);  // wipes and frees; every worker has passed a quiescent state since take_retired()
+    void dispose(
+        Retired retired);  // wipes and frees; every worker has passed a quiescent state since take_retired()
 
-    // --- workers: worker.h -------------------------------------------------------------------------------------------------------------
+    // --- workers: worker.h
+    // -------------------------------------------------------------------------------------------------------------
 
     const Snapshot& snapshot() const noexcept { return *live_.load(std::memory_order_acquire); }
-    const policy::Policy* policy() const noexcept { return live_policy_.load(std::memory_order_acquire); }  // nullptr: none
+    const policy::Policy* policy() const noexcept {
+        return live_policy_.load(std::memory_order_acquire);
+    }  // nullptr: none
     policy::Tables* policy_tables() const noexcept { return live_tables_.load(std::memory_order_acquire); }
     const SessionTable& sessions() const noexcept { return sessions_; }
     WorkerQueues& queues(unsigned worker) noexcept { return *queues_[worker]; }
@@ -175,7 +195,8 @@ class Device {
     };
     // The interface's own key pair, and the cookies that go with it.
     struct Identity {
-        explicit Identity(noise::StaticIdentity pair) noexcept : keys(std::move(pair)), cookies(keys.public_key) {}
+        explicit Identity(noise::StaticIdentity pair) noexcept
+            : keys(std::move(pair)), cookies(keys.public_key) {}
         noise::StaticIdentity keys;
         CookieChecker cookies;
     };
@@ -197,7 +218,8 @@ class Device {
     void publish_snapshot();
 
     // device_handshake.cpp
-    void handle(const HandshakeMessage& message, bool under_load, Instant now, WallTime wall, DatagramSink& sink);
+    void handle(const HandshakeMessage& message, bool under_load, Instant now, WallTime wall,
+                DatagramSink& sink);
     bool admit(const HandshakeMessage& message, bool under_load, Instant now, DatagramSink& sink);
     void consume_initiation(const HandshakeMessage& message, Instant now, DatagramSink& sink);
     void consume_response(const HandshakeMessage& message, Instant now, WallTime wall, DatagramSink& sink);
@@ -208,7 +230,8 @@ class Device {
     void forget_handshakes(Peer& peer) noexcept;
     void handshake_complete(Peer& peer, WallTime wall);
     bool static_static(Peer& peer);
-    Session* make_session(Peer& peer, noise::SessionKeys& keys, std::uint32_t local_index, std::uint32_t remote_index, bool initiator, Instant now);
+    Session* make_session(Peer& peer, noise::SessionKeys& keys, std::uint32_t local_index,
+                          std::uint32_t remote_index, bool initiator, Instant now);
     void drop_session(Peer& peer, Session* Peer::*slot);
     void drop_sessions(Peer& peer);
     std::uint32_t reserve_index(Peer& peer);
@@ -254,11 +277,12 @@ class Device {
     std::uint16_t listen_port_ = 0;
     std::uint32_t fwmark_ = 0;
     Instant latest_{};  // the greatest `now` so far
-    std::vector<Deadline> deadlines_;  // a heap, earliest first; an entry counts only while it equals its peer's timer_at
+    std::vector<Deadline>
+        deadlines_;  // a heap, earliest first; an entry counts only while it equals its peer's timer_at
     std::unique_ptr<const Snapshot> snapshot_;
     std::atomic<const Snapshot*> live_;
     std::unique_ptr<const policy::Policy> policy_;
-    std::uint32_t policy_generation_ = 0;  // the highest that was published
+    std::uint32_t policy_generation_ = 0;            // the highest that was published
     std::unique_ptr<policy::Tables> policy_tables_;  // with the first policy, and then for good
     std::atomic<const policy::Policy*> live_policy_{nullptr};
     std::atomic<policy::Tables*> live_tables_{nullptr};

@@ -21,7 +21,8 @@ Device::Device(Random& random, const aead::Implementation& aead, unsigned worker
       rate_limiter_(random),
       snapshot_(std::make_unique<const Snapshot>()),
       live_(snapshot_.get()) {
-    for (unsigned i = 0; i < std::clamp(workers, 1U, kWorkersMax); ++i) queues_.push_back(std::make_unique<WorkerQueues>());
+    for (unsigned i = 0; i < std::clamp(workers, 1U, kWorkersMax); ++i)
+        queues_.push_back(std::make_unique<WorkerQueues>());
 }
 
 Device::~Device() {
@@ -42,8 +43,10 @@ bool well_formed(const Prefix& prefix) noexcept {
     if (octets.empty() || prefix.length > 8 * octets.size()) return false;
     const auto& bytes = prefix.address.bytes;
     std::size_t at = prefix.length / 8;
-    if (prefix.length % 8 != 0 && (bytes[at++] & std::byte(0xff >> prefix.length % 8)) != std::byte{0}) return false;
-    return std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+    if (prefix.length % 8 != 0 && (bytes[at++] & std::byte(0xff >> prefix.length % 8)) != std::byte{0})
+        return false;
+    return std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end(),
+                       [](std::byte b) { return b == std::byte{0}; });
 }
 
 }  // namespace
@@ -72,22 +75,25 @@ Result<void> Device::check(const DeviceChange& change) const {
     return check_limits(change);
 }
 
-// Everything that could fail is looked at here, before anything changes. The bounds are upper ones: a change that names the same new peer
-// twice counts it once, one that moves prefixes counts them as new.
+// Everything that could fail is looked at here, before anything changes. The bounds are upper ones: a change
+// that names the same new peer twice counts it once, one that moves prefixes counts them as new.
 Result<void> Device::check_limits(const DeviceChange& change) const {
     std::unordered_set<PublicKey, KeyHash> added;
     std::size_t prefixes = change.replace_peers ? 0 : allowed_ips_.size();
     for (const PeerChange& peer : change.peers) {
-        if (!peer.remove && !peer.update_only && (change.replace_peers || !peers_by_key_.contains(peer.public_key)))
+        if (!peer.remove && !peer.update_only &&
+            (change.replace_peers || !peers_by_key_.contains(peer.public_key)))
             added.insert(peer.public_key);
         prefixes += peer.allowed_ips.size();
-        if (!std::ranges::all_of(peer.allowed_ips, [](const AllowedIpChange& ip) { return well_formed(ip.prefix); }))
+        if (!std::ranges::all_of(peer.allowed_ips,
+                                 [](const AllowedIpChange& ip) { return well_formed(ip.prefix); }))
             return fail("an allowed IP with an impossible prefix length, or with bits set beyond it", EINVAL);
     }
     const std::size_t peers = (change.replace_peers ? 0 : peers_by_key_.size()) + added.size();
     if (peers > kPeersMax) return fail("more than 1048576 peers", ENOSPC);
     if (prefixes > kAllowedIpsMax) return fail("more than 4194304 allowed IPs", ENOSPC);
-    if (peer_pool_.in_use() + added.size() > peer_pool_.limit()) return fail("too many peers were replaced at once: try again", EBUSY);
+    if (peer_pool_.in_use() + added.size() > peer_pool_.limit())
+        return fail("too many peers were replaced at once: try again", EBUSY);
     return {};
 }
 
@@ -103,7 +109,8 @@ void Device::set_private_key(const PrivateKey& key) {
     }
     // A list of peers that is the same on all hosts names each host itself too.
     if (!identity_) return;
-    if (const auto self = peers_by_key_.find(identity_->keys.public_key); self != peers_by_key_.end()) remove_peer(*self->second);
+    if (const auto self = peers_by_key_.find(identity_->keys.public_key); self != peers_by_key_.end())
+        remove_peer(*self->second);
 }
 
 void Device::apply_peer(const PeerChange& change, Instant now) {
@@ -136,19 +143,21 @@ void Device::apply_peer(const PeerChange& change, Instant now) {
     apply_allowed_ips(*peer, change);
 }
 
-// Takes the prefixes of all peers that are to be removed or get new ones in one walk over the table: a walk for each of 10,000 peers would
-// take seconds.
+// Takes the prefixes of all peers that are to be removed or get new ones in one walk over the table: a walk
+// for each of 10,000 peers would take seconds.
 void Device::sweep_allowed_ips(const DeviceChange& change) {
     std::unordered_set<const Peer*> swept;
     for (const PeerChange& peer : change.peers) {
         if (!peer.remove && !peer.replace_allowed_ips) continue;
-        if (const auto found = peers_by_key_.find(peer.public_key); found != peers_by_key_.end() && found->second->allowed_ip_count > 0)
+        if (const auto found = peers_by_key_.find(peer.public_key);
+            found != peers_by_key_.end() && found->second->allowed_ip_count > 0)
             swept.insert(found->second);
     }
     if (swept.empty()) return;
     std::erase_if(allowed_ips_, [&](const auto& entry) { return swept.contains(entry.second); });
     for (const PeerChange& peer : change.peers) {
-        if (const auto found = peers_by_key_.find(peer.public_key); found != peers_by_key_.end() && swept.contains(found->second))
+        if (const auto found = peers_by_key_.find(peer.public_key);
+            found != peers_by_key_.end() && swept.contains(found->second))
             found->second->allowed_ip_count = 0;
     }
 }
@@ -167,7 +176,8 @@ void Device::apply_allowed_ips(Peer& peer, const PeerChange& change) {
             if (!added) --at->second->allowed_ip_count;
             at->second = &peer;
             ++peer.allowed_ip_count;
-        } else if (const auto at = allowed_ips_.find(ip.prefix); at != allowed_ips_.end() && at->second == &peer) {
+        } else if (const auto at = allowed_ips_.find(ip.prefix);
+                   at != allowed_ips_.end() && at->second == &peer) {
             allowed_ips_.erase(at);
             --peer.allowed_ip_count;
         }
@@ -191,7 +201,8 @@ Peer* Device::add_peer(const PublicKey& key) {
 void Device::remove_peer(Peer& peer) {
     drop_sessions(peer);
     end_handshake(peer);
-    wake_workers(peer.staged_by.load(std::memory_order_acquire));  // an idle worker would keep its packets for ever
+    wake_workers(
+        peer.staged_by.load(std::memory_order_acquire));  // an idle worker would keep its packets for ever
     drop_allowed_ips(peer);
     peers_by_key_.erase(peer.public_key);
     peers_.erase(std::ranges::lower_bound(peers_, peer.serial, {}, &Peer::serial));
@@ -234,7 +245,8 @@ DeviceStatus Device::status() const {
         const std::lock_guard hold_peer(peer->lock);
         out.endpoint = peer->endpoint;
     }
-    for (const auto& [prefix, peer] : allowed_ips_) status.peers[position[peer]].allowed_ips.push_back(prefix);
+    for (const auto& [prefix, peer] : allowed_ips_)
+        status.peers[position[peer]].allowed_ips.push_back(prefix);
     return status;
 }
 

@@ -38,7 +38,8 @@ MessageType type_of(const HandshakeMessage& message) noexcept {
 
 }  // namespace
 
-void Device::handle(const HandshakeMessage& message, bool under_load, Instant now, WallTime wall, DatagramSink& sink) {
+void Device::handle(const HandshakeMessage& message, bool under_load, Instant now, WallTime wall,
+                    DatagramSink& sink) {
     if (!running_) return;
     if (!identity_) return counters_.add(Counter::handshake_no_identity);
     if (type_of(message) == MessageType::cookie_reply) return consume_cookie_reply(message, now);
@@ -47,7 +48,8 @@ void Device::handle(const HandshakeMessage& message, bool under_load, Instant no
     consume_response(message, now, wall, sink);
 }
 
-// What must be right before a message may cost an X25519: mac1; under load also a cookie, and the source within its rate.
+// What must be right before a message may cost an X25519: mac1; under load also a cookie, and the source
+// within its rate.
 bool Device::admit(const HandshakeMessage& message, bool under_load, Instant now, DatagramSink& sink) {
     const std::span<const std::byte> bytes(message.bytes.data(), message.length);
     const CookieSource source = cookie_source(message.from);
@@ -69,7 +71,8 @@ bool Device::admit(const HandshakeMessage& message, bool under_load, Instant now
     }
     std::array<std::byte, kCookieNonceBytes> nonce;
     random_.fill(nonce);
-    const std::uint32_t index = message_as<MessageInitiation>(message).sender_index;  // at the same place in a response
+    const std::uint32_t index =
+        message_as<MessageInitiation>(message).sender_index;  // at the same place in a response
     MessageCookieReply reply = identity_->cookies.reply(bytes, index, source, nonce);
     counters_.add(Counter::handshake_cookie_sent);
     sink.send(message.from, bytes_of(reply), kHandshakeDscp);
@@ -79,7 +82,8 @@ bool Device::admit(const HandshakeMessage& message, bool under_load, Instant now
 void Device::consume_initiation(const HandshakeMessage& message, Instant now, DatagramSink& sink) {
     const auto initiation = message_as<MessageInitiation>(message);
     noise::Responder responder;
-    if (!noise::open_static(initiation, responder, identity_->keys)) return counters_.add(Counter::handshake_bad_static);
+    if (!noise::open_static(initiation, responder, identity_->keys))
+        return counters_.add(Counter::handshake_bad_static);
     const auto found = peers_by_key_.find(responder.peer);
     if (found == peers_by_key_.end()) return counters_.add(Counter::handshake_unknown_peer);
     Peer& peer = *found->second;
@@ -87,7 +91,8 @@ void Device::consume_initiation(const HandshakeMessage& message, Instant now, Da
     const auto timestamp = noise::open_timestamp(initiation, responder, peer.static_static);
     if (!timestamp) return counters_.add(Counter::handshake_bad_timestamp);
     if (*timestamp <= peer.last_timestamp) return counters_.add(Counter::handshake_replayed);
-    if (peer.last_initiation_received != Instant{} && now - peer.last_initiation_received < kInitiationInterval)
+    if (peer.last_initiation_received != Instant{} &&
+        now - peer.last_initiation_received < kInitiationInterval)
         return counters_.add(Counter::handshake_flood);
 
     peer.last_timestamp = *timestamp;
@@ -107,8 +112,8 @@ void Device::consume_initiation(const HandshakeMessage& message, Instant now, Da
     }
     Session* session = make_session(peer, keys, index, remote_index, false, now);
     if (!session) return sessions_.release(index);
-    // Until the initiator has shown that it is live, nothing is sent with the new session. The one before the present one goes, and so
-    // does one that was waiting in vain.
+    // Until the initiator has shown that it is live, nothing is sent with the new session. The one before the
+    // present one goes, and so does one that was waiting in vain.
     drop_session(peer, &Peer::next);
     drop_session(peer, &Peer::previous);
     {
@@ -119,7 +124,8 @@ void Device::consume_initiation(const HandshakeMessage& message, Instant now, Da
     schedule(peer);
 }
 
-void Device::consume_response(const HandshakeMessage& message, Instant now, WallTime wall, DatagramSink& sink) {
+void Device::consume_response(const HandshakeMessage& message, Instant now, WallTime wall,
+                              DatagramSink& sink) {
     const auto response = message_as<MessageResponse>(message);
     Peer* peer = sessions_.waiting(response.receiver_index);
     noise::SessionKeys keys;
@@ -134,8 +140,8 @@ void Device::consume_response(const HandshakeMessage& message, Instant now, Wall
     peer->initiator.wipe();
     heard_from(*peer, message, now);
 
-    // The session that was in use becomes the previous one; if the peer began one at the same time and it waits to be confirmed, that one does,
-    // for the peer may well be sending with it.
+    // The session that was in use becomes the previous one; if the peer began one at the same time and it
+    // waits to be confirmed, that one does, for the peer may well be sending with it.
     if (peer->next) {
         drop_session(*peer, &Peer::current);
         drop_session(*peer, &Peer::previous);
@@ -160,10 +166,12 @@ void Device::consume_cookie_reply(const HandshakeMessage& message, Instant now) 
     if (!peer) {
         if (Session* session = sessions_.find(reply.receiver_index)) peer = session->peer;
     }
-    if (!peer || !peer->cookies.consume(reply, MacKeys::of(peer->public_key), now)) counters_.add(Counter::handshake_bad_cookie);
+    if (!peer || !peer->cookies.consume(reply, MacKeys::of(peer->public_key), now))
+        counters_.add(Counter::handshake_bad_cookie);
 }
 
-// A new series (`retry` false) begins its attempt time anew; either way no two initiations leave within REKEY_TIMEOUT.
+// A new series (`retry` false) begins its attempt time anew; either way no two initiations leave within
+// REKEY_TIMEOUT.
 void Device::initiate(Peer& peer, bool retry, Instant now, WallTime wall, DatagramSink& sink) {
     if (!retry) peer.attempts_began = now;
     peer.unreachable.store(false, std::memory_order_relaxed);
@@ -188,8 +196,8 @@ void Device::initiate(Peer& peer, bool retry, Instant now, WallTime wall, Datagr
     peer.sent_timestamp = std::max(noise::timestamp_at(wall), noise::successor(peer.sent_timestamp));
     const std::uint32_t index = reserve_index(peer);
     MessageInitiation initiation;
-    if (!noise::create_initiation(initiation, peer.initiator, identity_->keys, peer.public_key, peer.static_static, ephemeral,
-                                  peer.sent_timestamp, index)) {
+    if (!noise::create_initiation(initiation, peer.initiator, identity_->keys, peer.public_key,
+                                  peer.static_static, ephemeral, peer.sent_timestamp, index)) {
         sessions_.release(index);
         counters_.add(Counter::handshake_bad_static);
         return give_up(peer);
@@ -218,7 +226,8 @@ void Device::give_up(Peer& peer) noexcept {
     wake_workers(peer.staged_by.load(std::memory_order_acquire));
 }
 
-// Everything that could hold back or wrongly continue a handshake is as for a new peer; what keeps replays out stays.
+// Everything that could hold back or wrongly continue a handshake is as for a new peer; what keeps replays
+// out stays.
 void Device::forget_handshakes(Peer& peer) noexcept {
     drop_sessions(peer);
     peer.last_initiation_sent = {};
@@ -253,8 +262,8 @@ std::uint32_t Device::reserve_index(Peer& peer) {
     return index;
 }
 
-Session* Device::make_session(Peer& peer, noise::SessionKeys& keys, std::uint32_t local_index, std::uint32_t remote_index, bool initiator,
-                              Instant now) {
+Session* Device::make_session(Peer& peer, noise::SessionKeys& keys, std::uint32_t local_index,
+                              std::uint32_t remote_index, bool initiator, Instant now) {
     Session* session = session_pool_.make<Session>();
     if (!session) {
         counters_.add(Counter::handshake_no_memory);

@@ -11,28 +11,36 @@ constexpr std::size_t kSweepMost = 32768;  // places a sweep: below a millisecon
 
 Result<void> Device::set_policy(std::unique_ptr<const policy::Policy> policy, std::size_t flows_max) {
     const std::lock_guard hold(lock_);
-    // Flows tell by the generation alone that they must be asked again, and a worker counts in cells of its own.
-    if (policy && policy->generation() <= policy_generation_) return fail("a policy's generation must be above all that were published before", EINVAL);
-    if (policy && policy->workers() < workers()) return fail("the policy was compiled for fewer workers than there are", EINVAL);
+    // Flows tell by the generation alone that they must be asked again, and a worker counts in cells of its
+    // own.
+    if (policy && policy->generation() <= policy_generation_)
+        return fail("a policy's generation must be above all that were published before", EINVAL);
+    if (policy && policy->workers() < workers())
+        return fail("the policy was compiled for fewer workers than there are", EINVAL);
     if (policy && !policy_tables_) {
         auto tables = policy::Tables::make(flows_max, workers(), random_);
         if (!tables) return tl::unexpected(tables.error());
         policy_tables_ = std::move(*tables);
-        policy_tables_->pick_up_until.store(pick_up_until_.time_since_epoch().count(), std::memory_order_relaxed);
+        policy_tables_->pick_up_until.store(pick_up_until_.time_since_epoch().count(),
+                                            std::memory_order_relaxed);
         live_tables_.store(policy_tables_.get(), std::memory_order_release);
     }
     if (policy && policy_) policy->take_over_counts(*policy_);
     if (policy) policy_generation_ = policy->generation();
     live_policy_.store(policy.get(), std::memory_order_release);
-    if (auto before = std::exchange(policy_, std::move(policy))) retired_.policies.push_back(std::move(before));
-    // What was staged under the old policy waits in workers that may be idle: they look at it again before it goes, and need not be woken for it.
+    if (auto before = std::exchange(policy_, std::move(policy)))
+        retired_.policies.push_back(std::move(before));
+    // What was staged under the old policy waits in workers that may be idle: they look at it again before it
+    // goes, and need not be woken for it.
     return {};
 }
 
 void Device::pick_up_flows(Instant started) {
     const std::lock_guard hold(lock_);
     pick_up_until_ = started + policy::kPickUpTime;
-    if (policy_tables_) policy_tables_->pick_up_until.store(pick_up_until_.time_since_epoch().count(), std::memory_order_relaxed);
+    if (policy_tables_)
+        policy_tables_->pick_up_until.store(pick_up_until_.time_since_epoch().count(),
+                                            std::memory_order_relaxed);
 }
 
 std::uint32_t Device::policy_generation() const {
@@ -51,12 +59,14 @@ std::vector<policy::RuleCounts> Device::policy_counts() const {
     return counts;
 }
 
-std::optional<policy::Explanation> Device::explain(policy::Direction direction, const PublicKey& peer, const policy::FlowKey& key, std::uint16_t port,
+std::optional<policy::Explanation> Device::explain(policy::Direction direction, const PublicKey& peer,
+                                                   const policy::FlowKey& key, std::uint16_t port,
                                                    Instant now) const {
     const std::lock_guard hold(lock_);
     const auto found = peers_by_key_.find(peer);
     if (!policy_ || found == peers_by_key_.end()) return std::nullopt;
-    return policy::Gate::explain(*policy_, *policy_tables_, direction, {found->second->serial, policy_->class_of(peer)}, key, port, now);
+    return policy::Gate::explain(*policy_, *policy_tables_, direction,
+                                 {found->second->serial, policy_->class_of(peer)}, key, port, now);
 }
 
 std::size_t Device::copy_flows(std::size_t& cursor, std::span<policy::Flow> out, Instant now) const {
@@ -80,7 +90,8 @@ bool Device::next_policy_log(unsigned worker, policy::LogRecord& out) {
     return tables && tables->logs[worker]->pop(out);
 }
 
-// Flows that nobody asks for any more: a part of the table a second, so that it is seen whole within half a minute or so.
+// Flows that nobody asks for any more: a part of the table a second, so that it is seen whole within half a
+// minute or so.
 void Device::sweep_flows(Instant now) {
     if (flow_count() == 0 || now < next_sweep_) return;
     policy::FlowTable& flows = *policy_tables_->flows;

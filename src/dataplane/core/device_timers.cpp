@@ -1,6 +1,7 @@
-// Device: the slow path's loop and the timers (WireGuard paper, section 6). Timers are not armed and disarmed per packet: workers note when
-// things happened, and a peer's deadline is worked out from that. A peer with a session is looked at every KEEPALIVE_TIMEOUT at the latest,
-// which is the shortest time after which traffic could make something due, so nothing is ever late.
+// Device: the slow path's loop and the timers (WireGuard paper, section 6). Timers are not armed and disarmed
+// per packet: workers note when things happened, and a peer's deadline is worked out from that. A peer with a
+// session is looked at every KEEPALIVE_TIMEOUT at the latest, which is the shortest time after which traffic
+// could make something due, so nothing is ever late.
 #include <algorithm>
 #include <functional>
 
@@ -9,7 +10,8 @@
 namespace vern {
 namespace {
 
-constexpr std::size_t kServiceBatch = 64;  // messages, requests and timers of one service() call each: about 10 ms under the lock
+constexpr std::size_t kServiceBatch =
+    64;  // messages, requests and timers of one service() call each: about 10 ms under the lock
 constexpr std::uint32_t kInitiate = static_cast<std::uint32_t>(Attention::initiate);
 constexpr std::uint32_t kUnused = static_cast<std::uint32_t>(Attention::unused);
 constexpr std::uint32_t kConfirmed = static_cast<std::uint32_t>(Attention::confirmed);
@@ -23,8 +25,8 @@ bool Device::request(unsigned worker, Peer& peer, Attention what) noexcept {
     // Only who sets the first bit queues the peer; the slow path takes all bits at once.
     if (peer.attention.fetch_or(bit, std::memory_order_acq_rel) != 0) return true;
     if (queues_[worker]->attention.push(peer.serial)) return true;
-    // All bits: what another worker set meanwhile, taking the peer for queued, would block the peer for ever. Whoever wants something asks again
-    // with the next packet, and a confirmation is seen by the timers.
+    // All bits: what another worker set meanwhile, taking the peer for queued, would block the peer for ever.
+    // Whoever wants something asks again with the next packet, and a confirmation is seen by the timers.
     peer.attention.store(0, std::memory_order_release);
     return false;
 }
@@ -35,10 +37,12 @@ bool Device::service(Instant now, WallTime wall, DatagramSink& sink) {
     bool more = false;
     for (auto& queues : queues_) {
         std::uint64_t serial = 0;
-        for (std::size_t i = 0; i < kServiceBatch && queues->attention.pop(serial); ++i) attend(serial, now, wall, sink);
+        for (std::size_t i = 0; i < kServiceBatch && queues->attention.pop(serial); ++i)
+            attend(serial, now, wall, sink);
         HandshakeMessage message;
         for (std::size_t i = 0; i < kServiceBatch; ++i) {
-            // Load is what waits, and it ends a second after the queue was last long: attackers must not switch it off and on.
+            // Load is what waits, and it ends a second after the queue was last long: attackers must not
+            // switch it off and on.
             if (queues->handshakes.size() >= kHandshakeQueueMax / 8) loaded_at_ = now;
             if (loaded_at_ && now - *loaded_at_ > std::chrono::seconds(1)) loaded_at_.reset();
             if (!queues->handshakes.pop(message)) break;
@@ -76,7 +80,8 @@ void Device::attend(std::uint64_t serial, Instant now, WallTime wall, DatagramSi
     const std::uint32_t wanted = peer.attention.exchange(0, std::memory_order_acq_rel);
     if (wanted & kConfirmed) promote_confirmed(peer, wall);
     if (wanted & kInitiate) initiate(peer, false, now, wall, sink);
-    if (wanted & kUnused && peer.current && peer.current->initiator && peer.current->next_counter.load(std::memory_order_relaxed) == 0)
+    if (wanted & kUnused && peer.current && peer.current->initiator &&
+        peer.current->next_counter.load(std::memory_order_relaxed) == 0)
         send_keepalive(peer, now, wall, sink);
     schedule(peer);
 }
@@ -96,12 +101,14 @@ void Device::promote_confirmed(Peer& peer, WallTime wall) {
 void Device::run_timers(Peer& peer, Instant now, WallTime wall, DatagramSink& sink) {
     promote_confirmed(peer, wall);
     expire_sessions(peer, now);
-    // Overtaken by a handshake that the peer began: its secrets stay for a late response, but no longer than an attempt lasts.
+    // Overtaken by a handshake that the peer began: its secrets stay for a late response, but no longer than
+    // an attempt lasts.
     if (overtaken(peer) && peer.last_initiation_sent + kRekeyAttemptTime <= now) end_handshake(peer);
     if (peer.retry_at != Instant{} && peer.retry_at <= now) retry_or_give_up(peer, now, wall, sink);
 
     const Instant stale_since = peer.unanswered_sent.get();
-    if (stale_since != Instant{} && stale_since + kKeepaliveTimeout + kRekeyTimeout + peer.stale_jitter <= now) {
+    if (stale_since != Instant{} &&
+        stale_since + kKeepaliveTimeout + kRekeyTimeout + peer.stale_jitter <= now) {
         // We send and hear nothing: perhaps the path has changed, perhaps the peer has lost its session.
         peer.unanswered_sent.clear();
         peer.stale_jitter = jitter();
@@ -112,13 +119,15 @@ void Device::run_timers(Peer& peer, Instant now, WallTime wall, DatagramSink& si
         initiate(peer, false, now, wall, sink);
     }
     const Instant unanswered = peer.unanswered_received.get();
-    if (unanswered != Instant{} && unanswered + kKeepaliveTimeout <= now) send_keepalive(peer, now, wall, sink);
+    if (unanswered != Instant{} && unanswered + kKeepaliveTimeout <= now)
+        send_keepalive(peer, now, wall, sink);
     if (peer.keepalive_now) {
         peer.keepalive_now = false;
         send_keepalive(peer, now, wall, sink);
     }
     if (peer.persistent_keepalive_s > 0) {
-        const Instant quiet_since = std::max({peer.last_sent.get(), peer.last_received.get(), peer.keepalive_from});
+        const Instant quiet_since =
+            std::max({peer.last_sent.get(), peer.last_received.get(), peer.keepalive_from});
         if (quiet_since + std::chrono::seconds(peer.persistent_keepalive_s) <= now) {
             peer.keepalive_from = now;  // also when nothing could be sent: the next try is an interval later
             send_keepalive(peer, now, wall, sink);
@@ -129,7 +138,8 @@ void Device::run_timers(Peer& peer, Instant now, WallTime wall, DatagramSink& si
 
 void Device::retry_or_give_up(Peer& peer, Instant now, WallTime wall, DatagramSink& sink) {
     peer.retry_at = {};
-    if (now - std::max(peer.attempts_began, peer.last_staged.get()) >= kRekeyAttemptTime) return give_up(peer);
+    if (now - std::max(peer.attempts_began, peer.last_staged.get()) >= kRekeyAttemptTime)
+        return give_up(peer);
     {
         const std::lock_guard hold(peer.lock);
         peer.endpoint.clear_source();  // perhaps that is why nothing comes back
@@ -149,7 +159,8 @@ void Device::send_keepalive(Peer& peer, Instant now, WallTime wall, DatagramSink
     peer.unanswered_received.clear();
     Session* session = peer.current;
     std::uint64_t counter = 0;
-    if (!session || !session->usable_for_sending(now) || !session->reserve(1, counter)) return initiate(peer, false, now, wall, sink);
+    if (!session || !session->usable_for_sending(now) || !session->reserve(1, counter))
+        return initiate(peer, false, now, wall, sink);
 
     std::array<std::byte, kDataOverheadBytes> message;
     MessageDataHeader header;
@@ -187,7 +198,8 @@ std::optional<Instant> Device::due(const Peer& peer) const {
         consider(std::max({peer.last_sent.get(), peer.last_received.get(), peer.keepalive_from}) +
                  std::chrono::seconds(peer.persistent_keepalive_s));
     const Instant stale_since = peer.unanswered_sent.get();
-    if (stale_since != Instant{}) consider(stale_since + kKeepaliveTimeout + kRekeyTimeout + peer.stale_jitter);
+    if (stale_since != Instant{})
+        consider(stale_since + kKeepaliveTimeout + kRekeyTimeout + peer.stale_jitter);
     const Instant unanswered = peer.unanswered_received.get();
     if (unanswered != Instant{}) consider(unanswered + kKeepaliveTimeout);
     for (const Session* session : {peer.current, peer.next, peer.previous}) {
@@ -217,7 +229,8 @@ void Device::discard_stale_deadlines() {
 }
 
 Duration Device::jitter() {
-    return Duration(static_cast<Duration::rep>(random_.u64() % static_cast<std::uint64_t>(kRekeyTimeoutJitterMax.count() + 1)));
+    return Duration(static_cast<Duration::rep>(
+        random_.u64() % static_cast<std::uint64_t>(kRekeyTimeoutJitterMax.count() + 1)));
 }
 
 }  // namespace vern

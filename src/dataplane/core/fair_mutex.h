@@ -1,5 +1,6 @@
-// A mutex whose waiters get it before its last holder gets it again. Under a flood the slow path takes the device's lock over and over, and a plain
-// mutex would keep control (`wg show`, a changed configuration) waiting for as long as the flood lasts.
+// A mutex whose waiters get it before its last holder gets it again. Under a flood the slow path takes the
+// device's lock over and over, and a plain mutex would keep control (`wg show`, a changed configuration)
+// waiting for as long as the flood lasts.
 #pragma once
 
 #include <mutex>

@@ -1,4 +1,5 @@
-// Inner packets as the tunnel sees them: typed views over IPv4, IPv6, TCP and UDP headers in memory that is hostile until checked.
+// Inner packets as the tunnel sees them: typed views over IPv4, IPv6, TCP and UDP headers in memory that is
+// hostile until checked.
 #pragma once
 
 #include <bit>
@@ -36,16 +37,19 @@ enum class IpProtocol : std::uint8_t { tcp = 6, udp = 17 };
 
 // Where the fields are. IPv4 addresses stand in the header at 12 and 16, IPv6 addresses at 8 and 24.
 namespace ip4 {
-inline constexpr std::size_t kHeaderBytes = 20, kTos = 1, kTotalLength = 2, kId = 4, kFragment = 6, kTtl = 8, kProtocol = 9, kChecksum = 10,
-                             kSource = 12, kDestination = 16;
+inline constexpr std::size_t kHeaderBytes = 20, kTos = 1, kTotalLength = 2, kId = 4, kFragment = 6, kTtl = 8,
+                             kProtocol = 9, kChecksum = 10, kSource = 12, kDestination = 16;
 inline constexpr std::uint16_t kDontFragment = 0x4000;
 }  // namespace ip4
 namespace ip6 {
-inline constexpr std::size_t kHeaderBytes = 40, kPayloadLength = 4, kNextHeader = 6, kHopLimit = 7, kSource = 8, kDestination = 24;
+inline constexpr std::size_t kHeaderBytes = 40, kPayloadLength = 4, kNextHeader = 6, kHopLimit = 7,
+                             kSource = 8, kDestination = 24;
 }
 namespace tcp {
-inline constexpr std::size_t kHeaderBytes = 20, kSequence = 4, kAcknowledgment = 8, kOffset = 12, kFlags = 13, kChecksum = 16;
-inline constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kAck = 0x10, kUrg = 0x20, kCwr = 0x80;
+inline constexpr std::size_t kHeaderBytes = 20, kSequence = 4, kAcknowledgment = 8, kOffset = 12, kFlags = 13,
+                             kChecksum = 16;
+inline constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kAck = 0x10, kUrg = 0x20,
+                              kCwr = 0x80;
 }  // namespace tcp
 namespace udp {
 inline constexpr std::size_t kHeaderBytes = 8, kLength = 4, kChecksum = 6;
@@ -75,21 +79,27 @@ struct InnerPacket {
         } else {
             return std::nullopt;
         }
-        if (packet.header_bytes < ip4::kHeaderBytes || packet.length < packet.header_bytes || packet.length > bytes.size())
+        if (packet.header_bytes < ip4::kHeaderBytes || packet.length < packet.header_bytes ||
+            packet.length > bytes.size())
             return std::nullopt;
         return packet;
     }
 
     const std::byte* source() const noexcept { return data + (v6 ? ip6::kSource : ip4::kSource); }
-    const std::byte* destination() const noexcept { return data + (v6 ? ip6::kDestination : ip4::kDestination); }
+    const std::byte* destination() const noexcept {
+        return data + (v6 ? ip6::kDestination : ip4::kDestination);
+    }
     std::size_t address_bytes() const noexcept { return v6 ? 16 : 4; }
 
     // The protocol behind the IP header itself; extension headers are not walked.
-    std::uint8_t protocol() const noexcept { return std::to_integer<std::uint8_t>(data[v6 ? ip6::kNextHeader : ip4::kProtocol]); }
+    std::uint8_t protocol() const noexcept {
+        return std::to_integer<std::uint8_t>(data[v6 ? ip6::kNextHeader : ip4::kProtocol]);
+    }
     bool is_fragment() const noexcept { return !v6 && (load_be16(data + ip4::kFragment) & 0x3fff) != 0; }
 
     std::uint8_t tos() const noexcept {
-        return v6 ? static_cast<std::uint8_t>(load_be16(data) >> 4) : std::to_integer<std::uint8_t>(data[ip4::kTos]);
+        return v6 ? static_cast<std::uint8_t>(load_be16(data) >> 4)
+                  : std::to_integer<std::uint8_t>(data[ip4::kTos]);
     }
     std::uint8_t ecn() const noexcept { return tos() & 3; }
 
@@ -110,7 +120,8 @@ struct InnerPacket {
     }
 
     // Sum of the pseudo header for a transport of `transport_bytes`, in memory order.
-    std::uint64_t pseudo_header_sum(std::uint8_t transport_protocol, std::size_t transport_bytes) const noexcept {
+    std::uint64_t pseudo_header_sum(std::uint8_t transport_protocol,
+                                    std::size_t transport_bytes) const noexcept {
         std::uint64_t sum = checksum_add(0, source(), 2 * address_bytes());
         std::byte rest[8]{};
         store_be32(rest, static_cast<std::uint32_t>(transport_bytes));
@@ -123,7 +134,9 @@ struct InnerPacket {
         const auto sum = static_cast<std::uint16_t>(~checksum_fold(checksum_add(0, data, header_bytes)));
         std::memcpy(data + ip4::kChecksum, &sum, 2);
     }
-    bool ip4_checksum_valid() const noexcept { return checksum_fold(checksum_add(0, data, header_bytes)) == 0xffff; }
+    bool ip4_checksum_valid() const noexcept {
+        return checksum_fold(checksum_add(0, data, header_bytes)) == 0xffff;
+    }
 };
 
 }  // namespace vern

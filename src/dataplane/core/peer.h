@@ -1,5 +1,6 @@
-// A peer: who it is, where it is, its sessions, its handshake and what its timers look at. Lives in a SecretPool (preshared key, static-static
-// secret and handshake state are secrets) and is at most kPeerBytesMax large, sessions not counted.
+// A peer: who it is, where it is, its sessions, its handshake and what its timers look at. Lives in a
+// SecretPool (preshared key, static-static secret and handshake state are secrets) and is at most
+// kPeerBytesMax large, sessions not counted.
 //
 // Three kinds of fields, by who may touch them:
 //   slow    the slow path alone, under the device's lock
@@ -37,9 +38,11 @@ class SharedInstant {
 
 // What a worker asks of the slow path, as bits of Peer::attention.
 enum class Attention : std::uint32_t {
-    initiate = 1,   // there is something to send and no session to send it with, or the session is due for renewal
+    initiate =
+        1,  // there is something to send and no session to send it with, or the session is due for renewal
     confirmed = 2,  // the first message of a new session came
-    unused = 4,     // what waited for a new session was given up: a keepalive must tell the peer that it may send
+    unused =
+        4,  // what waited for a new session was given up: a keepalive must tell the peer that it may send
 };
 
 struct Peer {
@@ -59,14 +62,15 @@ struct Peer {
 
     // atomic
     std::atomic<std::uint32_t> attention{0};
-    std::atomic<std::uint32_t> staged_by{0};   // bit i: worker i keeps packets for this peer
-    std::atomic<bool> unreachable{false};      // the last handshake was given up: staged packets are to be dropped
+    std::atomic<std::uint32_t> staged_by{0};  // bit i: worker i keeps packets for this peer
+    std::atomic<bool> unreachable{
+        false};  // the last handshake was given up: staged packets are to be dropped
     std::atomic<bool> lastminute_requested{false};
-    SharedInstant no_initiation_before;        // asking the slow path earlier is in vain
-    SharedInstant unanswered_received;         // first data received since we last sent anything
-    SharedInstant unanswered_sent;             // first data sent since we last received anything
-    SharedInstant last_staged;                 // a packet began to wait for a session: attempts go on for it
-    SharedInstant last_sent;                   // any authenticated message
+    SharedInstant no_initiation_before;  // asking the slow path earlier is in vain
+    SharedInstant unanswered_received;   // first data received since we last sent anything
+    SharedInstant unanswered_sent;       // first data sent since we last received anything
+    SharedInstant last_staged;           // a packet began to wait for a session: attempts go on for it
+    SharedInstant last_sent;             // any authenticated message
     SharedInstant last_received;
     std::atomic<std::uint64_t> receive_bytes{0};
     std::atomic<std::uint64_t> transmit_bytes{0};
@@ -79,20 +83,20 @@ struct Peer {
     bool static_static_known = false;
     noise::Initiator initiator;
     std::uint32_t initiator_index = 0;
-    bool handshake_running = false;    // an initiation of ours waits for its response
-    noise::Timestamp last_timestamp;   // greatest that the peer sent
-    noise::Timestamp sent_timestamp;   // greatest that we sent
+    bool handshake_running = false;   // an initiation of ours waits for its response
+    noise::Timestamp last_timestamp;  // greatest that the peer sent
+    noise::Timestamp sent_timestamp;  // greatest that we sent
     Instant last_initiation_received{};
     Instant last_initiation_sent{};
-    Instant attempts_began{};          // of the present series of initiations
-    Instant retry_at{};                // of the initiation, with its jitter; epoch: none
-    Duration stale_jitter{};           // of the present "sent but heard nothing" wait
+    Instant attempts_began{};  // of the present series of initiations
+    Instant retry_at{};        // of the initiation, with its jitter; epoch: none
+    Duration stale_jitter{};   // of the present "sent but heard nothing" wait
     std::optional<WallTime> latest_handshake;
     std::uint32_t allowed_ip_count = 0;
     std::uint16_t persistent_keepalive_s = 0;
-    bool keepalive_now = false;        // persistent keepalive was just turned on, or the interface came up:
-    Instant keepalive_from{};          // since then a keepalive is due
-    Instant timer_at{};                // when this peer's entry in the deadline queue is due; epoch: none
+    bool keepalive_now = false;  // persistent keepalive was just turned on, or the interface came up:
+    Instant keepalive_from{};    // since then a keepalive is due
+    Instant timer_at{};          // when this peer's entry in the deadline queue is due; epoch: none
 };
 
 inline constexpr std::size_t kPeerBytesMax = 1024;

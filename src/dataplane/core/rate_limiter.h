@@ -1,8 +1,10 @@
-// How many handshake messages one source may have handled a second while the device is under load: 20, and 5 at once. A source is an IPv4
-// address or an IPv6 /64. Never global: one flooding source takes nothing from another.
+// How many handshake messages one source may have handled a second while the device is under load: 20, and 5
+// at once. A source is an IPv4 address or an IPv6 /64. Never global: one flooding source takes nothing from
+// another.
 //
-// Fixed memory: 1024 buckets of 8 sources (256 KiB, touched only under load). When a bucket is full the source unheard for longest makes
-// room; who has come that far has proven its address with a cookie, and the bucket is chosen by a keyed hash. Slow path only.
+// Fixed memory: 1024 buckets of 8 sources (256 KiB, touched only under load). When a bucket is full the
+// source unheard for longest makes room; who has come that far has proven its address with a cookie, and the
+// bucket is chosen by a keyed hash. Slow path only.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Which counters of a session have been accepted: a bitmap over the last 8192 (RFC 6479: words are cleared as the window moves over them,
-// so nothing is shifted; one word is slack). Not synchronised: the session's lock covers it.
+// Which counters of a session have been accepted: a bitmap over the last 8192 (RFC 6479: words are cleared as
+// the window moves over them, so nothing is shifted; one word is slack). Not synchronised: the session's lock
+// covers it.
 #pragma once
 
 #include <array>
@@ -12,7 +13,8 @@ namespace vern {
 
 class ReplayWindow {
   public:
-    // True when the counter is new; says nothing of authenticity and changes nothing. For refusing replays before they cost an AEAD.
+    // True when the counter is new; says nothing of authenticity and changes nothing. For refusing replays
+    // before they cost an AEAD.
     bool is_fresh(std::uint64_t counter) const noexcept {
         if (counter >= kRejectAfterMessages) return false;
         if (counter >= next_) return true;
@@ -36,8 +38,12 @@ class ReplayWindow {
     static constexpr std::uint64_t kUsableBits = kReplayWindowBits - kWordBits;
 
     std::uint64_t& word(std::uint64_t counter) noexcept { return words_[(counter / kWordBits) % kWords]; }
-    const std::uint64_t& word(std::uint64_t counter) const noexcept { return words_[(counter / kWordBits) % kWords]; }
-    static std::uint64_t bit(std::uint64_t counter) noexcept { return std::uint64_t{1} << (counter % kWordBits); }
+    const std::uint64_t& word(std::uint64_t counter) const noexcept {
+        return words_[(counter / kWordBits) % kWords];
+    }
+    static std::uint64_t bit(std::uint64_t counter) noexcept {
+        return std::uint64_t{1} << (counter % kWordBits);
+    }
 
     void advance_to(std::uint64_t counter) noexcept {
         const std::uint64_t newest = next_ == 0 ? 0 : (next_ - 1) / kWordBits;

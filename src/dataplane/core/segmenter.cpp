@@ -12,8 +12,9 @@ void store_checksum(std::byte* at, std::uint64_t sum) noexcept {
 
 }  // namespace
 
-// The header length in the virtio header is not used: on forwarded packets it is wrong. Where the transport begins is taken from the checksum
-// fields, which a superpacket always has, so IPv6 extension headers need no walking.
+// The header length in the virtio header is not used: on forwarded packets it is wrong. Where the transport
+// begins is taken from the checksum fields, which a superpacket always has, so IPv6 extension headers need no
+// walking.
 std::optional<Segmenter> Segmenter::plan(const InnerPacket& packet, const VnetHeader& header) noexcept {
     Segmenter plan;
     plan.packet_ = packet;
@@ -21,16 +22,19 @@ std::optional<Segmenter> Segmenter::plan(const InnerPacket& packet, const VnetHe
     if ((header.flags & VnetHeader::kNeedsChecksum) != 0) {
         plan.transport_at_ = header.checksum_start;
         plan.checksum_at_ = std::size_t{header.checksum_start} + header.checksum_offset;
-        if (plan.transport_at_ < packet.header_bytes || plan.checksum_at_ + 2 > packet.length) return std::nullopt;
+        if (plan.transport_at_ < packet.header_bytes || plan.checksum_at_ + 2 > packet.length)
+            return std::nullopt;
         plan.kind_ = Kind::plain_checksum;
     }
     if (gso == VnetHeader::kGsoNone) return plan;
 
     if (plan.kind_ != Kind::plain_checksum || header.gso_size == 0) return std::nullopt;
-    if (!packet.v6 && (plan.transport_at_ != packet.header_bytes || packet.is_fragment())) return std::nullopt;
+    if (!packet.v6 && (plan.transport_at_ != packet.header_bytes || packet.is_fragment()))
+        return std::nullopt;
     const std::byte* transport = packet.data + plan.transport_at_;
     if (gso == VnetHeader::kGsoTcp4 || gso == VnetHeader::kGsoTcp6) {
-        if (packet.v6 != (gso == VnetHeader::kGsoTcp6) || header.checksum_offset != tcp::kChecksum) return std::nullopt;
+        if (packet.v6 != (gso == VnetHeader::kGsoTcp6) || header.checksum_offset != tcp::kChecksum)
+            return std::nullopt;
         if (plan.transport_at_ + tcp::kHeaderBytes > packet.length) return std::nullopt;
         const std::size_t tcp_bytes = (std::to_integer<std::size_t>(transport[tcp::kOffset]) >> 4) * 4;
         if (tcp_bytes < tcp::kHeaderBytes) return std::nullopt;
@@ -53,7 +57,8 @@ void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
     if (kind_ == Kind::plain || kind_ == Kind::plain_checksum) {
         std::memcpy(to, packet_.data, packet_.length);
         if (kind_ == Kind::plain_checksum)
-            store_checksum(to + checksum_at_, checksum_add(0, to + transport_at_, packet_.length - transport_at_));
+            store_checksum(to + checksum_at_,
+                           checksum_add(0, to + transport_at_, packet_.length - transport_at_));
         return;
     }
     InnerPacket out = packet_;
@@ -76,7 +81,8 @@ void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
 
 void Segmenter::finish_tcp(InnerPacket& packet, std::size_t i) const noexcept {
     std::byte* header = packet.data + transport_at_;
-    store_be32(header + tcp::kSequence, load_be32(header + tcp::kSequence) + static_cast<std::uint32_t>(i * segment_));
+    store_be32(header + tcp::kSequence,
+               load_be32(header + tcp::kSequence) + static_cast<std::uint32_t>(i * segment_));
     // CWR belongs to the first packet only, FIN and PSH to the last.
     if (i > 0) header[tcp::kFlags] &= static_cast<std::byte>(~tcp::kCwr & 0xff);
     if (i + 1 < count_) header[tcp::kFlags] &= static_cast<std::byte>(~(tcp::kFin | tcp::kPsh) & 0xff);

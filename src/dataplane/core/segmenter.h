@@ -1,5 +1,6 @@
-// Cutting a superpacket from the TUN device into the packets that it stands for (what a NIC does for TSO and USO), each written straight into
-// the place where it will be sealed: the one copy on the way out. Also completes the checksum of single packets where the kernel left it.
+// Cutting a superpacket from the TUN device into the packets that it stands for (what a NIC does for TSO and
+// USO), each written straight into the place where it will be sealed: the one copy on the way out. Also
+// completes the checksum of single packets where the kernel left it.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,8 @@ namespace vern {
 
 class Segmenter {
   public:
-    // Looks at headers only. nullopt: the virtio header and the packet do not fit together; nothing may be sent of it.
+    // Looks at headers only. nullopt: the virtio header and the packet do not fit together; nothing may be
+    // sent of it.
     static std::optional<Segmenter> plan(const InnerPacket& packet, const VnetHeader& header) noexcept;
 
     std::size_t count() const noexcept { return count_; }
@@ -32,10 +34,10 @@ class Segmenter {
 
     InnerPacket packet_;
     Kind kind_ = Kind::plain;
-    std::size_t transport_at_ = 0;     // offset of the TCP or UDP header (or of where the checksum begins)
-    std::size_t checksum_at_ = 0;      // offset of the checksum
-    std::size_t header_bytes_ = 0;     // in front of the payload that is cut; 0 for a plain packet
-    std::size_t segment_ = 0;          // payload bytes a packet
+    std::size_t transport_at_ = 0;  // offset of the TCP or UDP header (or of where the checksum begins)
+    std::size_t checksum_at_ = 0;   // offset of the checksum
+    std::size_t header_bytes_ = 0;  // in front of the payload that is cut; 0 for a plain packet
+    std::size_t segment_ = 0;       // payload bytes a packet
     std::size_t count_ = 1;
 };
 

@@ -1,8 +1,9 @@
-// Receiver index -> session, and -> handshake that waits for its response. Indices are random, all 32 bits of them; a new one is drawn
-// again when its bucket is taken, so a lookup is one load and one compare, with no chains. At most a quarter full: 1.3 draws on average.
+// Receiver index -> session, and -> handshake that waits for its response. Indices are random, all 32 bits of
+// them; a new one is drawn again when its bucket is taken, so a lookup is one load and one compare, with no
+// chains. At most a quarter full: 1.3 draws on average.
 //
-// Threads: find() from workers at any time; the rest from the slow path, under the device's lock. A grown table replaces the old one, which
-// the caller keeps until the workers have passed a quiescent state.
+// Threads: find() from workers at any time; the rest from the slow path, under the device's lock. A grown
+// table replaces the old one, which the caller keeps until the workers have passed a quiescent state.
 #pragma once
 
 #include <atomic>
@@ -22,9 +23,9 @@ class SessionTable {
         std::uint32_t mask;
         struct Slot {
             std::atomic<Session*> session{nullptr};  // for workers
-            Peer* waiting = nullptr;                 // slow path only: the index is reserved for this peer's initiation
-            std::uint32_t index = 0;                 // slow path only
-            bool used = false;                       // slow path only
+            Peer* waiting = nullptr;  // slow path only: the index is reserved for this peer's initiation
+            std::uint32_t index = 0;  // slow path only
+            bool used = false;        // slow path only
         };
         std::vector<Slot> slots;
     };
@@ -37,7 +38,8 @@ class SessionTable {
         return session && session->local_index == index ? session : nullptr;
     }
 
-    // Draws a free index and reserves it for `peer`'s handshake. When the table had to grow, the old one comes back in `outgrown`.
+    // Draws a free index and reserves it for `peer`'s handshake. When the table had to grow, the old one
+    // comes back in `outgrown`.
     std::uint32_t reserve(Peer& peer, Random& random, std::unique_ptr<Buckets>& outgrown) {
         if ((used_ + 1) * 4 > buckets_->slots.size()) outgrown = grow();
         for (;;) {

@@ -1,5 +1,6 @@
-// A lock for sections of a few dozen instructions, taken once a train: one peer's or one session's state, shared by the workers and the
-// slow path. Never held over a call that could block, nor while taking another one.
+// A lock for sections of a few dozen instructions, taken once a train: one peer's or one session's state,
+// shared by the workers and the slow path. Never held over a call that could block, nor while taking another
+// one.
 #pragma once
 
 #include <atomic>

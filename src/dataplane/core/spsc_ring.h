@@ -1,4 +1,5 @@
-// A bounded queue from one thread to one other, without locks: a worker's messages to the slow path. Full means no: the caller counts it.
+// A bounded queue from one thread to one other, without locks: a worker's messages to the slow path. Full
+// means no: the caller counts it.
 #pragma once
 
 #include <atomic>
@@ -10,7 +11,8 @@ namespace vern {
 template <typename T>
 class SpscRing {
   public:
-    explicit SpscRing(std::size_t capacity) : mask_(capacity - 1), items_(new T[capacity]) {}  // a power of two
+    explicit SpscRing(std::size_t capacity)
+        : mask_(capacity - 1), items_(new T[capacity]) {}  // a power of two
 
     bool push(const T& item) noexcept {
         const std::size_t tail = tail_.load(std::memory_order_relaxed);

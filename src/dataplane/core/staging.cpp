@@ -9,12 +9,15 @@
 namespace vern {
 
 Staging::Staging() {
-    void* memory = ::mmap(nullptr, kChunks * kChunkBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory = ::mmap(nullptr, kChunks * kChunkBytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     ::madvise(memory, kChunks * kChunkBytes, MADV_DONTDUMP);
     chunks_ = static_cast<std::byte*>(memory);
-    for (std::size_t i = 0; i < kChunks; ++i) next_chunk_[i] = static_cast<std::uint16_t>(i + 1 < kChunks ? i + 1 : kNone);
-    for (std::size_t i = 0; i < kPackets; ++i) packets_[i].next = static_cast<std::uint16_t>(i + 1 < kPackets ? i + 1 : kNone);
+    for (std::size_t i = 0; i < kChunks; ++i)
+        next_chunk_[i] = static_cast<std::uint16_t>(i + 1 < kChunks ? i + 1 : kNone);
+    for (std::size_t i = 0; i < kPackets; ++i)
+        packets_[i].next = static_cast<std::uint16_t>(i + 1 < kPackets ? i + 1 : kNone);
 }
 
 Staging::~Staging() { ::munmap(chunks_, kChunks * kChunkBytes); }
@@ -25,7 +28,8 @@ std::size_t Staging::push(std::uint64_t serial, const TunTrain& train) noexcept 
     Queue* queue = find_or_add(serial);
     if (!queue) return 1;
     std::size_t given_up = 0;
-    for (; queue->count == kPacketsPerPeerMax || queue->chunks + chunks > kChunksPerPeerMax; ++given_up) discard_head(*queue);
+    for (; queue->count == kPacketsPerPeerMax || queue->chunks + chunks > kChunksPerPeerMax; ++given_up)
+        discard_head(*queue);
     if (chunks > free_chunks_ || free_packet_ == kNone) {
         if (queue->count == 0) remove(*queue);
         return given_up + 1;
@@ -37,7 +41,8 @@ std::size_t Staging::push(std::uint64_t serial, const TunTrain& train) noexcept 
     std::uint16_t last = kNone;
     for (std::size_t offset = 0; offset < train.packet.size(); offset += kChunkBytes) {
         last = free_chunk_;
-        std::memcpy(chunks_ + last * kChunkBytes, train.packet.data() + offset, std::min(kChunkBytes, train.packet.size() - offset));
+        std::memcpy(chunks_ + last * kChunkBytes, train.packet.data() + offset,
+                    std::min(kChunkBytes, train.packet.size() - offset));
         free_chunk_ = next_chunk_[last];
     }
     next_chunk_[last] = kNone;
@@ -54,8 +59,10 @@ bool Staging::pop(std::uint64_t serial, std::span<std::byte> scratch, TunTrain& 
     if (!queue) return false;
     const Packet& packet = packets_[queue->head];
     std::size_t offset = 0;
-    for (std::uint16_t chunk = packet.first_chunk; chunk != kNone; chunk = next_chunk_[chunk], offset += kChunkBytes)
-        std::memcpy(scratch.data() + offset, chunks_ + chunk * kChunkBytes, std::min<std::size_t>(kChunkBytes, packet.length - offset));
+    for (std::uint16_t chunk = packet.first_chunk; chunk != kNone;
+         chunk = next_chunk_[chunk], offset += kChunkBytes)
+        std::memcpy(scratch.data() + offset, chunks_ + chunk * kChunkBytes,
+                    std::min<std::size_t>(kChunkBytes, packet.length - offset));
     train.header = packet.header;
     train.packet = scratch.first(packet.length);
     discard_head(*queue);

@@ -1,8 +1,10 @@
-// Packets that wait for a session: at most 128 a peer, and a quarter of the memory, so that superpackets for one dead peer leave room for those of
-// the living; the oldest goes first when there are more; one Staging a worker, so that a flow's
-// packets leave in the order in which they came. Peers are named by serial, because packets outlive configurations.
+// Packets that wait for a session: at most 128 a peer, and a quarter of the memory, so that superpackets for
+// one dead peer leave room for those of the living; the oldest goes first when there are more; one Staging a
+// worker, so that a flow's packets leave in the order in which they came. Peers are named by serial, because
+// packets outlive configurations.
 //
-// Fixed memory: 4 MiB in chunks of 2 KiB (pages are touched only when used), 2048 packets, 1024 peers. Not synchronised: the worker's.
+// Fixed memory: 4 MiB in chunks of 2 KiB (pages are touched only when used), 2048 packets, 1024 peers. Not
+// synchronised: the worker's.
 #pragma once
 
 #include <array>
@@ -22,15 +24,18 @@ class Staging {
     Staging(const Staging&) = delete;
     Staging& operator=(const Staging&) = delete;
 
-    // How many packets were given up for it: as many of the peer's oldest as it takes to keep its limits, and this one when there is no room still.
+    // How many packets were given up for it: as many of the peer's oldest as it takes to keep its limits, and
+    // this one when there is no room still.
     std::size_t push(std::uint64_t serial, const TunTrain& train) noexcept;
     bool has(std::uint64_t serial) const noexcept { return find(serial) != nullptr; }
     bool empty() const noexcept { return peers_in_use_ == 0; }
 
-    // The oldest packet of a peer, copied into `scratch` (kTrainBytesMax bytes), and out of the queue. False: there is none.
+    // The oldest packet of a peer, copied into `scratch` (kTrainBytesMax bytes), and out of the queue. False:
+    // there is none.
     bool pop(std::uint64_t serial, std::span<std::byte> scratch, TunTrain& train) noexcept;
     std::size_t drop(std::uint64_t serial) noexcept;  // how many there were
-    // The serials of all peers with packets, into `out` (cleared first; its capacity is reserved by the caller).
+    // The serials of all peers with packets, into `out` (cleared first; its capacity is reserved by the
+    // caller).
     void list(std::vector<std::uint64_t>& out) const noexcept;
 
     static constexpr std::size_t kPacketsPerPeerMax = 128;
@@ -44,7 +49,9 @@ class Staging {
     static constexpr std::size_t kChunksPerPeerMax = kChunks / 4;
     static constexpr std::uint16_t kNone = 0xffff;
 
-    static constexpr std::size_t chunks_of(std::size_t bytes) noexcept { return (bytes + kChunkBytes - 1) / kChunkBytes; }
+    static constexpr std::size_t chunks_of(std::size_t bytes) noexcept {
+        return (bytes + kChunkBytes - 1) / kChunkBytes;
+    }
 
     struct Packet {
         VnetHeader header;
@@ -61,7 +68,9 @@ class Staging {
     };
 
     const Queue* find(std::uint64_t serial) const noexcept;
-    Queue* find(std::uint64_t serial) noexcept { return const_cast<Queue*>(std::as_const(*this).find(serial)); }
+    Queue* find(std::uint64_t serial) noexcept {
+        return const_cast<Queue*>(std::as_const(*this).find(serial));
+    }
     Queue* find_or_add(std::uint64_t serial) noexcept;
     void remove(Queue& queue) noexcept;
     void discard_head(Queue& queue) noexcept;

@@ -1,5 +1,5 @@
-// The units that cross the border between the core and an engine: trains. A train is one buffer with packets of equal size (the last may
-// be shorter) of one flow or one peer; a single packet is a train of one.
+// The units that cross the border between the core and an engine: trains. A train is one buffer with packets
+// of equal size (the last may be shorter) of one flow or one peer; a single packet is a train of one.
 #pragma once
 
 #include <sys/uio.h>
@@ -14,7 +14,8 @@ namespace vern {
 
 // The most bytes of a TUN superpacket or of a UDP GSO/GRO train, headers not counted.
 inline constexpr std::size_t kTrainBytesMax = 65535;
-// What the kernel takes as one UDP_SEGMENT send: payload that fits one IPv4 datagram, and (before 6.9) 64 segments.
+// What the kernel takes as one UDP_SEGMENT send: payload that fits one IPv4 datagram, and (before 6.9) 64
+// segments.
 inline constexpr std::size_t kSendBytesMax = 65507;
 inline constexpr std::size_t kSendSegmentsMax = 64;
 
@@ -36,16 +37,19 @@ struct VnetHeader {
 };
 static_assert(sizeof(VnetHeader) == 10);
 
-// One packet or superpacket read from the TUN device. The memory is the engine's, valid and writable until its next wait().
+// One packet or superpacket read from the TUN device. The memory is the engine's, valid and writable until
+// its next wait().
 struct TunTrain {
     VnetHeader header;
     std::span<std::byte> packet;  // from the IP header on
 };
 
-// One datagram or GRO train received from the underlay. The memory is the engine's, valid and writable until its next wait().
+// One datagram or GRO train received from the underlay. The memory is the engine's, valid and writable until
+// its next wait().
 struct UnderlayTrain {
     std::span<std::byte> bytes;
-    std::size_t segment_bytes = 0;  // size of every datagram but the last; bytes.size() for a single one; never 0 unless bytes is empty
+    std::size_t segment_bytes = 0;  // size of every datagram but the last; bytes.size() for a single one;
+                                    // never 0 unless bytes is empty
     Endpoint from;                  // with the local address it came to as `source`
     std::uint8_t ecn = 0;           // the two ECN bits of the outer header
 };
@@ -55,18 +59,21 @@ class Outlet {
   public:
     virtual ~Outlet() = default;
 
-    // An empty buffer of at least kTrainBytesMax bytes, 64-byte aligned, to build a train in; or an empty span when all are in flight
-    // (the caller then sheds the packet and counts it). It is the caller's until given to send(), be it in a later turn. A caller may hold
-    // kHeldBuffersMax at a time.
+    // An empty buffer of at least kTrainBytesMax bytes, 64-byte aligned, to build a train in; or an empty
+    // span when all are in flight (the caller then sheds the packet and counts it). It is the caller's until
+    // given to send(), be it in a later turn. A caller may hold kHeldBuffersMax at a time.
     virtual std::span<std::byte> send_buffer() noexcept = 0;
     static constexpr std::size_t kHeldBuffersMax = 8;
 
-    // Sends a train that lies in the front of a buffer that send_buffer() gave: datagrams of `segment_bytes`, the last may be shorter.
-    // `tos` is the outer TOS / traffic class byte. Never blocks; order between calls for one address family is kept on the wire.
-    virtual void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes, std::uint8_t tos) noexcept = 0;
+    // Sends a train that lies in the front of a buffer that send_buffer() gave: datagrams of `segment_bytes`,
+    // the last may be shorter. `tos` is the outer TOS / traffic class byte. Never blocks; order between calls
+    // for one address family is kept on the wire.
+    virtual void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
+                      std::uint8_t tos) noexcept = 0;
 
-    // Writes one packet or superpacket to the TUN device, gathered from `pieces` (without the virtio header, which is `header`). The
-    // pieces' memory must stay untouched until flush(); `pieces` itself is copied. At most kWritePiecesMax pieces.
+    // Writes one packet or superpacket to the TUN device, gathered from `pieces` (without the virtio header,
+    // which is `header`). The pieces' memory must stay untouched until flush(); `pieces` itself is copied. At
+    // most kWritePiecesMax pieces.
     virtual void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept = 0;
     static constexpr std::size_t kWritePiecesMax = 128;
 };

@@ -1,9 +1,9 @@
-// The packet path: trains from the TUN device become sealed trains for the underlay, trains from the underlay become opened, checked and
-// coalesced packets for the TUN device. One object and one thread a worker. Allocates nothing after construction, reads no clock, does no I/O:
-// output goes to the Outlet.
+// The packet path: trains from the TUN device become sealed trains for the underlay, trains from the underlay
+// become opened, checked and coalesced packets for the TUN device. One object and one thread a worker.
+// Allocates nothing after construction, reads no clock, does no I/O: output goes to the Outlet.
 //
-// A turn:  begin(now), any number of from_underlay() and from_tun(), flush(), then the outlet's own flush. Between two turns the worker holds no
-// pointer to a session, peer or snapshot: that is its quiescent state.
+// A turn:  begin(now), any number of from_underlay() and from_tun(), flush(), then the outlet's own flush.
+// Between two turns the worker holds no pointer to a session, peer or snapshot: that is its quiescent state.
 #pragma once
 
 #include <array>
@@ -51,7 +51,8 @@ class Worker {
     static constexpr std::size_t kOpenBatch = 256;
     static constexpr std::size_t kAnswersPerTurn = 16;  // to packets that are rejected
 
-    // A train that is being filled: messages for one peer under one session, all of one size but perhaps the last.
+    // A train that is being filled: messages for one peer under one session, all of one size but perhaps the
+    // last.
     struct Departing {
         Peer* peer = nullptr;  // nullptr: no train is open
         Session* session = nullptr;
@@ -64,7 +65,8 @@ class Worker {
         std::uint8_t tos = 0;
         std::array<std::uint32_t, kSendSegmentsMax> plain_bytes;  // of each message, with padding
     };
-    // A train that is complete, until it is sealed and sent. Not more of them than there may be buffers beside the one that is being filled.
+    // A train that is complete, until it is sealed and sent. Not more of them than there may be buffers
+    // beside the one that is being filled.
     struct Departure {
         Peer* peer;
         Session* session;
@@ -101,7 +103,8 @@ class Worker {
     Session* session_for(Peer& peer, Endpoint& to) noexcept;
     void stage(Peer& peer, const TunTrain& train) noexcept;
     void release_staged(Peer& peer, Outlet& outlet) noexcept;
-    std::byte* make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos, std::size_t padded_bytes, Outlet& outlet) noexcept;
+    std::byte* make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos,
+                         std::size_t padded_bytes, Outlet& outlet) noexcept;
     void depart(Outlet& outlet) noexcept;
     std::span<std::byte> take_buffer(Outlet& outlet) noexcept;
     void emit_departures(std::size_t keep, Outlet& outlet) noexcept;
@@ -123,11 +126,15 @@ class Worker {
     void deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;
 
     // worker_policy.cpp
-    bool admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets, Outlet& outlet) noexcept;
-    void answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet, Outlet& outlet) noexcept;
+    bool admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets,
+               Outlet& outlet) noexcept;
+    void answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet,
+                         Outlet& outlet) noexcept;
     void note_staged() noexcept;
     bool staged_still_valid() const noexcept;
-    std::uint32_t policy_generation() const noexcept { return gate_.active() ? gate_.policy().generation() : 0; }
+    std::uint32_t policy_generation() const noexcept {
+        return gate_.active() ? gate_.policy().generation() : 0;
+    }
 
     Device& device_;
     const unsigned id_;
@@ -148,7 +155,8 @@ class Worker {
     std::size_t departures_end_ = 0;
     Staging staging_;
     std::vector<std::uint64_t> staged_peers_;
-    std::unique_ptr<std::byte[]> scratch_;  // where a staged packet is put together again; first used when one is
+    std::unique_ptr<std::byte[]>
+        scratch_;  // where a staged packet is put together again; first used when one is
 
     std::size_t arrivals_ = 0;
     std::size_t arriving_trains_count_ = 0;

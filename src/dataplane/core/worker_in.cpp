@@ -15,15 +15,18 @@ void Worker::from_underlay(const UnderlayTrain& train, Outlet& outlet) noexcept 
         take_datagram(train.bytes.subspan(at, std::min(segment, train.bytes.size() - at)), train, outlet);
 }
 
-// Type and length, before anything else is believed. The type is read with the three reserved bytes, which must be zero.
-void Worker::take_datagram(std::span<std::byte> datagram, const UnderlayTrain& train, Outlet& outlet) noexcept {
+// Type and length, before anything else is believed. The type is read with the three reserved bytes, which
+// must be zero.
+void Worker::take_datagram(std::span<std::byte> datagram, const UnderlayTrain& train,
+                           Outlet& outlet) noexcept {
     if (datagram.size() < sizeof(MessageHeader)) return counters_.add(Counter::underlay_short);
     MessageHeader header;
     std::memcpy(&header, datagram.data(), sizeof header);
     std::size_t handshake_bytes = 0;
     switch (static_cast<MessageType>(std::uint32_t{header.type})) {
         case MessageType::data:
-            return datagram.size() < kDataOverheadBytes ? counters_.add(Counter::underlay_short) : take_data(datagram, train, outlet);
+            return datagram.size() < kDataOverheadBytes ? counters_.add(Counter::underlay_short)
+                                                        : take_data(datagram, train, outlet);
         case MessageType::initiation: handshake_bytes = sizeof(MessageInitiation); break;
         case MessageType::response: handshake_bytes = sizeof(MessageResponse); break;
         case MessageType::cookie_reply: handshake_bytes = sizeof(MessageCookieReply); break;
@@ -49,7 +52,8 @@ void Worker::take_data(std::span<std::byte> datagram, const UnderlayTrain& train
     const std::uint64_t counter = header.counter;
     Session* session = device_.sessions().find(header.receiver_index);
     if (!session) return counters_.add(Counter::unknown_index);
-    if (session->expired(now_) || counter >= kRejectAfterMessages) return counters_.add(Counter::session_expired);
+    if (session->expired(now_) || counter >= kRejectAfterMessages)
+        return counters_.add(Counter::session_expired);
     if (arrivals_ == kOpenBatch) {
         open_arrivals(outlet);
         arriving_trains_[arriving_trains_count_++] = {train.from, train.ecn};
@@ -88,7 +92,8 @@ void Worker::open_arrivals(Outlet& outlet) noexcept {
     arriving_trains_count_ = 0;
 }
 
-// Offers the batch in shares, and settles each as soon as it is open: what is written to the TUN device here is opened elsewhere meanwhile.
+// Offers the batch in shares, and settles each as soon as it is open: what is written to the TUN device here
+// is opened elsewhere meanwhile.
 void Worker::open_shared(std::size_t count, std::size_t bytes, Outlet& outlet) noexcept {
     struct Share {
         std::size_t end;
@@ -99,7 +104,8 @@ void Worker::open_shared(std::size_t count, std::size_t bytes, Outlet& outlet) n
     const std::size_t enough = std::max(options_.open_share_bytes, bytes / shares.size() + 1);
     for (std::size_t begin = 0, end = 0; begin < count; begin = end) {
         for (std::size_t in_share = 0; end < count && (in_share < enough || used + 1 == shares.size());) {
-            for (const std::size_t step = std::min(end + kOpenShareStep, count); end < step; ++end) in_share += jobs_[end].length;
+            for (const std::size_t step = std::min(end + kOpenShareStep, count); end < step; ++end)
+                in_share += jobs_[end].length;
         }
         shares[used++] = {end, desk_.opens.offer({{}, std::span(jobs_).subspan(begin, end - begin)})};
     }
@@ -115,7 +121,8 @@ void Worker::open_shared(std::size_t count, std::size_t bytes, Outlet& outlet) n
 void Worker::settle_range(std::size_t begin, std::size_t end, Outlet& outlet) noexcept {
     for (std::size_t next; begin < end; begin = next) {
         next = begin + 1;
-        while (next < end && arrivals_of_[next].session == arrivals_of_[begin].session && arrivals_of_[next].train == arrivals_of_[begin].train)
+        while (next < end && arrivals_of_[next].session == arrivals_of_[begin].session &&
+               arrivals_of_[next].train == arrivals_of_[begin].train)
             ++next;
         settle(std::span(jobs_).subspan(begin, next - begin), arrivals_of_[begin], outlet);
     }
@@ -148,7 +155,8 @@ void Worker::settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outle
     for (const aead::OpenJob& job : jobs) {
         if (job.authentic && job.length > 0) deliver(peer, {job.sealed, job.length}, train.ecn, outlet);
     }
-    if (peer.staged_by.load(std::memory_order_relaxed) & (std::uint32_t{1} << id_)) release_staged(peer, outlet);
+    if (peer.staged_by.load(std::memory_order_relaxed) & (std::uint32_t{1} << id_))
+        release_staged(peer, outlet);
 }
 
 // Authenticated messages came: the peer lives, and it is where they came from.
@@ -167,11 +175,15 @@ void Worker::heard_from(Peer& peer, Session& session, const Endpoint& from, bool
         ask(peer, Attention::confirmed);
     }
     // Not for what was still on its way under the old keys: it would use up the new session's turn.
-    if (current && session.due_for_rekey_on_receive(now_) && !peer.lastminute_requested.exchange(true, std::memory_order_relaxed)) want_handshake(peer);
+    if (current && session.due_for_rekey_on_receive(now_) &&
+        !peer.lastminute_requested.exchange(true, std::memory_order_relaxed))
+        want_handshake(peer);
 }
 
-// An authentic message's content: whose is it, may it be, and on to the TUN device. What follows the inner packet's own length is padding.
-void Worker::deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept {
+// An authentic message's content: whose is it, may it be, and on to the TUN device. What follows the inner
+// packet's own length is padding.
+void Worker::deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn,
+                     Outlet& outlet) noexcept {
     auto packet = InnerPacket::parse(plain);
     if (!packet) return counters_.add(Counter::inner_malformed);
     // Longest match over all peers: a peer with a /24 does not speak for a /32 in it that belongs to another.
@@ -191,7 +203,9 @@ void Worker::deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_
 // Packets of a train mostly have one source, and the lookup is the same for all of them.
 const Peer* Worker::owner_of_source(const InnerPacket& packet) noexcept {
     SourceMemo& memo = source_memo_;
-    if (memo.owner && memo.v6 == packet.v6 && std::memcmp(memo.address.data(), packet.source(), packet.address_bytes()) == 0) return memo.owner;
+    if (memo.owner && memo.v6 == packet.v6 &&
+        std::memcmp(memo.address.data(), packet.source(), packet.address_bytes()) == 0)
+        return memo.owner;
     memo.owner = snapshot_->allowed_ips.find_source(packet);
     memo.v6 = packet.v6;
     std::memcpy(memo.address.data(), packet.source(), packet.address_bytes());

@@ -49,7 +49,8 @@ void Worker::from_tun(const TunTrain& train, Outlet& outlet) noexcept {
 }
 
 // False: there is no session to send it with.
-bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Outlet& outlet) noexcept {
+bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan,
+                         Outlet& outlet) noexcept {
     Endpoint to = departing_.to;
     Session* session = departing_.peer == &peer ? departing_.session : session_for(peer, to);
     if (!session) return false;
@@ -64,8 +65,8 @@ bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter&
     return true;
 }
 
-// To a multiple of 16, but never over the MTU: the far side would have to fragment what fits here. A packet above the MTU (it shrank meanwhile)
-// is padded as its last MTU-sized part would be.
+// To a multiple of 16, but never over the MTU: the far side would have to fragment what fits here. A packet
+// above the MTU (it shrank meanwhile) is padded as its last MTU-sized part would be.
 std::size_t Worker::padded(std::size_t bytes) const noexcept {
     const std::size_t mtu = device_.mtu();
     const std::size_t last = mtu > 0 && bytes > mtu ? bytes % mtu : bytes;
@@ -74,17 +75,18 @@ std::size_t Worker::padded(std::size_t bytes) const noexcept {
     return bytes - last + with_padding;
 }
 
-// Where the next message's plaintext goes, in a train that it may join. Nothing joins behind a message that was shorter than the first, and a
-// longer one begins a train of its own. nullptr: given up, and counted.
-std::byte* Worker::make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos, std::size_t padded_bytes,
-                             Outlet& outlet) noexcept {
+// Where the next message's plaintext goes, in a train that it may join. Nothing joins behind a message that
+// was shorter than the first, and a longer one begins a train of its own. nullptr: given up, and counted.
+std::byte* Worker::make_room(Peer& peer, Session& session, const Endpoint& to, std::uint8_t tos,
+                             std::size_t padded_bytes, Outlet& outlet) noexcept {
     const std::size_t message_bytes = padded_bytes + kDataOverheadBytes;
     if (message_bytes > kSendBytesMax) {
         counters_.add(Counter::tun_too_large);
         return nullptr;
     }
     Departing& train = departing_;
-    if (train.peer && (train.peer != &peer || train.session != &session || train.tos != tos || message_bytes > train.segment_bytes || !train.open ||
+    if (train.peer && (train.peer != &peer || train.session != &session || train.tos != tos ||
+                       message_bytes > train.segment_bytes || !train.open ||
                        train.used + message_bytes > kSendBytesMax || train.count == kSendSegmentsMax))
         depart(outlet);
     if (!train.peer) {
@@ -115,7 +117,8 @@ std::span<std::byte> Worker::take_buffer(Outlet& outlet) noexcept {
     return outlet.send_buffer();
 }
 
-// Seals the train that was being filled and sends it; or, when somebody is there to help, has it sealed and sends it when its turn comes.
+// Seals the train that was being filled and sends it; or, when somebody is there to help, has it sealed and
+// sends it when its turn comes.
 void Worker::depart(Outlet& outlet) noexcept {
     Departing& train = departing_;
     if (!train.peer) return;
@@ -143,7 +146,8 @@ void Worker::depart(Outlet& outlet) noexcept {
         header.counter = counter + i;
         std::memcpy(at, &header, sizeof header);
         std::byte* plain = at + sizeof header;
-        departure.jobs[i] = {train.session->sending.span().data(), counter + i, plain, plain, train.plain_bytes[i]};
+        departure.jobs[i] = {train.session->sending.span().data(), counter + i, plain, plain,
+                             train.plain_bytes[i]};
         at = plain + train.plain_bytes[i] + kTagBytes;
     }
     const std::span jobs = std::span(departure.jobs).first(count);
@@ -156,7 +160,8 @@ void Worker::depart(Outlet& outlet) noexcept {
         departure.task = desk_.seals.offer({jobs, {}});
     }
     ++departures_end_;
-    // What the helpers have in hand and one more for each: of the rest nobody would make use while this worker fills the next train.
+    // What the helpers have in hand and one more for each: of the rest nobody would make use while this
+    // worker fills the next train.
     if (desk_.seals.untaken() > helpers) desk_.run_own(desk_.seals, device_.aead());
     emit_departures(kDeparturesMax - 1, outlet);
 }
@@ -186,12 +191,14 @@ void Worker::emit(const Departure& departure, Outlet& outlet) noexcept {
     if (departure.session->due_for_rekey_on_send(now_)) want_handshake(peer);
 }
 
-// The session to send with, and where to; nullptr when there is none, and then a handshake has been asked for.
+// The session to send with, and where to; nullptr when there is none, and then a handshake has been asked
+// for.
 Session* Worker::session_for(Peer& peer, Endpoint& to) noexcept {
     Session* session;
     {
         const std::lock_guard hold(peer.lock);
-        session = peer.next && peer.next->confirmed.load(std::memory_order_acquire) ? peer.next : peer.current;
+        session =
+            peer.next && peer.next->confirmed.load(std::memory_order_acquire) ? peer.next : peer.current;
         to = peer.endpoint;
     }
     if (session && session->usable_for_sending(now_)) return session;
@@ -211,12 +218,14 @@ void Worker::stage(Peer& peer, const TunTrain& train) noexcept {
         if (!peer.endpoint.known()) return counters_.add(Counter::tun_no_endpoint);
     }
     note_staged();
-    if (const std::size_t lost = staging_.push(peer.serial, train)) counters_.add(Counter::staged_overflow, lost);
+    if (const std::size_t lost = staging_.push(peer.serial, train))
+        counters_.add(Counter::staged_overflow, lost);
     // No room: nothing waits here, and nobody must count on it that something will be sent.
     if (!staging_.has(peer.serial)) return;
     peer.last_staged.set(now_);
     peer.staged_by.fetch_or(std::uint32_t{1} << id_, std::memory_order_acq_rel);
-    // The session may have come between the look and the note; the slow path's wake-up would then have missed this worker.
+    // The session may have come between the look and the note; the slow path's wake-up would then have missed
+    // this worker.
     if (peer.unreachable.load(std::memory_order_relaxed)) return;
     const std::lock_guard hold(peer.lock);
     if (peer.current && peer.current->usable_for_sending(now_)) device_.wake_workers(std::uint32_t{1} << id_);
@@ -234,7 +243,9 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
         // And so may the policy have changed.
-        if (ours && gate_.active() && !staged_still_valid() && !admit(policy::Direction::out, peer, *packet, plan->count(), outlet)) continue;
+        if (ours && gate_.active() && !staged_still_valid() &&
+            !admit(policy::Direction::out, peer, *packet, plan->count(), outlet))
+            continue;
         if (ours && send_packet(peer, *packet, *plan, outlet))
             sent = true;
         else

@@ -9,7 +9,8 @@ namespace {
 constexpr Duration kAnswerCost = std::chrono::milliseconds(10);
 constexpr Duration kAnswerAllowance = 32 * kAnswerCost;  // at once
 
-// Looked up by key once a policy, and kept beside the peer. Workers that look at the same time write the same.
+// Looked up by key once a policy, and kept beside the peer. Workers that look at the same time write the
+// same.
 std::uint32_t policy_class(Peer& peer, const policy::Policy& policy) noexcept {
     const std::uint64_t known = peer.policy_class.load(std::memory_order_relaxed);
     if (known >> 32 == policy.generation()) return static_cast<std::uint32_t>(known);
@@ -21,8 +22,10 @@ std::uint32_t policy_class(Peer& peer, const policy::Policy& policy) noexcept {
 }  // namespace
 
 // `peer` carries the packet; that its source is the peer's was checked before.
-bool Worker::admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets, Outlet& outlet) noexcept {
-    const policy::Verdict verdict = gate_.judge(direction, {peer.serial, policy_class(peer, gate_.policy())}, packet, packets);
+bool Worker::admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets,
+                   Outlet& outlet) noexcept {
+    const policy::Verdict verdict =
+        gate_.judge(direction, {peer.serial, policy_class(peer, gate_.policy())}, packet, packets);
     if (verdict == policy::Verdict::reject) answer_rejected(direction, peer, packet, outlet);
     return verdict == policy::Verdict::pass;
 }
@@ -38,13 +41,18 @@ void Worker::note_staged() noexcept {
     }
 }
 
-bool Worker::staged_still_valid() const noexcept { return staged_generation_ == policy_generation() && now_ < staged_valid_until_; }
+bool Worker::staged_still_valid() const noexcept {
+    return staged_generation_ == policy_generation() && now_ < staged_valid_until_;
+}
 
 // Back to where the packet came from: a peer's into the tunnel, the stack's to the TUN device.
-void Worker::answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet, Outlet& outlet) noexcept {
+void Worker::answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet,
+                             Outlet& outlet) noexcept {
     const Instant full_at = std::max(answers_full_at_, now_) + kAnswerCost;
-    if (full_at - now_ > kAnswerAllowance || answers_ == kAnswersPerTurn) return counters_.add(Counter::policy_reject_limited);
-    const std::span<std::byte, policy::kRejectBytesMax> buffer(answer_buffers_.get() + answers_ * policy::kRejectBytesMax, policy::kRejectBytesMax);
+    if (full_at - now_ > kAnswerAllowance || answers_ == kAnswersPerTurn)
+        return counters_.add(Counter::policy_reject_limited);
+    const std::span<std::byte, policy::kRejectBytesMax> buffer(
+        answer_buffers_.get() + answers_ * policy::kRejectBytesMax, policy::kRejectBytesMax);
     const std::size_t bytes = policy::write_reject(packet, gate_.transport(), buffer);
     if (bytes == 0) return;
     if (direction == policy::Direction::out) {

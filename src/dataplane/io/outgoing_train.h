@@ -35,18 +35,12 @@ struct OutgoingTrain {
     // Changes the train as the remedy says; true if it is to be sent again.
     bool apply(SendRemedy remedy) noexcept {
         switch (remedy) {
-            case SendRemedy::retry:
-                return true;
+            case SendRemedy::retry: return true;
             case SendRemedy::unsegmented:
-            case SendRemedy::unsegmented_from_now_on:
-                segmented = false;
-                return true;
-            case SendRemedy::without_source:
-                to.clear_source();
-                return true;
+            case SendRemedy::unsegmented_from_now_on: segmented = false; return true;
+            case SendRemedy::without_source: to.clear_source(); return true;
             case SendRemedy::wait:
-            case SendRemedy::give_up:
-                break;
+            case SendRemedy::give_up: break;
         }
         return false;
     }

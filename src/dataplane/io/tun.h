@@ -18,8 +18,8 @@ namespace vern {
 // What may be on or off, and why it is what it is. `vern show` prints the reason of each that is off.
 struct Offload {
     bool on = false;
-    std::string
-        reason;  // "", or why it is off: "this kernel has no USO (needs Linux 6.2)", "turned off by --offload", ...
+    std::string reason;  // "", or why it is off: "this kernel has no USO (needs Linux 6.2)", "turned off by
+                         // --offload", ...
 };
 
 struct TunOptions {

@@ -139,7 +139,8 @@ bool gso_known(const UdpSockets& sockets) {
 void negotiate_offloads(Underlay& underlay, const UdpOptions& options) {
     underlay.gro.on = options.gro && enable_gro(underlay);
     if (!underlay.gro.on)
-        underlay.gro.reason = options.gro ? "this kernel has no UDP_GRO (needs Linux 5.0)" : "turned off by --offload";
+        underlay.gro.reason =
+            options.gro ? "this kernel has no UDP_GRO (needs Linux 5.0)" : "turned off by --offload";
     underlay.gso.on = options.gso && gso_known(underlay.workers.front());
     if (!underlay.gso.on)
         underlay.gso.reason =

@@ -24,18 +24,15 @@ constexpr std::array<unsigned, 3> kSetups{IORING_SETUP_SINGLE_ISSUER | IORING_SE
 
 tl::unexpected<Error> no_uring(int code) {
     switch (code) {
-        case ENOSYS:
-            return fail("this kernel has no io_uring, or a seccomp profile hides it", code);
+        case ENOSYS: return fail("this kernel has no io_uring, or a seccomp profile hides it", code);
         case EPERM:
         case EACCES:
             return fail(
                 "io_uring is forbidden: by kernel.io_uring_disabled, or by a seccomp profile or security "
                 "module",
                 code);
-        case ENOMEM:
-            return fail("io_uring gets no memory: raise RLIMIT_MEMLOCK (LimitMEMLOCK=)", code);
-        default:
-            return fail_errno("io_uring_setup", code);
+        case ENOMEM: return fail("io_uring gets no memory: raise RLIMIT_MEMLOCK (LimitMEMLOCK=)", code);
+        default: return fail_errno("io_uring_setup", code);
     }
 }
 

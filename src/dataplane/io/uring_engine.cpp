@@ -198,10 +198,8 @@ class UringEngine final : public Engine {
                 if (completion.res < 0 || (completion.res & (POLLERR | POLLHUP | POLLNVAL)) != 0)
                     tun_gone_ = true;
                 return;
-            case Kind::receive_v4:
-                return take_datagram(completion, current ? &v4_ : nullptr);
-            case Kind::receive_v6:
-                return take_datagram(completion, current ? &v6_ : nullptr);
+            case Kind::receive_v4: return take_datagram(completion, current ? &v4_ : nullptr);
+            case Kind::receive_v6: return take_datagram(completion, current ? &v6_ : nullptr);
             case Kind::writable_v4:
                 if (current) take_writable(v4_, egress_.v4());
                 return;

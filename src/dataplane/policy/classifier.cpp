@@ -31,7 +31,8 @@ struct Claim {
 
 }  // namespace
 
-Classifier::Words Classifier::words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local, bool v6) noexcept {
+Classifier::Words Classifier::words_of(const std::array<std::byte, 16>& remote,
+                                       const std::array<std::byte, 16>& local, bool v6) noexcept {
     if (!v6) return {load64(remote.data()) << 32 | (load64(local.data()) & 0xffffffff), 0, 0, 0};
     return {load64(remote.data()), load64(remote.data() + 8), load64(local.data()), load64(local.data() + 8)};
 }
@@ -45,7 +46,8 @@ Classifier::Words Classifier::mask_of(unsigned remote_length, unsigned local_len
     return words_of(ones(remote_length), ones(local_length), v6);
 }
 
-// Operators write these tables, not attackers, and an absent key costs a probe as long as the longest run of one: no secret is needed.
+// Operators write these tables, not attackers, and an absent key costs a probe as long as the longest run of
+// one: no secret is needed.
 std::uint64_t Classifier::hash(const Words& words, std::uint8_t protocol, bool v6) noexcept {
     constexpr std::uint64_t kA = 0x9e3779b97f4a7c15, kB = 0xd6e8feb86659fd93;
     std::uint64_t h = fold(words[0] ^ kA, kB ^ protocol);
@@ -54,7 +56,8 @@ std::uint64_t Classifier::hash(const Words& words, std::uint8_t protocol, bool v
 }
 
 struct Classifier::Builder {
-    using Shape = std::tuple<bool, std::uint8_t, std::uint8_t, bool>;  // v6, remote length, local length, any protocol
+    using Shape =
+        std::tuple<bool, std::uint8_t, std::uint8_t, bool>;  // v6, remote length, local length, any protocol
     struct Key {
         Words words;
         std::uint8_t protocol;
@@ -62,7 +65,9 @@ struct Classifier::Builder {
         friend bool operator==(const Key&, const Key&) = default;
     };
     struct KeyHash {
-        std::size_t operator()(const Key& key) const noexcept { return hash(key.words, key.protocol, key.v6); }
+        std::size_t operator()(const Key& key) const noexcept {
+            return hash(key.words, key.protocol, key.v6);
+        }
     };
     using Table = std::unordered_map<Key, std::vector<Claim>, KeyHash>;
 
@@ -75,7 +80,8 @@ struct Classifier::Builder {
         const double product = static_cast<double>(std::max<std::size_t>(rule.remote.size(), 1)) *
                                static_cast<double>(std::max<std::size_t>(rule.local.size(), 1)) *
                                static_cast<double>(std::max<std::size_t>(rule.services.size(), 1));
-        if (product > 2 * static_cast<double>(claims_max)) return false;  // half of it may be of the other family
+        if (product > 2 * static_cast<double>(claims_max))
+            return false;  // half of it may be of the other family
         static const std::vector<Service> kAnyService{Service{}};
         const std::vector<Service>& services = rule.services.empty() ? kAnyService : rule.services;
         for (const bool v6 : {false, true}) {
@@ -97,23 +103,28 @@ struct Classifier::Builder {
         return true;
     }
 
-    void add(const Ranked& ranked, const Prefix& remote, const Prefix& local, const Service& service, bool v6) {
+    void add(const Ranked& ranked, const Prefix& remote, const Prefix& local, const Service& service,
+             bool v6) {
         const bool any_protocol = service.protocol == Service::kAnyProtocol;
-        Key key{words_of(remote.address.bytes, local.address.bytes, v6), any_protocol ? std::uint8_t{0} : static_cast<std::uint8_t>(service.protocol), v6};
+        Key key{words_of(remote.address.bytes, local.address.bytes, v6),
+                any_protocol ? std::uint8_t{0} : static_cast<std::uint8_t>(service.protocol), v6};
         const Words mask = mask_of(remote.length, local.length, v6);
         for (std::size_t i = 0; i < mask.size(); ++i) key.words[i] &= mask[i];
         const Rule& rule = *ranked.rule;
         const bool always = !rule.rate && !rule.expires && !rule.observe;
-        shapes[{v6, remote.length, local.length, any_protocol}][key].push_back({service.first_port, service.last_port, ranked.rank, always});
+        shapes[{v6, remote.length, local.length, any_protocol}][key].push_back(
+            {service.first_port, service.last_port, ranked.rank, always});
     }
 };
 
 namespace {
 
-// Disjoint intervals of ports with what is claimed there, each list in order of rank up to the first rule that always applies.
+// Disjoint intervals of ports with what is claimed there, each list in order of rank up to the first rule
+// that always applies.
 template <typename Emit>
 bool sweep(std::vector<Claim>& claims, const Emit& emit) {
-    std::map<std::uint32_t, std::pair<std::vector<const Claim*>, std::vector<const Claim*>>> edges;  // begin, end
+    std::map<std::uint32_t, std::pair<std::vector<const Claim*>, std::vector<const Claim*>>>
+        edges;  // begin, end
     for (const Claim& claim : claims) {
         edges[claim.first].first.push_back(&claim);
         edges[claim.last + 1].second.push_back(&claim);
@@ -137,7 +148,11 @@ bool sweep(std::vector<Claim>& claims, const Emit& emit) {
 }  // namespace
 
 Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t entries_max) {
-    const auto too_large = [&] { return fail("the policy needs more than " + std::to_string(entries_max) + " table entries: use wider prefixes", E2BIG); };
+    const auto too_large = [&] {
+        return fail("the policy needs more than " + std::to_string(entries_max) +
+                        " table entries: use wider prefixes",
+                    E2BIG);
+    };
     Builder builder;
     for (const Ranked& ranked : rules) {
         if (!builder.add(ranked, entries_max)) return too_large();
@@ -146,13 +161,18 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
     std::vector<std::uint64_t> hashes;
     for (auto& [shape, table] : builder.shapes) {
         const auto [v6, remote_length, local_length, any_protocol] = shape;
-        Tuple tuple{mask_of(remote_length, local_length, v6), kNone, v6, any_protocol,
-                    static_cast<std::uint32_t>(std::bit_ceil(2 * table.size()) - 1), out.slots_.size()};
+        Tuple tuple{mask_of(remote_length, local_length, v6),
+                    kNone,
+                    v6,
+                    any_protocol,
+                    static_cast<std::uint32_t>(std::bit_ceil(2 * table.size()) - 1),
+                    out.slots_.size()};
         out.slots_.resize(out.slots_.size() + tuple.slots_mask + 1);
         for (auto& [key, claims] : table) {
             Entry entry{key.words, key.protocol, 0, 0, {}};
             std::vector<Interval> intervals;
-            bool fits = sweep(claims, [&](std::uint32_t first, std::uint32_t last, const std::vector<std::uint32_t>& ranks) {
+            bool fits = sweep(claims, [&](std::uint32_t first, std::uint32_t last,
+                                          const std::vector<std::uint32_t>& ranks) {
                 tuple.best = std::min(tuple.best, ranks.front());
                 std::uint32_t where = ranks.front() | kInline;
                 if (ranks.size() > 1) {
@@ -160,7 +180,8 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
                     out.ranks_.insert(out.ranks_.end(), ranks.begin(), ranks.end());
                     out.ranks_.back() |= kInline;
                 }
-                intervals.push_back({static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(last), where});
+                intervals.push_back(
+                    {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(last), where});
                 return out.weight() + intervals.size() <= entries_max;
             });
             entry.intervals = static_cast<std::uint32_t>(intervals.size());
@@ -174,7 +195,8 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
             hashes.push_back(h);
             std::size_t at = h & tuple.slots_mask;
             while (out.slots_[tuple.slots + at].tag != 0) at = (at + 1) & tuple.slots_mask;
-            out.slots_[tuple.slots + at] = {static_cast<std::uint32_t>(h >> 32) | 1, static_cast<std::uint32_t>(out.entries_.size())};
+            out.slots_[tuple.slots + at] = {static_cast<std::uint32_t>(h >> 32) | 1,
+                                            static_cast<std::uint32_t>(out.entries_.size())};
             out.entries_.push_back(entry);
             if (!fits || out.weight() > entries_max) return too_large();
         }
@@ -183,7 +205,8 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
     std::ranges::sort(out.tuples_, {}, &Tuple::best);
     out.present_.resize(std::bit_ceil(hashes.size() / 4 + 1));  // 16 bits an entry or more
     out.present_mask_ = out.present_.size() * 64 - 1;
-    for (const std::uint64_t h : hashes) out.present_[h >> 6 & (out.present_mask_ >> 6)] |= std::uint64_t{1} << (h & 63);
+    for (const std::uint64_t h : hashes)
+        out.present_[h >> 6 & (out.present_mask_ >> 6)] |= std::uint64_t{1} << (h & 63);
     return out;
 }
 
@@ -191,7 +214,8 @@ const Classifier::Interval* Classifier::find_interval(const Entry& entry, std::u
     const Interval* at = &entry.interval;
     if (entry.intervals > 1) {
         const Interval* first = &intervals_[entry.interval.ranks];
-        at = std::upper_bound(first, first + entry.intervals, port, [](std::uint16_t wanted, const Interval& one) { return wanted < one.first; });
+        at = std::upper_bound(first, first + entry.intervals, port,
+                              [](std::uint16_t wanted, const Interval& one) { return wanted < one.first; });
         if (at == first) return nullptr;
         --at;
     }
@@ -200,14 +224,16 @@ const Classifier::Interval* Classifier::find_interval(const Entry& entry, std::u
 
 std::uint32_t Classifier::first_behind(const Interval& interval, std::uint32_t after) const noexcept {
     const auto behind = [after](std::uint32_t rank) { return after == kNone || rank > after; };
-    if ((interval.ranks & kInline) != 0) return behind(interval.ranks & ~kInline) ? interval.ranks & ~kInline : kNone;
+    if ((interval.ranks & kInline) != 0)
+        return behind(interval.ranks & ~kInline) ? interval.ranks & ~kInline : kNone;
     for (const std::uint32_t* at = &ranks_[interval.ranks];; ++at) {
         if (behind(*at & ~kInline)) return *at & ~kInline;
         if ((*at & kInline) != 0) return kNone;
     }
 }
 
-std::uint32_t Classifier::match(const FlowKey& key, std::uint16_t port, std::uint32_t after, std::uint32_t below) const noexcept {
+std::uint32_t Classifier::match(const FlowKey& key, std::uint16_t port, std::uint32_t after,
+                                std::uint32_t below) const noexcept {
     std::uint32_t found = below;
     const Words words = words_of(key.remote, key.local, key.v6);
     for (const Tuple& tuple : tuples_) {
@@ -223,10 +249,11 @@ std::uint32_t Classifier::match(const FlowKey& key, std::uint16_t port, std::uin
         for (std::size_t at = h & tuple.slots_mask; slots[at].tag != 0; at = (at + 1) & tuple.slots_mask) {
             if (slots[at].tag != tag) continue;
             const Entry& entry = entries_[slots[at].entry];
-            const std::uint64_t differ = (entry.words[0] ^ masked[0]) | (entry.words[1] ^ masked[1]) | (entry.words[2] ^ masked[2]) |
-                                         (entry.words[3] ^ masked[3]);
+            const std::uint64_t differ = (entry.words[0] ^ masked[0]) | (entry.words[1] ^ masked[1]) |
+                                         (entry.words[2] ^ masked[2]) | (entry.words[3] ^ masked[3]);
             if (differ != 0 || entry.protocol != protocol) continue;
-            if (const Interval* interval = find_interval(entry, port)) found = std::min(found, first_behind(*interval, after));
+            if (const Interval* interval = find_interval(entry, port))
+                found = std::min(found, first_behind(*interval, after));
             break;
         }
     }

@@ -1,6 +1,7 @@
-// Rules of one direction as a tuple space (Srinivasan, Suri and Varghese, SIGCOMM 1999): what asks for the same prefix lengths and gives a protocol,
-// or gives none, is one hash table; ports are disjoint intervals within an entry. A lookup is one probe for each table that could still have
-// something better than what was found. Immutable once built.
+// Rules of one direction as a tuple space (Srinivasan, Suri and Varghese, SIGCOMM 1999): what asks for the
+// same prefix lengths and gives a protocol, or gives none, is one hash table; ports are disjoint intervals
+// within an entry. A lookup is one probe for each table that could still have something better than what was
+// found. Immutable once built.
 #pragma once
 
 #include <cstddef>
@@ -26,9 +27,10 @@ class Classifier {
     // Adds what it takes to `entries`, `ranks`, of a limit each. Errors: more than these.
     static Result<Classifier> build(std::span<const Ranked> rules, std::size_t entries_max);
 
-    // The lowest rank above `after` (kNone: of all) and below `below` that matches; kNone when there is none. A rule that always applies hides those
-    // behind it: ask again only after one that does not apply now.
-    std::uint32_t match(const FlowKey& key, std::uint16_t port, std::uint32_t after, std::uint32_t below) const noexcept;
+    // The lowest rank above `after` (kNone: of all) and below `below` that matches; kNone when there is none.
+    // A rule that always applies hides those behind it: ask again only after one that does not apply now.
+    std::uint32_t match(const FlowKey& key, std::uint16_t port, std::uint32_t after,
+                        std::uint32_t below) const noexcept;
 
     std::uint32_t best_rank() const noexcept { return tuples_.empty() ? kNone : tuples_.front().best; }
     std::size_t entries() const noexcept { return entries_.size(); }
@@ -42,11 +44,12 @@ class Classifier {
         std::uint16_t last;
         std::uint32_t ranks;
     };
-    // Addresses as words, so that masking and comparing are a few instructions: IPv4 in one (remote, then local), IPv6 in four.
+    // Addresses as words, so that masking and comparing are a few instructions: IPv4 in one (remote, then
+    // local), IPv6 in four.
     using Words = std::array<std::uint64_t, 4>;
     struct Entry {
-        Words words;              // masked
-        std::uint16_t protocol;   // 0 in tuples that do not look at it
+        Words words;             // masked
+        std::uint16_t protocol;  // 0 in tuples that do not look at it
         std::uint16_t unused;
         std::uint32_t intervals;  // how many; one is here, more begin at intervals_[interval.ranks]
         Interval interval;
@@ -57,23 +60,26 @@ class Classifier {
         bool v6;
         bool any_protocol;
         std::uint32_t slots_mask;
-        std::size_t slots;   // where its table begins
+        std::size_t slots;  // where its table begins
     };
     struct Slot {
-        std::uint32_t tag;    // of the hash; 0: empty
+        std::uint32_t tag;  // of the hash; 0: empty
         std::uint32_t entry;
     };
-    static constexpr std::uint32_t kInline = std::uint32_t{1} << 31;  // of Interval::ranks; in lists: the last one
+    static constexpr std::uint32_t kInline = std::uint32_t{1}
+                                             << 31;  // of Interval::ranks; in lists: the last one
 
     struct Builder;
-    static Words words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local, bool v6) noexcept;
+    static Words words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local,
+                          bool v6) noexcept;
     static Words mask_of(unsigned remote_length, unsigned local_length, bool v6) noexcept;
     static std::uint64_t hash(const Words& words, std::uint8_t protocol, bool v6) noexcept;
     const Interval* find_interval(const Entry& entry, std::uint16_t port) const noexcept;
     std::uint32_t first_behind(const Interval& interval, std::uint32_t after) const noexcept;
 
     std::vector<Tuple> tuples_;  // best first
-    // A bit for each entry of all tables, by its hash: most probes find nothing, and this says so from a few hot cache lines.
+    // A bit for each entry of all tables, by its hash: most probes find nothing, and this says so from a few
+    // hot cache lines.
     std::vector<std::uint64_t> present_;
     std::uint64_t present_mask_ = 0;
     std::vector<Slot> slots_;

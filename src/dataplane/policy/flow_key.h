@@ -14,8 +14,8 @@ struct FlowKey {
     std::uint16_t remote_port = 0;  // ICMP echo: the identifier, in both
     std::uint16_t local_port = 0;
     std::uint8_t protocol = 0;
-    // ICMP echo: 1 when the remote side asks, 2 when the local side does; else 0. Both may ping each other with one identifier, and a request must
-    // never pass for the answer to one.
+    // ICMP echo: 1 when the remote side asks, 2 when the local side does; else 0. Both may ping each other
+    // with one identifier, and a request must never pass for the answer to one.
     std::uint8_t asks = 0;
     bool v6 = false;
     friend bool operator==(const FlowKey&, const FlowKey&) = default;

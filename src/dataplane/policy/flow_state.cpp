@@ -39,7 +39,10 @@ Duration timeout_of(FlowState state, std::uint8_t protocol) noexcept {
         case FlowState::last_ack:
         case FlowState::unanswered: return seconds(30);
         case FlowState::closed: return seconds(10);
-        case FlowState::answered: return protocol == kUdp ? seconds(120) : protocol == kIcmp || protocol == kIcmp6 ? seconds(30) : seconds(600);
+        case FlowState::answered:
+            return protocol == kUdp                          ? seconds(120)
+                   : protocol == kIcmp || protocol == kIcmp6 ? seconds(30)
+                                                             : seconds(600);
     }
     return {};
 }
@@ -56,7 +59,9 @@ bool tcp_flags_valid(std::uint8_t flags) noexcept {
     }
 }
 
-bool opens(std::uint8_t flags) noexcept { return (flags & (tcp::kSyn | tcp::kAck | tcp::kFin | tcp::kRst)) == tcp::kSyn; }
+bool opens(std::uint8_t flags) noexcept {
+    return (flags & (tcp::kSyn | tcp::kAck | tcp::kFin | tcp::kRst)) == tcp::kSyn;
+}
 
 TcpStep tcp_step(FlowState& state, bool by_initiator, std::uint8_t flags) noexcept {
     using enum FlowState;
@@ -67,24 +72,31 @@ TcpStep tcp_step(FlowState& state, bool by_initiator, std::uint8_t flags) noexce
     }
     if (syn && !ack) {
         if (state == time_wait || state == closed) return TcpStep::begin_anew;
-        // Sent again, or by a host that has forgotten: the far end answers either, and no new connection comes of it.
+        // Sent again, or by a host that has forgotten: the far end answers either, and no new connection
+        // comes of it.
         return by_initiator ? TcpStep::pass : TcpStep::other_opens;
     }
     if (syn) {  // and ACK
         if (!by_initiator && state == syn_sent) state = syn_received;
-        return state == syn_received || (!by_initiator && state == established) ? TcpStep::pass : TcpStep::drop;
+        return state == syn_received || (!by_initiator && state == established) ? TcpStep::pass
+                                                                                : TcpStep::drop;
     }
     switch (state) {
         case syn_sent:
-            // An ACK to a SYN comes from a host that still has the old connection; the initiator will reset it. Its own ACK acknowledges nothing yet.
+            // An ACK to a SYN comes from a host that still has the old connection; the initiator will reset
+            // it. Its own ACK acknowledges nothing yet.
             return !by_initiator && !fin ? TcpStep::pass : TcpStep::drop;
         case syn_received:
-            if (fin) state = by_initiator ? fin_wait : close_wait;
-            else if (by_initiator) state = established;
+            if (fin)
+                state = by_initiator ? fin_wait : close_wait;
+            else if (by_initiator)
+                state = established;
             return TcpStep::pass;
         case picked_up:
-            if (fin) state = by_initiator ? fin_wait : close_wait;
-            else if (!by_initiator) state = established;
+            if (fin)
+                state = by_initiator ? fin_wait : close_wait;
+            else if (!by_initiator)
+                state = established;
             return TcpStep::pass;
         case established:
             if (fin) state = by_initiator ? fin_wait : close_wait;

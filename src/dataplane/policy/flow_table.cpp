@@ -13,13 +13,16 @@ void FlowTable::Held::release() noexcept {
 }
 
 Result<std::unique_ptr<FlowTable>> FlowTable::make(std::size_t flows_max, Random& random) {
-    if (flows_max == 0 || flows_max > kFlowsMax) return fail("the limit of flows must be 1 to 16777216", ERANGE);
+    if (flows_max == 0 || flows_max > kFlowsMax)
+        return fail("the limit of flows must be 1 to 16777216", ERANGE);
     std::unique_ptr<FlowTable> table(new FlowTable(flows_max, random));
-    if (!table->flows_ || !table->index_ || !table->accounts_) return fail("no memory to reserve for flows", ENOMEM);
+    if (!table->flows_ || !table->index_ || !table->accounts_)
+        return fail("no memory to reserve for flows", ENOMEM);
     return table;
 }
 
-// A shard has a sixteenth more places than its share (four standard deviations): hashing does not fill them evenly.
+// A shard has a sixteenth more places than its share (four standard deviations): hashing does not fill them
+// evenly.
 FlowTable::FlowTable(std::size_t flows_max, Random& random)
     : flows_max_(flows_max),
       shards_count_(std::bit_floor(std::clamp<std::size_t>(flows_max / 4096, 1, kShardsMax))),
@@ -36,12 +39,15 @@ FlowTable::FlowTable(std::size_t flows_max, Random& random)
     }
 }
 
-std::size_t FlowTable::reserved_bytes() const noexcept { return flows_.bytes() + index_.bytes() + accounts_.bytes(); }
+std::size_t FlowTable::reserved_bytes() const noexcept {
+    return flows_.bytes() + index_.bytes() + accounts_.bytes();
+}
 
 std::uint64_t FlowTable::hash(const FlowKey& key) const noexcept {
     std::uint64_t words[5];
-    std::uint64_t tail = std::uint64_t{key.remote_port} << 48 | std::uint64_t{key.local_port} << 32 | std::uint64_t{key.protocol} << 16 |
-                         std::uint64_t{key.asks} << 8 | (key.v6 ? 1U : 0U);
+    std::uint64_t tail = std::uint64_t{key.remote_port} << 48 | std::uint64_t{key.local_port} << 32 |
+                         std::uint64_t{key.protocol} << 16 | std::uint64_t{key.asks} << 8 |
+                         (key.v6 ? 1U : 0U);
     if (!key.v6) {
         std::memcpy(&words[0], key.remote.data(), 4);
         std::memcpy(reinterpret_cast<std::byte*>(&words[0]) + 4, key.local.data(), 4);
@@ -147,7 +153,8 @@ void FlowTable::sweep(Instant now, std::size_t budget) noexcept {
     }
 }
 
-// The peer's oldest half-open flow, if it is found among the first of its list, which several peers may share.
+// The peer's oldest half-open flow, if it is found among the first of its list, which several peers may
+// share.
 bool FlowTable::evict(Shard& shard, std::uint64_t peer) noexcept {
     std::uint32_t at = list_of(shard, peer).oldest;
     for (std::size_t i = 0; at != 0 && i < kSearch; ++i, at = shard.flows[at - 1].newer) {
@@ -170,7 +177,8 @@ bool FlowTable::evict_greedier(Shard& shard, std::uint64_t peer) noexcept {
     return false;
 }
 
-// In a few other shards: a peer at its limit need not have anything half-open in the one where its new flow belongs.
+// In a few other shards: a peer at its limit need not have anything half-open in the one where its new flow
+// belongs.
 bool FlowTable::evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept {
     const std::size_t from = sweep_at_.fetch_add(1, std::memory_order_relaxed);
     for (std::size_t i = 0; i < std::min<std::size_t>(shards_count_, 8); ++i) {
@@ -182,10 +190,14 @@ bool FlowTable::evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept {
     return false;
 }
 
-FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::size_t peer_max, Instant now) noexcept {
+FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::size_t peer_max,
+                                  Instant now) noexcept {
     Shard& shard = shard_of(hash);
     bool evicted = false;
-    const auto full = [&] { return count_.load(std::memory_order_relaxed) >= flows_max_ || (shard.free == 0 && shard.used == pool_); };
+    const auto full = [&] {
+        return count_.load(std::memory_order_relaxed) >= flows_max_ ||
+               (shard.free == 0 && shard.used == pool_);
+    };
     const auto peer_is_full = [&] { return account(flow.peer).load(std::memory_order_relaxed) >= peer_max; };
     if (peer_is_full()) {
         {

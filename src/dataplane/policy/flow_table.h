@@ -1,11 +1,13 @@
-// The flows of all workers: one table in shards, each with a spin lock that is held for a lookup and a step of the state machine. All memory is
-// reserved at construction for the most flows there may be, and touched only when used: 128 bytes a flow, and 16 to 24 of the index.
+// The flows of all workers: one table in shards, each with a spin lock that is held for a lookup and a step
+// of the state machine. All memory is reserved at construction for the most flows there may be, and touched
+// only when used: 128 bytes a flow, and 16 to 24 of the index.
 //
-// The index is open addressing with a part of the hash beside each place, so that a key that is not there costs one cache line, and one that is
-// found by the sweep is taken out without looking at others.
+// The index is open addressing with a part of the hash beside each place, so that a key that is not there
+// costs one cache line, and one that is found by the sweep is taken out without looking at others.
 //
-// Who may stay when room is needed, in this order: what has timed out goes; then half-open flows of the peer that asks; then half-open flows of a
-// peer that holds more flows than it. An answered flow is never given up for a new one: the new one is denied.
+// Who may stay when room is needed, in this order: what has timed out goes; then half-open flows of the peer
+// that asks; then half-open flows of a peer that holds more flows than it. An answered flow is never given up
+// for a new one: the new one is denied.
 #pragma once
 
 #include <array>
@@ -37,16 +39,17 @@ struct Flow {
     FlowKey key;
     Direction began = Direction::in;
     FlowState state = FlowState::none;
-    std::uint32_t generation = 0;   // of the policy that has allowed it
-    std::uint64_t peer = 0;         // serial: an address that moved to another peer does not take its flows along
+    std::uint32_t generation = 0;  // of the policy that has allowed it
+    std::uint64_t peer = 0;  // serial: an address that moved to another peer does not take its flows along
     Instant last_seen{};
-    Instant valid_until{};          // when the rule that allowed it expires; Instant::max(): never
+    Instant valid_until{};  // when the rule that allowed it expires; Instant::max(): never
     std::uint64_t rule_id = 0;
-    std::uint32_t rule = 0;         // in that policy: index, or Policy::kNoRule (let through by a policy that only observes)
-    std::uint32_t next = 0;         // of the free ones; index + 1
+    std::uint32_t rule =
+        0;  // in that policy: index, or Policy::kNoRule (let through by a policy that only observes)
+    std::uint32_t next = 0;                  // of the free ones; index + 1
     std::array<std::uint64_t, 2> packets{};  // in, out
     std::array<std::uint64_t, 2> bytes{};
-    std::uint32_t older = 0;        // half-open flows of its shard, by peer: index + 1
+    std::uint32_t older = 0;  // half-open flows of its shard, by peer: index + 1
     std::uint32_t newer = 0;
 
     bool expired(Instant now) const noexcept { return now - last_seen >= timeout_of(state, key.protocol); }
@@ -64,7 +67,8 @@ class FlowTable {
     class Held {
       public:
         Held() = default;
-        Held(Held&& other) noexcept : shard_(std::exchange(other.shard_, nullptr)), flow_(std::exchange(other.flow_, nullptr)) {}
+        Held(Held&& other) noexcept
+            : shard_(std::exchange(other.shard_, nullptr)), flow_(std::exchange(other.flow_, nullptr)) {}
         Held& operator=(Held&&) = delete;
         ~Held() { release(); }
         explicit operator bool() const noexcept { return flow_ != nullptr; }
@@ -101,20 +105,24 @@ class FlowTable {
     void sweep(Instant now, std::size_t budget) noexcept;
 
     std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
-    std::size_t size_of(std::uint64_t peer) const noexcept { return account(peer).load(std::memory_order_relaxed); }
+    std::size_t size_of(std::uint64_t peer) const noexcept {
+        return account(peer).load(std::memory_order_relaxed);
+    }
     std::size_t limit() const noexcept { return flows_max_; }
-    // Copies of live flows from place `cursor` on, as many as fit; moves the cursor on. 0 copied and cursor at end(): all were seen. Any thread; a
-    // flow that is made or ended meanwhile may or may not be among them.
+    // Copies of live flows from place `cursor` on, as many as fit; moves the cursor on. 0 copied and cursor
+    // at end(): all were seen. Any thread; a flow that is made or ended meanwhile may or may not be among
+    // them.
     std::size_t copy(std::size_t& cursor, std::span<Flow> out, Instant now) noexcept;
     std::size_t end() const noexcept { return shards_count_ * pool_; }
     std::size_t reserved_bytes() const noexcept;
 
   private:
     static constexpr std::size_t kShardsMax = 256;
-    static constexpr std::size_t kPeerLists = 64;        // of half-open flows, a shard
-    static constexpr std::size_t kAccounts = 1 << 20;    // serials are consecutive and peers at most as many: two live peers hardly share one
+    static constexpr std::size_t kPeerLists = 64;  // of half-open flows, a shard
+    static constexpr std::size_t kAccounts =
+        1 << 20;  // serials are consecutive and peers at most as many: two live peers hardly share one
     static constexpr std::size_t kSweepOnInsert = 2;
-    static constexpr std::size_t kSearch = 32;           // places and list members that are looked at to make room
+    static constexpr std::size_t kSearch = 32;  // places and list members that are looked at to make room
 
     // In the index; place 0: empty.
     struct Slot {
@@ -136,7 +144,9 @@ class FlowTable {
 
     FlowTable(std::size_t flows_max, Random& random);
     Shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> 32 & (shards_count_ - 1)]; }
-    std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept { return accounts_[peer & (kAccounts - 1)]; }
+    std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept {
+        return accounts_[peer & (kAccounts - 1)];
+    }
     Flow* lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept;
     void take_out(Shard& shard, Flow& flow) noexcept;
     void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
@@ -144,14 +154,16 @@ class FlowTable {
     bool evict(Shard& shard, std::uint64_t peer) noexcept;
     bool evict_greedier(Shard& shard, std::uint64_t peer) noexcept;
     bool evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept;
-    static List& list_of(Shard& shard, std::uint64_t peer) noexcept { return shard.half_open[peer % kPeerLists]; }
+    static List& list_of(Shard& shard, std::uint64_t peer) noexcept {
+        return shard.half_open[peer % kPeerLists];
+    }
     static void link(Shard& shard, Flow& flow) noexcept;
     static void unlink(Shard& shard, Flow& flow) noexcept;
 
     const std::size_t flows_max_;
     std::size_t shards_count_;
-    std::size_t pool_;     // places a shard
-    std::size_t slots_;    // a shard, a power of two, more than half as many again as places
+    std::size_t pool_;   // places a shard
+    std::size_t slots_;  // a shard, a power of two, more than half as many again as places
     SipHash hash_;
     std::unique_ptr<Shard[]> shards_;
     Reserved<Flow> flows_;

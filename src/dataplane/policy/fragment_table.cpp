@@ -9,7 +9,8 @@ namespace vern::policy {
 FragmentTable::FragmentTable(Random& random) noexcept
     : hash_(random), datagrams_(kDatagramsMax), index_(kBuckets), accounts_(kAccounts) {}
 
-FragmentTable::Key FragmentTable::key_of(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport) noexcept {
+FragmentTable::Key FragmentTable::key_of(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                                         const Transport& transport) noexcept {
     Key key{};
     std::memcpy(key.source.data(), packet.source(), packet.address_bytes());
     std::memcpy(key.destination.data(), packet.destination(), packet.address_bytes());
@@ -27,7 +28,8 @@ std::uint32_t& FragmentTable::bucket_of(const Key& key) noexcept {
     std::memcpy(&words[0], key.source.data(), 16);
     std::memcpy(&words[2], key.destination.data(), 16);
     words[4] = key.peer;
-    words[5] = std::uint64_t{key.id} << 32 | std::uint64_t{key.protocol} << 8 | static_cast<std::uint64_t>(key.direction) << 1 | (key.v6 ? 1U : 0U);
+    words[5] = std::uint64_t{key.id} << 32 | std::uint64_t{key.protocol} << 8 |
+               static_cast<std::uint64_t>(key.direction) << 1 | (key.v6 ? 1U : 0U);
     return index_[hash_(words) % kBuckets];
 }
 
@@ -40,7 +42,8 @@ FragmentTable::Datagram* FragmentTable::find(const Key& key) noexcept {
 
 // All live equally long, so the oldest end first. A bounded number a call: each call adds one at most.
 void FragmentTable::expire(Instant now) noexcept {
-    for (int i = 0; i < 16 && oldest_ != 0 && datagrams_[oldest_ - 1].until <= now; ++i) take_out(datagrams_[oldest_ - 1]);
+    for (int i = 0; i < 16 && oldest_ != 0 && datagrams_[oldest_ - 1].until <= now; ++i)
+        take_out(datagrams_[oldest_ - 1]);
 }
 
 void FragmentTable::take_out(Datagram& datagram) noexcept {
@@ -55,7 +58,8 @@ void FragmentTable::take_out(Datagram& datagram) noexcept {
     free_ = at;
 }
 
-// False: it overlaps what is there, or says something else about where the datagram ends, or leaves more pieces than are kept.
+// False: it overlaps what is there, or says something else about where the datagram ends, or leaves more
+// pieces than are kept.
 bool FragmentTable::add(Datagram& datagram, const Transport& transport) noexcept {
     const std::uint32_t begin = transport.fragment_begin, end = transport.fragment_end;
     for (std::size_t i = 0; i < datagram.pieces_count; ++i) {
@@ -83,11 +87,13 @@ bool FragmentTable::add(Datagram& datagram, const Transport& transport) noexcept
 }
 
 bool FragmentTable::whole(const Datagram& datagram) noexcept {
-    return datagram.end != 0 && datagram.pieces_count == 1 && datagram.pieces[0].begin == 0 && datagram.pieces[0].end == datagram.end;
+    return datagram.end != 0 && datagram.pieces_count == 1 && datagram.pieces[0].begin == 0 &&
+           datagram.pieces[0].end == datagram.end;
 }
 
-FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport,
-                                           std::uint32_t rule, std::uint32_t generation, Instant now) noexcept {
+FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                                           const Transport& transport, std::uint32_t rule,
+                                           std::uint32_t generation, Instant now) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
     expire(now);
@@ -120,13 +126,15 @@ FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction directi
     return Answer::pass;
 }
 
-FragmentTable::Answer FragmentTable::later(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport,
-                                           std::uint32_t generation, Instant now, std::uint32_t& rule) noexcept {
+FragmentTable::Answer FragmentTable::later(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                                           const Transport& transport, std::uint32_t generation, Instant now,
+                                           std::uint32_t& rule) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
     Datagram* datagram = find(key);
     // What an earlier policy let begin does not go on under this one.
-    if (!datagram || datagram->until <= now || (datagram->generation != generation && !datagram->poisoned)) return Answer::stray;
+    if (!datagram || datagram->until <= now || (datagram->generation != generation && !datagram->poisoned))
+        return Answer::stray;
     if (datagram->poisoned) return Answer::overlap;
     if (!add(*datagram, transport)) {
         datagram->poisoned = true;
@@ -137,7 +145,8 @@ FragmentTable::Answer FragmentTable::later(std::uint64_t peer, Direction directi
     return Answer::pass;
 }
 
-void FragmentTable::refused(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport, Instant now) noexcept {
+void FragmentTable::refused(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                            const Transport& transport, Instant now) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
     expire(now);

@@ -1,8 +1,9 @@
-// Which fragmented datagrams were let in: the verdict on a first fragment holds for the later ones of the same peer, addresses, protocol and
-// identification for 30 s. It fails closed: no first fragment, no room, too many pieces or any overlap (RFC 5722) means no.
+// Which fragmented datagrams were let in: the verdict on a first fragment holds for the later ones of the
+// same peer, addresses, protocol and identification for 30 s. It fails closed: no first fragment, no room,
+// too many pieces or any overlap (RFC 5722) means no.
 //
-// Fixed memory: 16384 datagrams, 512 a peer, so that one peer's first fragments starve nobody else's. A datagram that is whole gives its place back.
-// One lock: who sends fragments through a tunnel pays for it.
+// Fixed memory: 16384 datagrams, 512 a peer, so that one peer's first fragments starve nobody else's. A
+// datagram that is whole gives its place back. One lock: who sends fragments through a tunnel pays for it.
 #pragma once
 
 #include <array>
@@ -23,13 +24,16 @@ class FragmentTable {
 
     enum class Answer : std::uint8_t { pass, stray, overlap, full };
     // A first fragment that may pass.
-    Answer first(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport, std::uint32_t rule, std::uint32_t generation,
+    Answer first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                 const Transport& transport, std::uint32_t rule, std::uint32_t generation,
                  Instant now) noexcept;
     // A later one. When it passes, `rule` is the one that allowed the first.
-    Answer later(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport, std::uint32_t generation, Instant now,
+    Answer later(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                 const Transport& transport, std::uint32_t generation, Instant now,
                  std::uint32_t& rule) noexcept;
     // A first fragment was refused: nothing of that datagram may pass any more.
-    void refused(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport, Instant now) noexcept;
+    void refused(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                 const Transport& transport, Instant now) noexcept;
 
     static constexpr std::size_t kDatagramsMax = 16384;
     static constexpr std::size_t kPerPeerMax = 512;
@@ -38,7 +42,8 @@ class FragmentTable {
   private:
     static constexpr std::size_t kBuckets = 16384;
     static constexpr std::size_t kAccounts = 65536;
-    static constexpr std::size_t kPieces = 8;  // separate ranges that are there; arriving in order there is one
+    static constexpr std::size_t kPieces =
+        8;  // separate ranges that are there; arriving in order there is one
 
     struct Range {
         std::uint16_t begin;
@@ -67,7 +72,8 @@ class FragmentTable {
         std::uint32_t older, newer;  // by age; index + 1
     };
 
-    static Key key_of(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport) noexcept;
+    static Key key_of(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                      const Transport& transport) noexcept;
     std::uint32_t& bucket_of(const Key& key) noexcept;
     Datagram* find(const Key& key) noexcept;
     void expire(Instant now) noexcept;

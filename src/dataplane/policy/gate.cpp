@@ -6,7 +6,9 @@
 namespace vern::policy {
 namespace {
 
-constexpr Direction other(Direction direction) noexcept { return direction == Direction::in ? Direction::out : Direction::in; }
+constexpr Direction other(Direction direction) noexcept {
+    return direction == Direction::in ? Direction::out : Direction::in;
+}
 
 // From the point of view of this host: inwards the source is remote.
 FlowKey key_of(Direction direction, const InnerPacket& packet, const Transport& transport) noexcept {
@@ -39,12 +41,15 @@ Result<std::unique_ptr<Tables>> Tables::make(std::size_t flows_max, unsigned wor
     auto flows = FlowTable::make(flows_max, random);
     if (!flows) return tl::unexpected(flows.error());
     tables->flows = std::move(*flows);
-    if (!tables->rates || !tables->fragments) return fail("no memory to reserve for rates and fragments", ENOMEM);
-    for (unsigned i = 0; i < workers; ++i) tables->logs.push_back(std::make_unique<SpscRing<LogRecord>>(kLogRecordsMax));
+    if (!tables->rates || !tables->fragments)
+        return fail("no memory to reserve for rates and fragments", ENOMEM);
+    for (unsigned i = 0; i < workers; ++i)
+        tables->logs.push_back(std::make_unique<SpscRing<LogRecord>>(kLogRecordsMax));
     return tables;
 }
 
-// The rules' answer, and the only place where it is found: packets, flows that are asked for again and explanations all come here.
+// The rules' answer, and the only place where it is found: packets, flows that are asked for again and
+// explanations all come here.
 Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* gate) noexcept {
     Decision decision;
     for (std::uint32_t rank = Policy::kNoRule;;) {
@@ -52,7 +57,13 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
         if (rank == Policy::kNoRule) return decision;
         const Policy::Effect& effect = q.policy.effect_of(rank);
         const std::uint32_t index = effect.index;
-        Decision found{effect.action == Action::allow, effect.action == Action::reject, index, Counter::policy_denied, effect.id, Instant::max(), effect.log};
+        Decision found{effect.action == Action::allow,
+                       effect.action == Action::reject,
+                       index,
+                       Counter::policy_denied,
+                       effect.id,
+                       Instant::max(),
+                       effect.log};
         if (!effect.conditional) return found;
         const Rule& rule = q.policy.rule_of(rank);
         if (rule.expires && q.now >= *rule.expires) continue;
@@ -63,11 +74,13 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
         }
         if (rule.rate && mode != Mode::again) {
             const auto& source = q.direction == Direction::in ? q.key.remote : q.key.local;
-            const auto answer = tables.rates.ask(rule.id, *rule.rate, q.peer.serial, q.direction, source, q.now, mode == Mode::fresh);
+            const auto answer = tables.rates.ask(rule.id, *rule.rate, q.peer.serial, q.direction, source,
+                                                 q.now, mode == Mode::fresh);
             if (answer != RateTable::Answer::token) {
                 if (gate) q.policy.count(gate->worker_, index, Policy::Count::limited);
                 decision.rule = index;
-                decision.reason = answer == RateTable::Answer::none ? Counter::policy_rate_limited : Counter::policy_rates_full;
+                decision.reason = answer == RateTable::Answer::none ? Counter::policy_rate_limited
+                                                                    : Counter::policy_rates_full;
                 continue;
             }
         }
@@ -76,10 +89,14 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
 }
 
 Gate::Decision Gate::decide(Mode mode) noexcept {
-    return decide(*tables_, {*policy_, packet_.direction, packet_.peer, packet_.key, packet_.transport.service_port(), now_}, mode, this);
+    return decide(
+        *tables_,
+        {*policy_, packet_.direction, packet_.peer, packet_.key, packet_.transport.service_port(), now_},
+        mode, this);
 }
 
-Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket& packet, std::size_t packets) noexcept {
+Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket& packet,
+                    std::size_t packets) noexcept {
     packet_.direction = direction;
     packet_.peer = peer;
     packet_.packet = &packet;
@@ -126,32 +143,39 @@ Gate::Decision Gate::examine() noexcept {
 
 Gate::Decision Gate::keep_first_fragment(Decision decision) noexcept {
     if (!decision.allowed) {
-        tables_->fragments.refused(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport, now_);
+        tables_->fragments.refused(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
+                                   now_);
         return decision;
     }
-    const auto answer = tables_->fragments.first(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport, decision.rule,
-                                                 policy_->generation(), now_);
+    const auto answer =
+        tables_->fragments.first(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
+                                 decision.rule, policy_->generation(), now_);
     if (answer == FragmentTable::Answer::pass) return decision;
-    return {.rule = decision.rule, .reason = answer == FragmentTable::Answer::overlap ? Counter::policy_fragment_overlap : Counter::policy_fragments_full};
+    return {.rule = decision.rule,
+            .reason = answer == FragmentTable::Answer::overlap ? Counter::policy_fragment_overlap
+                                                               : Counter::policy_fragments_full};
 }
 
 Gate::Decision Gate::later_fragment() noexcept {
     std::uint32_t rule = Policy::kNoRule;
-    switch (tables_->fragments.later(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport, policy_->generation(), now_, rule)) {
+    switch (tables_->fragments.later(packet_.peer.serial, packet_.direction, *packet_.packet,
+                                     packet_.transport, policy_->generation(), now_, rule)) {
         case FragmentTable::Answer::pass: return {.allowed = true, .rule = rule};
         case FragmentTable::Answer::overlap: return {.reason = Counter::policy_fragment_overlap};
         default: return {.reason = Counter::policy_fragment_stray};
     }
 }
 
-// An error speaks of a packet that went the other way: through the peer that the error comes from, or to which it goes.
+// An error speaks of a packet that went the other way: through the peer that the error comes from, or to
+// which it goes.
 Gate::Decision Gate::related() noexcept {
     const Decision denied{.reason = Counter::policy_icmp_unrelated};
     InnerPacket quoted;
     Transport transport;
     if (!parse_quoted(*packet_.packet, packet_.transport, quoted, transport)) return denied;
     // Errors go to whose packet it was, and a quoted reply or error opens nothing.
-    if (std::memcmp(packet_.packet->destination(), quoted.source(), quoted.address_bytes()) != 0) return denied;
+    if (std::memcmp(packet_.packet->destination(), quoted.source(), quoted.address_bytes()) != 0)
+        return denied;
     const FlowKey key = key_of(other(packet_.direction), quoted, transport);
     if (transport.icmp && key.asks == 0) return denied;
     FlowTable::Held flow = tables_->flows->find(key, tables_->flows->hash(key), now_);
@@ -186,7 +210,8 @@ FlowTable::Held Gate::look_up(const FlowKey& key, std::uint64_t& hash, Memo& mem
 // Under the shard's lock, and without any other: a flow that is asked for again takes no token.
 bool Gate::renew(Flow& flow, Decision& decision) noexcept {
     if (flow.generation == policy_->generation() && now_ < flow.valid_until) return true;
-    decision = decide(*tables_, {*policy_, flow.began, packet_.peer, flow.key, first_port(flow), now_}, Mode::again, this);
+    decision = decide(*tables_, {*policy_, flow.began, packet_.peer, flow.key, first_port(flow), now_},
+                      Mode::again, this);
     if (!decision.allowed) {
         decision.reason = Counter::policy_flow_cut;
         if (!policy_->rules().observe) return false;
@@ -259,7 +284,8 @@ Gate::Decision Gate::begin_flow() noexcept {
     }
     Decision decision = decide(mode);
     if (!decision.allowed) {
-        // Under a policy that only observes the flow is kept, or each of its packets and all its replies would be reported.
+        // Under a policy that only observes the flow is kept, or each of its packets and all its replies
+        // would be reported.
         if (!policy_->rules().observe) return decision;
         would_deny(decision);
     }
@@ -277,8 +303,10 @@ Gate::Decision Gate::begin_flow() noexcept {
     flow.bytes[static_cast<std::size_t>(packet_.direction)] = packet_.packet->length;
     const auto [room, evicted] = tables_->flows->insert(flow, hash_, policy_->rules().flows_per_peer, now_);
     if (evicted) counters_.add(Counter::policy_flow_evicted);
-    if (room == FlowTable::Room::table_full) return {.rule = decision.rule, .reason = Counter::policy_flows_full};
-    if (room == FlowTable::Room::peer_full) return {.rule = decision.rule, .reason = Counter::policy_peer_flows_full};
+    if (room == FlowTable::Room::table_full)
+        return {.rule = decision.rule, .reason = Counter::policy_flows_full};
+    if (room == FlowTable::Room::peer_full)
+        return {.rule = decision.rule, .reason = Counter::policy_peer_flows_full};
     if (state == FlowState::picked_up) counters_.add(Counter::policy_picked_up);
     if (decision.allowed) {
         policy_->count(worker_, decision.rule, Policy::Count::flows);
@@ -323,8 +351,8 @@ void Gate::log(const Decision& decision, Verdict verdict, bool would_be) noexcep
     log_full_at_ = full_at;
 }
 
-Explanation Gate::explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer, const FlowKey& key, std::uint16_t port,
-                          Instant now) noexcept {
+Explanation Gate::explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer,
+                          const FlowKey& key, std::uint16_t port, Instant now) noexcept {
     const Decision decision = decide(tables, {policy, direction, peer, key, port, now}, Mode::dry, nullptr);
     Explanation out;
     out.allowed = decision.allowed || policy.rules().observe;

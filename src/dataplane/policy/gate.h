@@ -1,13 +1,16 @@
-// Judges packets: what an established flow may send, what may begin one, and what else passes. One a worker; the tables behind it are shared.
+// Judges packets: what an established flow may send, what may begin one, and what else passes. One a worker;
+// the tables behind it are shared.
 //
 // The order of a packet's way:
-//   transport     what is it really, and is it whole                      malformed, hidden or source-routed: denied
-//   fragments     a later one follows the verdict on the first
-//   ICMP errors   related to a live flow that this peer carries, or denied; no rule opens for them, and for redirects nothing does
-//   flow          a live one of this peer: a step of its state machine. Is the policy another one than the flow was allowed by, the rules are
+//   transport     what is it really, and is it whole                      malformed, hidden or source-routed:
+//   denied fragments     a later one follows the verdict on the first ICMP errors   related to a live flow
+//   that this peer carries, or denied; no rule opens for them, and for redirects nothing does flow          a
+//   live one of this peer: a step of its state machine. Is the policy another one than the flow was allowed
+//   by, the rules are
 //                 asked again, in the direction in which the flow began, before this packet passes
 //   rules         what begins a flow; ICMP that is neither an error nor an echo is asked for each packet
-// The peer of a packet is who carries it: inwards the caller has checked that the source is the peer's (cryptokey routing) *before* it asks.
+// The peer of a packet is who carries it: inwards the caller has checked that the source is the peer's
+// (cryptokey routing) *before* it asks.
 #pragma once
 
 #include <array>
@@ -29,7 +32,8 @@
 namespace vern::policy {
 
 inline constexpr std::size_t kLogRecordsMax = 1024;  // that a worker may have waiting
-inline constexpr unsigned kLogRecordsPerSecond = 100;  // of one worker, and as many at once; the rest is counted (policy_log_suppressed)
+inline constexpr unsigned kLogRecordsPerSecond =
+    100;  // of one worker, and as many at once; the rest is counted (policy_log_suppressed)
 inline constexpr Duration kPickUpTime = std::chrono::seconds(60);
 
 enum class Verdict : std::uint8_t { pass, drop, reject };
@@ -51,10 +55,11 @@ struct LogRecord {
     std::uint16_t port = 0;           // as Service has it: ICMP type and code
     Direction direction = Direction::in;
     Verdict verdict = Verdict::pass;
-    bool would_be = false;            // it passed, since the rule or the policy only observes
+    bool would_be = false;  // it passed, since the rule or the policy only observes
 };
 
-// What all gates share. Made with the first policy and never again: flows, tokens and fragments outlive each policy.
+// What all gates share. Made with the first policy and never again: flows, tokens and fragments outlive each
+// policy.
 struct Tables {
     // Errors: no memory to reserve.
     static Result<std::unique_ptr<Tables>> make(std::size_t flows_max, unsigned workers, Random& random);
@@ -62,7 +67,7 @@ struct Tables {
     std::unique_ptr<FlowTable> flows;
     RateTable rates;
     FragmentTable fragments;
-    std::atomic<std::int64_t> pick_up_until{0};  // nanoseconds of the boot clock
+    std::atomic<std::int64_t> pick_up_until{0};              // nanoseconds of the boot clock
     std::vector<std::unique_ptr<SpscRing<LogRecord>>> logs;  // a worker's each
 
   private:
@@ -93,17 +98,22 @@ class Gate {
     const Policy& policy() const noexcept { return *policy_; }
 
     // `packets`: how many a superpacket stands for. What does not pass was counted by its reason.
-    Verdict judge(Direction direction, const Subject& peer, const InnerPacket& packet, std::size_t packets = 1) noexcept;
+    Verdict judge(Direction direction, const Subject& peer, const InnerPacket& packet,
+                  std::size_t packets = 1) noexcept;
     // Of the last packet that was judged; for the answer to one that was rejected.
     const Transport& transport() const noexcept { return packet_.transport; }
-    // Until when the last verdict holds, if it was to pass and the policy stays: a rule may expire while a packet waits.
+    // Until when the last verdict holds, if it was to pass and the policy stays: a rule may expire while a
+    // packet waits.
     Instant valid_until() const noexcept { return valid_until_; }
     // How many packets (superpackets count once) did not pass.
-    std::uint64_t refused(Direction direction) const noexcept { return refused_[static_cast<std::size_t>(direction)]; }
+    std::uint64_t refused(Direction direction) const noexcept {
+        return refused_[static_cast<std::size_t>(direction)];
+    }
 
-    // What the packet path would say to a new flow, by its own code but for what that would change. Any thread that keeps policy and tables alive.
-    static Explanation explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer, const FlowKey& key, std::uint16_t port,
-                               Instant now) noexcept;
+    // What the packet path would say to a new flow, by its own code but for what that would change. Any
+    // thread that keeps policy and tables alive.
+    static Explanation explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer,
+                               const FlowKey& key, std::uint16_t port, Instant now) noexcept;
 
   private:
     enum class Mode : std::uint8_t {
@@ -165,8 +175,8 @@ class Gate {
     Tables* tables_ = nullptr;
     Instant now_{};
     Packet packet_{};
-    std::uint64_t hash_ = 0;          // of packet_.key
-    std::array<Memo, 2> memos_;       // packets of a train are mostly of one flow
+    std::uint64_t hash_ = 0;     // of packet_.key
+    std::array<Memo, 2> memos_;  // packets of a train are mostly of one flow
     std::array<std::uint64_t, 2> refused_{};
     Instant log_full_at_{};
     Instant valid_until_{};

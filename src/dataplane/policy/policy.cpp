@@ -9,32 +9,42 @@
 namespace vern::policy {
 namespace {
 
-constexpr std::size_t kProbesMax = 4;  // set tables that a class probes one by one; more are merged where memory allows
+constexpr std::size_t kProbesMax =
+    4;  // set tables that a class probes one by one; more are merged where memory allows
 
-bool whole_range(const Service& service) noexcept { return service.first_port == 0 && service.last_port == 65535; }
+bool whole_range(const Service& service) noexcept {
+    return service.first_port == 0 && service.last_port == 65535;
+}
 
 Result<void> check_service(const Service& service, const std::string& name) {
     if (service.protocol > Service::kAnyProtocol) return fail(name + ": a protocol is a number up to 255");
-    if (service.first_port > service.last_port) return fail(name + ": a range of ports that ends before it begins");
-    const bool has_ports = service.protocol == kTcp || service.protocol == kUdp || service.protocol == kIcmp || service.protocol == kIcmp6;
+    if (service.first_port > service.last_port)
+        return fail(name + ": a range of ports that ends before it begins");
+    const bool has_ports = service.protocol == kTcp || service.protocol == kUdp ||
+                           service.protocol == kIcmp || service.protocol == kIcmp6;
     if (!has_ports && !whole_range(service)) return fail(name + ": ports for a protocol that has none");
     return {};
 }
 
 Result<void> check_prefixes(const std::vector<Prefix>& prefixes, const std::string& name) {
     for (const Prefix& prefix : prefixes) {
-        if (prefix.address.family == Family::none || prefix.length > (prefix.address.family == Family::v4 ? 32 : 128))
+        if (prefix.address.family == Family::none ||
+            prefix.length > (prefix.address.family == Family::v4 ? 32 : 128))
             return fail(name + ": a prefix that is none");
     }
     return {};
 }
 
 Result<void> check_rule(const Rule& rule, const std::string& name, std::size_t peer_sets) {
-    if (rule.peers != kAnyPeer && rule.peers >= peer_sets) return fail(name + ": a set of peers that is not there");
-    if (rule.rate && (rule.action != Action::allow || rule.rate->count == 0 || rule.rate->burst == 0 || rule.rate->interval.count() <= 0))
+    if (rule.peers != kAnyPeer && rule.peers >= peer_sets)
+        return fail(name + ": a set of peers that is not there");
+    if (rule.rate && (rule.action != Action::allow || rule.rate->count == 0 || rule.rate->burst == 0 ||
+                      rule.rate->interval.count() <= 0))
         return fail(name + ": a rate goes with allow, and its numbers are at least 1");
-    if (rule.rate && rule.rate->interval / rule.rate->count <= Duration::zero()) return fail(name + ": a rate that is no limit");
-    if (rule.observe && rule.action == Action::allow) return fail(name + ": observe goes with deny and reject");
+    if (rule.rate && rule.rate->interval / rule.rate->count <= Duration::zero())
+        return fail(name + ": a rate that is no limit");
+    if (rule.observe && rule.action == Action::allow)
+        return fail(name + ": observe goes with deny and reject");
     for (const Service& service : rule.services) {
         if (auto fine = check_service(service, name); !fine) return fine;
     }
@@ -50,17 +60,22 @@ Result<std::unique_ptr<const Policy>> Policy::compile(RuleSet rules, unsigned wo
     policy->rank();
     if (auto built = policy->build(); !built) return tl::unexpected(built.error());
     // calloc takes large blocks from fresh pages: counters that no worker uses cost nothing.
-    policy->cells_.reset(static_cast<Cell*>(std::calloc(policy->workers_ * (policy->rules_.rules.size() + 1), sizeof(Cell))));
+    policy->cells_.reset(
+        static_cast<Cell*>(std::calloc(policy->workers_ * (policy->rules_.rules.size() + 1), sizeof(Cell))));
     if (!policy->cells_) return fail("no memory for the counters of the rules", ENOMEM);
     return policy;
 }
 
 Result<void> Policy::check() const {
     if (rules_.generation == 0) return fail("a policy's generation is never 0");
-    if (rules_.rules.size() > kRulesMax) return fail("more than " + std::to_string(kRulesMax) + " rules", E2BIG);
-    if (rules_.peer_sets.size() > kPeerSetsMax) return fail("more than " + std::to_string(kPeerSetsMax) + " sets of peers", E2BIG);
+    if (rules_.rules.size() > kRulesMax)
+        return fail("more than " + std::to_string(kRulesMax) + " rules", E2BIG);
+    if (rules_.peer_sets.size() > kPeerSetsMax)
+        return fail("more than " + std::to_string(kPeerSetsMax) + " sets of peers", E2BIG);
     for (std::size_t i = 0; i < rules_.rules.size(); ++i) {
-        if (auto fine = check_rule(rules_.rules[i], "rule " + std::to_string(i + 1), rules_.peer_sets.size()); !fine) return fine;
+        if (auto fine = check_rule(rules_.rules[i], "rule " + std::to_string(i + 1), rules_.peer_sets.size());
+            !fine)
+            return fine;
     }
     return {};
 }
@@ -71,12 +86,14 @@ void Policy::rank() {
         for (std::uint32_t i = 0; i < rules_.rules.size(); ++i) {
             const Rule& rule = rules_.rules[i];
             if ((rule.action == Action::allow) != allow) continue;
-            effects_.push_back({rule.id, i, rule.action, rule.rate || rule.expires || rule.observe, rule.log});
+            effects_.push_back(
+                {rule.id, i, rule.action, rule.rate || rule.expires || rule.observe, rule.log});
         }
     }
 }
 
-Result<std::uint32_t> Policy::add_classifier(std::span<const Classifier::Ranked> rules, std::size_t entries_max) {
+Result<std::uint32_t> Policy::add_classifier(std::span<const Classifier::Ranked> rules,
+                                             std::size_t entries_max) {
     auto built = Classifier::build(rules, entries_max);
     if (!built) return tl::unexpected(built.error());
     weight_ += built->weight();
@@ -90,7 +107,8 @@ Result<void> Policy::build() {
     std::vector<std::array<std::vector<Classifier::Ranked>, 2>> of_set(sets + 1);
     for (std::uint32_t rank = 0; rank < effects_.size(); ++rank) {
         const Rule& rule = rule_of(rank);
-        of_set[rule.peers == kAnyPeer ? sets : rule.peers][static_cast<std::size_t>(rule.direction)].push_back({rank, &rule});
+        of_set[rule.peers == kAnyPeer ? sets : rule.peers][static_cast<std::size_t>(rule.direction)]
+            .push_back({rank, &rule});
     }
     Tables everybody;
     for (std::size_t direction = 0; direction < 2; ++direction) {
@@ -102,7 +120,8 @@ Result<void> Policy::build() {
     return build_classes(of_set, everybody);
 }
 
-Result<void> Policy::build_classes(const std::vector<std::array<std::vector<Classifier::Ranked>, 2>>& of_set, const Tables& everybody) {
+Result<void> Policy::build_classes(const std::vector<std::array<std::vector<Classifier::Ranked>, 2>>& of_set,
+                                   const Tables& everybody) {
     classes_.push_back(everybody);
     std::unordered_map<PublicKey, std::vector<std::uint32_t>, KeyHash> sets_of;
     for (std::uint32_t set = 0; set < rules_.peer_sets.size(); ++set) {
@@ -128,7 +147,8 @@ Result<void> Policy::build_classes(const std::vector<std::array<std::vector<Clas
             }
             if (used.size() > kProbesMax) {
                 std::vector<Classifier::Ranked> all;
-                for (const std::uint32_t set : used) all.insert(all.end(), of_set[set][direction].begin(), of_set[set][direction].end());
+                for (const std::uint32_t set : used)
+                    all.insert(all.end(), of_set[set][direction].begin(), of_set[set][direction].end());
                 const std::size_t before = weight_;
                 if (auto merged = add_classifier(all, std::min(merged_left, kEntriesMax - weight_)); merged) {
                     merged_left -= weight_ - before;
@@ -149,7 +169,8 @@ Result<void> Policy::build_classes(const std::vector<std::array<std::vector<Clas
         classes_.push_back(std::move(tables));
     }
     for (Tables& tables : classes_) {
-        for (auto& list : tables) std::ranges::sort(list, {}, [this](std::uint32_t i) { return classifiers_[i].best_rank(); });
+        for (auto& list : tables)
+            std::ranges::sort(list, {}, [this](std::uint32_t i) { return classifiers_[i].best_rank(); });
     }
     return {};
 }
@@ -159,7 +180,8 @@ std::uint32_t Policy::class_of(const PublicKey& peer) const noexcept {
     return at == class_of_.end() ? 0 : at->second;
 }
 
-std::uint32_t Policy::match(Direction direction, std::uint32_t peer_class, const FlowKey& key, std::uint16_t port, std::uint32_t after) const noexcept {
+std::uint32_t Policy::match(Direction direction, std::uint32_t peer_class, const FlowKey& key,
+                            std::uint16_t port, std::uint32_t after) const noexcept {
     std::uint32_t found = kNoRule;
     for (const std::uint32_t i : classes_[peer_class][static_cast<std::size_t>(direction)]) {
         const Classifier& classifier = classifiers_[i];
@@ -177,19 +199,23 @@ void Policy::count(unsigned worker, std::uint32_t index, Count what, std::uint64
 RuleCounts Policy::counts(std::uint32_t index) const noexcept {
     const std::size_t place = index == kNoRule ? rules_.rules.size() : index;
     RuleCounts sum = place < before_.size() ? before_[place] : RuleCounts{};
-    std::uint64_t* const of[] = {&sum.packets, &sum.bytes, &sum.flows, &sum.denied, &sum.would_be, &sum.limited};
+    std::uint64_t* const of[] = {&sum.packets, &sum.bytes,    &sum.flows,
+                                 &sum.denied,  &sum.would_be, &sum.limited};
     for (unsigned worker = 0; worker < workers_; ++worker) {
-        for (std::size_t i = 0; i < std::size(of); ++i) *of[i] += cells_[cell(worker, index)].of[i].load(std::memory_order_relaxed);
+        for (std::size_t i = 0; i < std::size(of); ++i)
+            *of[i] += cells_[cell(worker, index)].of[i].load(std::memory_order_relaxed);
     }
     return sum;
 }
 
 void Policy::take_over_counts(const Policy& previous) const {
     std::unordered_map<std::uint64_t, std::uint32_t> by_id;
-    for (std::uint32_t i = 0; i < previous.rules_.rules.size(); ++i) by_id.try_emplace(previous.rules_.rules[i].id, i);
+    for (std::uint32_t i = 0; i < previous.rules_.rules.size(); ++i)
+        by_id.try_emplace(previous.rules_.rules[i].id, i);
     before_.assign(rules_.rules.size() + 1, {});
     for (std::size_t i = 0; i < rules_.rules.size(); ++i) {
-        if (const auto at = by_id.find(rules_.rules[i].id); at != by_id.end()) before_[i] = previous.counts(at->second);
+        if (const auto at = by_id.find(rules_.rules[i].id); at != by_id.end())
+            before_[i] = previous.counts(at->second);
     }
     before_.back() = previous.counts(kNoRule);
 }

@@ -6,8 +6,9 @@
 
 namespace vern::policy {
 
-RateTable::Answer RateTable::ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer, Direction direction,
-                                 const std::array<std::byte, 16>& source, Instant now, bool take) noexcept {
+RateTable::Answer RateTable::ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer,
+                                 Direction direction, const std::array<std::byte, 16>& source, Instant now,
+                                 bool take) noexcept {
     std::uint64_t words[4] = {rule_id, static_cast<std::uint64_t>(rate.scope), 0, 0};
     if (rate.scope == Rate::Scope::source) std::memcpy(&words[2], source.data(), 16);
     if (rate.scope == Rate::Scope::peer) words[2] = peer;
@@ -22,13 +23,16 @@ RateTable::Answer RateTable::ask(std::uint64_t rule_id, const Rate& rate, std::u
 
     const Duration cost = rate.interval / rate.count;
     // A bound on a bound: no operator's burst is worth more than a year.
-    const Duration allowance = std::min<std::int64_t>(rate.burst, std::chrono::hours(24 * 365) / cost + 1) * cost;
+    const Duration allowance =
+        std::min<std::int64_t>(rate.burst, std::chrono::hours(24 * 365) / cost + 1) * cost;
     Set& set = sets_[at];
     const std::lock_guard hold(set.lock);
     Bucket* end = std::end(set.buckets);
-    Bucket* bucket = std::find_if(std::begin(set.buckets), end, [&](const Bucket& b) { return b.rule == tag && b.source == other; });
+    Bucket* bucket = std::find_if(std::begin(set.buckets), end,
+                                  [&](const Bucket& b) { return b.rule == tag && b.source == other; });
     if (bucket == end) {
-        bucket = std::find_if(std::begin(set.buckets), end, [&](const Bucket& b) { return b.full_at <= now; });
+        bucket =
+            std::find_if(std::begin(set.buckets), end, [&](const Bucket& b) { return b.full_at <= now; });
         if (bucket == end) return Answer::full;
         if (!take) return Answer::token;
         *bucket = {tag, other, now};

@@ -1,10 +1,13 @@
-// The token buckets of all rules that have a rate, for all workers. Kept by rule id, so that applying a policy again gives nobody new tokens.
+// The token buckets of all rules that have a rate, for all workers. Kept by rule id, so that applying a
+// policy again gives nobody new tokens.
 //
-// A bucket is one number, the moment at which it is full again (GCRA, ITU-T I.371): a flow moves it on by the price of one token, and is refused
-// when that would be further away than the burst allows. What is full again need not be kept: its place is free.
+// A bucket is one number, the moment at which it is full again (GCRA, ITU-T I.371): a flow moves it on by the
+// price of one token, and is refused when that would be further away than the burst allows. What is full
+// again need not be kept: its place is free.
 //
-// Fixed memory: 16384 sets of 8 buckets (4 MiB, touched when used), a lock for each. The buckets of one peer lie within 64 of the sets, so that a peer
-// that speaks for a whole prefix cannot push out those of others by changing its source. A full set refuses: it fails closed, and is counted.
+// Fixed memory: 16384 sets of 8 buckets (4 MiB, touched when used), a lock for each. The buckets of one peer
+// lie within 64 of the sets, so that a peer that speaks for a whole prefix cannot push out those of others by
+// changing its source. A full set refuses: it fails closed, and is counted.
 #pragma once
 
 #include <array>
@@ -23,9 +26,10 @@ class RateTable {
     explicit operator bool() const noexcept { return static_cast<bool>(sets_); }
 
     enum class Answer : std::uint8_t { token, none, full };
-    // A token for a flow that begins at `source`. `peer`: whose flow it is. Without `take` it only says whether there is one.
-    Answer ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer, Direction direction, const std::array<std::byte, 16>& source, Instant now,
-               bool take) noexcept;
+    // A token for a flow that begins at `source`. `peer`: whose flow it is. Without `take` it only says
+    // whether there is one.
+    Answer ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer, Direction direction,
+               const std::array<std::byte, 16>& source, Instant now, bool take) noexcept;
 
   private:
     static constexpr std::size_t kSets = 16384;

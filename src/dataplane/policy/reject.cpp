@@ -42,7 +42,8 @@ InnerPacket begin(const InnerPacket& to, std::uint8_t protocol, std::byte* at) n
     return out;
 }
 
-std::size_t finish(InnerPacket& packet, std::uint8_t protocol, std::size_t transport_bytes, std::size_t checksum_at) noexcept {
+std::size_t finish(InnerPacket& packet, std::uint8_t protocol, std::size_t transport_bytes,
+                   std::size_t checksum_at) noexcept {
     packet.length = packet.header_bytes + transport_bytes;
     if (packet.v6) {
         store_be16(packet.data + ip6::kPayloadLength, static_cast<std::uint16_t>(transport_bytes));
@@ -52,7 +53,8 @@ std::size_t finish(InnerPacket& packet, std::uint8_t protocol, std::size_t trans
     }
     std::byte* transport = packet.data + packet.header_bytes;
     const std::uint64_t pseudo = protocol == kIcmp ? 0 : packet.pseudo_header_sum(protocol, transport_bytes);
-    const auto sum = static_cast<std::uint16_t>(~checksum_fold(checksum_add(pseudo, transport, transport_bytes)));
+    const auto sum =
+        static_cast<std::uint16_t>(~checksum_fold(checksum_add(pseudo, transport, transport_bytes)));
     std::memcpy(transport + checksum_at, &sum, 2);
     return packet.length;
 }
@@ -70,9 +72,11 @@ std::size_t write_reset(const InnerPacket& packet, const Transport& transport, s
         reset[tcp::kFlags] = std::byte{tcp::kRst};
     } else {
         const std::size_t header_bytes = (std::to_integer<std::size_t>(segment[tcp::kOffset]) >> 4) * 4;
-        const std::size_t taken = packet.length - transport.offset - header_bytes + ((transport.tcp_flags & tcp::kSyn) != 0 ? 1 : 0) +
+        const std::size_t taken = packet.length - transport.offset - header_bytes +
+                                  ((transport.tcp_flags & tcp::kSyn) != 0 ? 1 : 0) +
                                   ((transport.tcp_flags & tcp::kFin) != 0 ? 1 : 0);
-        store_be32(reset + tcp::kAcknowledgment, load_be32(segment + tcp::kSequence) + static_cast<std::uint32_t>(taken));
+        store_be32(reset + tcp::kAcknowledgment,
+                   load_be32(segment + tcp::kSequence) + static_cast<std::uint32_t>(taken));
         reset[tcp::kFlags] = std::byte{tcp::kRst | tcp::kAck};
     }
     return finish(answer, kTcp, tcp::kHeaderBytes, tcp::kChecksum);
@@ -85,7 +89,8 @@ std::size_t write_error(const InnerPacket& packet, std::byte* out) noexcept {
     std::memset(error, 0, kIcmpHeaderBytes);
     error[0] = packet.v6 ? std::byte{1} : std::byte{3};
     error[1] = packet.v6 ? std::byte{1} : std::byte{13};
-    const std::size_t most = (packet.v6 ? kRejectBytesMax : kIp4ErrorMax) - answer.header_bytes - kIcmpHeaderBytes;
+    const std::size_t most =
+        (packet.v6 ? kRejectBytesMax : kIp4ErrorMax) - answer.header_bytes - kIcmpHeaderBytes;
     const std::size_t quoted = std::min(packet.length, most);
     std::memcpy(error + kIcmpHeaderBytes, packet.data, quoted);
     return finish(answer, protocol, kIcmpHeaderBytes + quoted, 2);
@@ -93,9 +98,11 @@ std::size_t write_error(const InnerPacket& packet, std::byte* out) noexcept {
 
 }  // namespace
 
-std::size_t write_reject(const InnerPacket& packet, const Transport& transport, std::span<std::byte, kRejectBytesMax> out) noexcept {
+std::size_t write_reject(const InnerPacket& packet, const Transport& transport,
+                         std::span<std::byte, kRejectBytesMax> out) noexcept {
     if (!one_host(packet.source(), packet.v6) || !one_host(packet.destination(), packet.v6)) return 0;
-    if (transport.fragment == Fragment::later || transport.icmp_error() || transport.icmp_redirect()) return 0;
+    if (transport.fragment == Fragment::later || transport.icmp_error() || transport.icmp_redirect())
+        return 0;
     if (transport.protocol != kTcp) return write_error(packet, out.data());
     if ((transport.tcp_flags & tcp::kRst) != 0 || transport.is_fragment()) return 0;
     return write_reset(packet, transport, out.data());

@@ -1,5 +1,5 @@
-// Memory that is reserved at once and costs nothing until it is used: zeroed pages from the kernel. No huge pages: a table that is hardly used
-// would otherwise be resident as a whole.
+// Memory that is reserved at once and costs nothing until it is used: zeroed pages from the kernel. No huge
+// pages: a table that is hardly used would otherwise be resident as a whole.
 #pragma once
 
 #include <sys/mman.h>
@@ -17,7 +17,8 @@ class Reserved {
   public:
     Reserved() = default;
     explicit Reserved(std::size_t count) noexcept : bytes_(count * sizeof(T)) {
-        void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) return;
         ::madvise(at, bytes_, MADV_NOHUGEPAGE);
         data_ = static_cast<T*>(at);  // zero bytes are a valid T: the types kept here say so
@@ -25,7 +26,8 @@ class Reserved {
     ~Reserved() {
         if (data_) ::munmap(data_, bytes_);
     }
-    Reserved(Reserved&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    Reserved(Reserved&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
     Reserved& operator=(Reserved&& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(bytes_, other.bytes_);

@@ -1,5 +1,6 @@
-// SipHash-1-3 (Aumasson and Bernstein) over whole 64-bit words: the hash of tables whose keys attackers choose. One round a word, as in the hash
-// tables of several language runtimes; the key is drawn at start, so nobody can aim packets at one bucket.
+// SipHash-1-3 (Aumasson and Bernstein) over whole 64-bit words: the hash of tables whose keys attackers
+// choose. One round a word, as in the hash tables of several language runtimes; the key is drawn at start, so
+// nobody can aim packets at one bucket.
 #pragma once
 
 #include <bit>
@@ -15,7 +16,8 @@ class SipHash {
     explicit SipHash(Random& random) noexcept : k0_(random.u64()), k1_(random.u64()) {}
 
     std::uint64_t operator()(std::span<const std::uint64_t> words) const noexcept {
-        std::uint64_t v0 = k0_ ^ 0x736f6d6570736575, v1 = k1_ ^ 0x646f72616e646f6d, v2 = k0_ ^ 0x6c7967656e657261, v3 = k1_ ^ 0x7465646279746573;
+        std::uint64_t v0 = k0_ ^ 0x736f6d6570736575, v1 = k1_ ^ 0x646f72616e646f6d,
+                      v2 = k0_ ^ 0x6c7967656e657261, v3 = k1_ ^ 0x7465646279746573;
         const auto round = [&] {
             v0 += v1;
             v2 += v3;

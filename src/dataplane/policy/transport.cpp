@@ -5,8 +5,8 @@
 namespace vern::policy {
 namespace {
 
-constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragmentHeader = 44, kAuthentication = 51, kDestinationOptions = 60, kMobility = 135, kHip = 139,
-                       kShim6 = 140;
+constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragmentHeader = 44, kAuthentication = 51,
+                       kDestinationOptions = 60, kMobility = 135, kHip = 139, kShim6 = 140;
 constexpr std::uint8_t kRoutingType0 = 0, kRoutingType2 = 2;
 constexpr std::uint8_t kLooseSourceRoute = 131, kStrictSourceRoute = 137;
 constexpr std::size_t kIcmpHeaderBytes = 8;  // of every message there is
@@ -14,14 +14,19 @@ constexpr std::size_t kQuotedBytes = 8;      // RFC 792
 
 enum class Depth { whole, quoted };
 
-std::uint8_t byte_at(const InnerPacket& packet, std::size_t at) noexcept { return std::to_integer<std::uint8_t>(packet.data[at]); }
-
-// The place where a fragment belongs must exist: nothing behind 65535 bytes, and all but the last are multiples of eight.
-bool fragment_fits(const Transport& out) noexcept {
-    return out.fragment_end <= 65535 && out.fragment_end > out.fragment_begin && !(out.more_fragments && (out.fragment_end - out.fragment_begin) % 8 != 0);
+std::uint8_t byte_at(const InnerPacket& packet, std::size_t at) noexcept {
+    return std::to_integer<std::uint8_t>(packet.data[at]);
 }
 
-void set_fragment(Transport& out, std::uint16_t offset_bytes, bool more, std::uint32_t id, std::size_t bytes) noexcept {
+// The place where a fragment belongs must exist: nothing behind 65535 bytes, and all but the last are
+// multiples of eight.
+bool fragment_fits(const Transport& out) noexcept {
+    return out.fragment_end <= 65535 && out.fragment_end > out.fragment_begin &&
+           !(out.more_fragments && (out.fragment_end - out.fragment_begin) % 8 != 0);
+}
+
+void set_fragment(Transport& out, std::uint16_t offset_bytes, bool more, std::uint32_t id,
+                  std::size_t bytes) noexcept {
     out.fragment = offset_bytes > 0 ? Fragment::later : Fragment::first;
     out.fragment_id = id;
     out.fragment_begin = offset_bytes;
@@ -50,16 +55,18 @@ bool has_source_route(const InnerPacket& packet) noexcept {
 std::optional<Counter> walk_v4(const InnerPacket& packet, Depth depth, Transport& out) noexcept {
     out.protocol = packet.protocol();
     out.offset = packet.header_bytes;
-    if (packet.header_bytes > ip4::kHeaderBytes && has_source_route(packet)) return Counter::policy_source_route;
+    if (packet.header_bytes > ip4::kHeaderBytes && has_source_route(packet))
+        return Counter::policy_source_route;
     const std::uint16_t field = load_be16(packet.data + ip4::kFragment);
     if ((field & 0x3fff) == 0) return std::nullopt;
-    set_fragment(out, static_cast<std::uint16_t>((field & 0x1fff) * 8), (field & 0x2000) != 0, load_be16(packet.data + ip4::kId),
-                 packet.length - packet.header_bytes);
+    set_fragment(out, static_cast<std::uint16_t>((field & 0x1fff) * 8), (field & 0x2000) != 0,
+                 load_be16(packet.data + ip4::kId), packet.length - packet.header_bytes);
     if (depth == Depth::whole && !fragment_fits(out)) return Counter::policy_fragment_malformed;
     return std::nullopt;
 }
 
-// Length of the header at `at`, or 0 when it does not fit into the packet. In size_t: 256 * 8 does not fit the byte that it is told in.
+// Length of the header at `at`, or 0 when it does not fit into the packet. In size_t: 256 * 8 does not fit
+// the byte that it is told in.
 std::size_t extension_bytes(const InnerPacket& packet, std::size_t at, std::uint8_t kind) noexcept {
     if (packet.length - at < 8) return 0;
     if (kind == kFragmentHeader) return 8;
@@ -87,14 +94,16 @@ std::optional<Counter> walk_v6(const InnerPacket& packet, Depth depth, Transport
                 out.offset = static_cast<std::uint32_t>(at);
                 return std::nullopt;
         }
-        if (headers == kExtensionHeadersMax || (kind == kHopByHop && headers > 0)) return Counter::policy_extension;
+        if (headers == kExtensionHeadersMax || (kind == kHopByHop && headers > 0))
+            return Counter::policy_extension;
         const std::size_t bytes = extension_bytes(packet, at, kind);
         if (bytes == 0) return Counter::policy_extension;
         if (kind == kRouting) {
             // Type 0 is forbidden (RFC 5095). Of the others only type 2 ends at the node that it is sent to.
             const std::uint8_t type = byte_at(packet, at + 2);
             const bool goes_on = byte_at(packet, at + 3) > 0;
-            if (type == kRoutingType0 || (goes_on && type != kRoutingType2)) return Counter::policy_source_route;
+            if (type == kRoutingType0 || (goes_on && type != kRoutingType2))
+                return Counter::policy_source_route;
         }
         if (kind == kFragmentHeader) {
             if (std::exchange(fragmented, true)) return Counter::policy_extension;
@@ -103,7 +112,8 @@ std::optional<Counter> walk_v6(const InnerPacket& packet, Depth depth, Transport
             if (begin == 0 && (field & 1) == 0) {
                 out.fragment = Fragment::atomic;
             } else {
-                set_fragment(out, begin, (field & 1) != 0, load_be32(packet.data + at + 4), packet.length - at - 8);
+                set_fragment(out, begin, (field & 1) != 0, load_be32(packet.data + at + 4),
+                             packet.length - at - 8);
                 if (depth == Depth::whole && !fragment_fits(out)) return Counter::policy_fragment_malformed;
                 if (out.fragment == Fragment::later) {
                     out.offset = static_cast<std::uint32_t>(at + 8);
@@ -121,7 +131,9 @@ std::optional<Counter> read_transport(const InnerPacket& packet, Depth depth, Tr
     const std::byte* at = packet.data + out.offset;
     out.icmp = out.protocol == (packet.v6 ? kIcmp6 : kIcmp);
     if (out.has_ports()) {
-        const std::size_t least = depth == Depth::quoted ? kQuotedBytes : out.protocol == kTcp ? tcp::kHeaderBytes : udp::kHeaderBytes;
+        const std::size_t least = depth == Depth::quoted ? kQuotedBytes
+                                  : out.protocol == kTcp ? tcp::kHeaderBytes
+                                                         : udp::kHeaderBytes;
         if (left < least) return Counter::policy_transport_short;
         out.source_port = load_be16(at);
         out.destination_port = load_be16(at + 2);
@@ -155,9 +167,12 @@ bool Transport::icmp_error() const noexcept {
 }
 bool Transport::icmp_redirect() const noexcept { return icmp && icmp_type == (v6 ? 137 : 5); }
 
-std::optional<Counter> parse_transport(const InnerPacket& packet, Transport& out) noexcept { return parse(packet, Depth::whole, out); }
+std::optional<Counter> parse_transport(const InnerPacket& packet, Transport& out) noexcept {
+    return parse(packet, Depth::whole, out);
+}
 
-bool parse_quoted(const InnerPacket& error, const Transport& at, InnerPacket& packet, Transport& out) noexcept {
+bool parse_quoted(const InnerPacket& error, const Transport& at, InnerPacket& packet,
+                  Transport& out) noexcept {
     const std::size_t begin = at.offset + kIcmpHeaderBytes;
     if (begin > error.length) return false;
     const std::size_t left = error.length - begin;
@@ -167,7 +182,8 @@ bool parse_quoted(const InnerPacket& error, const Transport& at, InnerPacket& pa
     if (left < (error.v6 ? ip6::kHeaderBytes : ip4::kHeaderBytes)) return false;
     const std::uint8_t first = std::to_integer<std::uint8_t>(packet.data[0]);
     if (first >> 4 != (error.v6 ? 6 : 4)) return false;
-    packet.header_bytes = error.v6 ? std::uint8_t{ip6::kHeaderBytes} : static_cast<std::uint8_t>((first & 15) * 4);
+    packet.header_bytes =
+        error.v6 ? std::uint8_t{ip6::kHeaderBytes} : static_cast<std::uint8_t>((first & 15) * 4);
     if (packet.header_bytes < ip4::kHeaderBytes || packet.header_bytes > left) return false;
     return !parse(packet, Depth::quoted, out) && out.fragment != Fragment::later;
 }

@@ -1,5 +1,6 @@
-// When what was taken out of use may be freed: liburcu's QSBR, seen from two sides. A worker is *inside* while it works on a turn and *outside*
-// while it waits for the next; wait_for_workers() returns when each worker has been outside at least once since the call began.
+// When what was taken out of use may be freed: liburcu's QSBR, seen from two sides. A worker is *inside*
+// while it works on a turn and *outside* while it waits for the next; wait_for_workers() returns when each
+// worker has been outside at least once since the call began.
 #pragma once
 
 #include <urcu-qsbr.h>

@@ -22,7 +22,8 @@ class SystemRandom final : public Random {
 
 void signal(const Fd& event) noexcept {
     const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = ::write(event.get(), &one, sizeof one);  // fails only when it is signalled already
+    [[maybe_unused]] const auto written =
+        ::write(event.get(), &one, sizeof one);  // fails only when it is signalled already
 }
 
 void clear(const Fd& event) noexcept {
@@ -34,8 +35,11 @@ void clear(const Fd& event) noexcept {
 std::size_t packets_in(const Turn& turn) noexcept {
     std::size_t packets = 0;
     for (const UnderlayTrain& train : turn.underlay)
-        packets += train.segment_bytes > 0 ? (train.bytes.size() + train.segment_bytes - 1) / train.segment_bytes : 1;
-    for (const TunTrain& train : turn.tun) packets += train.header.gso_size > 0 ? train.packet.size() / train.header.gso_size + 1 : 1;
+        packets += train.segment_bytes > 0
+                       ? (train.bytes.size() + train.segment_bytes - 1) / train.segment_bytes
+                       : 1;
+    for (const TunTrain& train : turn.tun)
+        packets += train.header.gso_size > 0 ? train.packet.size() / train.header.gso_size + 1 : 1;
     return packets;
 }
 
@@ -46,7 +50,9 @@ std::size_t bytes_in(const Turn& turn) noexcept {
     return bytes;
 }
 
-WallTime wall_time_now() noexcept { return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now()); }
+WallTime wall_time_now() noexcept {
+    return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
+}
 
 }  // namespace
 
@@ -89,7 +95,8 @@ class Runtime::Sink final : public DatagramSink {
         const std::lock_guard hold(runtime_.underlay_lock_);
         bool source_refused = false;
         // What is lost here is sent again by the protocol's own timers.
-        (void)send_datagram(runtime_.underlay_.workers.front(), to, datagram, datagram.size(), tos, source_refused);
+        (void)send_datagram(runtime_.underlay_.workers.front(), to, datagram, datagram.size(), tos,
+                            source_refused);
         return !source_refused;
     }
 
@@ -105,7 +112,8 @@ Runtime::Runtime(TunDevice tun, const aead::Implementation& aead, const RuntimeO
 
 Runtime::~Runtime() { stop(); }
 
-Result<std::unique_ptr<Runtime>> Runtime::create(TunDevice tun, const aead::Implementation& aead, const RuntimeOptions& options) {
+Result<std::unique_ptr<Runtime>> Runtime::create(TunDevice tun, const aead::Implementation& aead,
+                                                 const RuntimeOptions& options) {
     std::unique_ptr<Runtime> runtime(new Runtime(std::move(tun), aead, options));
     if (auto opened = runtime->open(); !opened) return tl::unexpected(opened.error());
     return runtime;
@@ -137,19 +145,22 @@ Result<void> Runtime::open() {
         helpers_.push_back(std::make_unique<HelperThread>(device_.workers() + i));
         if (!helpers_.back()->event) return fail_errno("make an event descriptor", errno);
     }
-    helping_ = std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers() + options_.helpers, options_.hand_over, [this](unsigned i) {
-        if (i < workers_.size())
-            workers_[i]->engine->wake();
-        else
-            signal(helpers_[i - workers_.size()]->event);
-    });
+    helping_ =
+        std::make_unique<Helping>(device_.board(), device_.aead(), device_.workers() + options_.helpers,
+                                  options_.hand_over, [this](unsigned i) {
+                                      if (i < workers_.size())
+                                          workers_[i]->engine->wake();
+                                      else
+                                          signal(helpers_[i - workers_.size()]->event);
+                                  });
     return {};
 }
 
 Result<std::unique_ptr<Engine>> Runtime::make_engine(WorkerThread& worker, const UdpSockets& sockets) {
     using Choice = RuntimeOptions::EngineChoice;
     if (options_.engine != Choice::epoll) {
-        auto engine = make_uring_engine(worker.tun, sockets, worker.worker.counters(), options_.engine_options);
+        auto engine =
+            make_uring_engine(worker.tun, sockets, worker.worker.counters(), options_.engine_options);
         if (engine || options_.engine == Choice::io_uring) return engine;
         engine_reason_ = engine.error().message;
         options_.engine = Choice::epoll;  // for the other workers too
@@ -215,7 +226,8 @@ void Runtime::run_worker(WorkerThread& self) {
         }
         if (turn.underlay.empty() && turn.tun.empty())
             helping_->attend(self.id);
-        else if (const Duration pause = pacing.pause_after(packets_in(turn), now); pause != Duration::zero()) {
+        else if (const Duration pause = pacing.pause_after(packets_in(turn), now);
+                 pause != Duration::zero()) {
             const timespec nap{0, pause.count()};
             ::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
         }
@@ -281,7 +293,8 @@ void Runtime::wait_for_attention(std::optional<Instant> deadline) {
     pollfd set[] = {{attention_.get(), POLLIN, 0}, {timer_.get(), POLLIN, 0}};
     ::poll(set, 2, -1);
     clear(attention_);
-    // An exchange, not a store: what was queued before the flag was set must be seen by the service() that follows.
+    // An exchange, not a store: what was queued before the flag was set must be seen by the service() that
+    // follows.
     attention_pending_.exchange(false, std::memory_order_acq_rel);
 }
 
@@ -319,7 +332,9 @@ Result<void> Runtime::set_fwmark(std::uint32_t fwmark) {
     return vern::set_fwmark(underlay_, fwmark);
 }
 
-const OffloadFaults& Runtime::faults(unsigned worker) const noexcept { return workers_[worker]->engine->faults(); }
+const OffloadFaults& Runtime::faults(unsigned worker) const noexcept {
+    return workers_[worker]->engine->faults();
+}
 
 HandOverCounts Runtime::hand_over() const noexcept {
     HandOverCounts sum;

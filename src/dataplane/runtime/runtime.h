@@ -1,5 +1,6 @@
-// The threads that drive a device on a real host: one a worker, each with its engine, its TUN queue and its sockets, and one for the slow
-// path (handshakes, timers, the freeing of what is out of use). Everything else (control socket, signals, netlink) is the caller's.
+// The threads that drive a device on a real host: one a worker, each with its engine, its TUN queue and its
+// sockets, and one for the slow path (handshakes, timers, the freeing of what is out of use). Everything else
+// (control socket, signals, netlink) is the caller's.
 #pragma once
 
 #include <atomic>
@@ -39,9 +40,10 @@ struct HandOverCounts {
 
 class Runtime {
   public:
-    // `tun` is the interface, one queue a worker. Takes sockets and makes engines; the threads begin with start(). Signals should be blocked
-    // before, so that the threads leave them to the caller.
-    static Result<std::unique_ptr<Runtime>> create(TunDevice tun, const aead::Implementation& aead, const RuntimeOptions& options);
+    // `tun` is the interface, one queue a worker. Takes sockets and makes engines; the threads begin with
+    // start(). Signals should be blocked before, so that the threads leave them to the caller.
+    static Result<std::unique_ptr<Runtime>> create(TunDevice tun, const aead::Implementation& aead,
+                                                   const RuntimeOptions& options);
     ~Runtime();  // stops the threads, then wipes the device
     Runtime(const Runtime&) = delete;
     Runtime& operator=(const Runtime&) = delete;
@@ -50,7 +52,8 @@ class Runtime {
 
     Device& device() noexcept { return device_; }
     const TunDevice& tun() const noexcept { return tun_; }
-    // After every change to the device, so that the slow path sees new deadlines and frees what is out of use. Any thread.
+    // After every change to the device, so that the slow path sees new deadlines and frees what is out of
+    // use. Any thread.
     void attend() noexcept;
 
     // Control thread only, one at a time. Sessions live on.

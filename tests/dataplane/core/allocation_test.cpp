@@ -151,7 +151,8 @@ TEST_F(Allocation, NoneUnderAPolicy) {
             a.worker().flush(*outlet);
             if (outlet->last_bytes == 0) continue;
             b.worker().begin(b.now);
-            b.worker().from_underlay({{outlet->last, outlet->last_bytes}, outlet->last_segment, a.endpoint, 0}, *outlet);
+            b.worker().from_underlay(
+                {{outlet->last, outlet->last_bytes}, outlet->last_segment, a.endpoint, 0}, *outlet);
             b.worker().flush(*outlet);
         }
     };

@@ -83,18 +83,10 @@ TEST(ReplayWindow, AgreesWithASet) {
         for (int i = 0; i < 20'000; ++i) {
             std::uint64_t counter = 0;
             switch (random() % 8) {
-                case 0:
-                    counter = next + random() % 200;
-                    break;
-                case 1:
-                    counter = next + random() % 10'000;
-                    break;
-                case 2:
-                    counter = next > 9000 ? next - 8000 - random() % 200 : random() % (next + 1);
-                    break;
-                default:
-                    counter = next > 100 ? next - random() % 100 : next;
-                    break;
+                case 0: counter = next + random() % 200; break;
+                case 1: counter = next + random() % 10'000; break;
+                case 2: counter = next > 9000 ? next - 8000 - random() % 200 : random() % (next + 1); break;
+                default: counter = next > 100 ? next - random() % 100 : next; break;
             }
             const bool expected = counter >= next || (next - counter <= kUsable && !seen.contains(counter));
             ASSERT_EQ(window.is_fresh(counter), expected) << "seed " << seed << " step " << i;

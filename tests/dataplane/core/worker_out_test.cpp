@@ -288,10 +288,12 @@ TEST(Counters, AllAreKnownToTheTests) {
     const auto of_policy = [](const CounterInfo& info) { return info.name.starts_with("policy_"); };
     const auto policy_counters = static_cast<std::size_t>(std::ranges::count_if(kCounterInfo, of_policy));
     for (const CounterInfo& info : kCounterInfo)
-        EXPECT_EQ(of_policy(info) ? 0U : 1U, not_the_cores.count(info.name) + needs_a_million_sessions.count(info.name) +
-                          raised.count(info.name))
+        EXPECT_EQ(of_policy(info) ? 0U : 1U, not_the_cores.count(info.name) +
+                                                 needs_a_million_sessions.count(info.name) +
+                                                 raised.count(info.name))
             << info.name;
-    EXPECT_EQ(kCounterCount, not_the_cores.size() + needs_a_million_sessions.size() + raised.size() + policy_counters);
+    EXPECT_EQ(kCounterCount,
+              not_the_cores.size() + needs_a_million_sessions.size() + raised.size() + policy_counters);
 }
 
 }  // namespace

@@ -81,8 +81,8 @@ TEST_P(EngineConformance, SleepsWhenNothingHappens) {
     EXPECT_EQ(receive(host, 100).size(), 1U);
     while (!host.engine->wait(20ms).tun.empty()) {  // router solicitations of the device
     }
-    // A wait may end early: for packets of the device's own (router solicitations), for nothing a few times. An engine that never sleeps
-    // would come to many thousands.
+    // A wait may end early: for packets of the device's own (router solicitations), for nothing a few times.
+    // An engine that never sleeps would come to many thousands.
     const auto before = std::chrono::steady_clock::now();
     int waits = 0;
     while (std::chrono::steady_clock::now() - before < 100ms) {

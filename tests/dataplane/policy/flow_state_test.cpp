@@ -18,7 +18,8 @@ struct Step {
 };
 
 TEST(PolicyTcp, StateTable) {
-    constexpr auto kPass = TcpStep::pass, kDrop = TcpStep::drop, kAnew = TcpStep::begin_anew, kOther = TcpStep::other_opens;
+    constexpr auto kPass = TcpStep::pass, kDrop = TcpStep::drop, kAnew = TcpStep::begin_anew,
+                   kOther = TcpStep::other_opens;
     constexpr bool kHere = true, kThere = false;
     const Step table[] = {
         {syn_sent, kHere, kSyn, syn_sent, kPass},  // sent again
@@ -69,13 +70,15 @@ TEST(PolicyTcp, StateTable) {
         FlowState state = one.from;
         EXPECT_EQ(tcp_step(state, one.by_initiator, one.flags), one.step)
             << name_of(one.from) << " flags " << int{one.flags} << " by " << one.by_initiator;
-        EXPECT_EQ(state, one.to) << name_of(one.from) << " flags " << int{one.flags} << " by " << one.by_initiator;
+        EXPECT_EQ(state, one.to) << name_of(one.from) << " flags " << int{one.flags} << " by "
+                                 << one.by_initiator;
     }
 }
 
 TEST(PolicyTcp, FlagsThatMeanSomething) {
     unsigned valid = 0;
-    for (unsigned flags = 0; flags < 64; ++flags) valid += tcp_flags_valid(static_cast<std::uint8_t>(flags)) ? 1 : 0;
+    for (unsigned flags = 0; flags < 64; ++flags)
+        valid += tcp_flags_valid(static_cast<std::uint8_t>(flags)) ? 1 : 0;
     EXPECT_EQ(valid, 6U * 4);  // with and without PSH and URG
     EXPECT_FALSE(tcp_flags_valid(0));
     EXPECT_FALSE(tcp_flags_valid(kFin));

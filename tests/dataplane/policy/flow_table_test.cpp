@@ -31,7 +31,9 @@ struct FlowTableTest : ::testing::Test {
         evicted += made.evicted ? 1 : 0;
         return made.room;
     }
-    bool has(const Flow& flow) { return static_cast<bool>(table->find(flow.key, table->hash(flow.key), now)); }
+    bool has(const Flow& flow) {
+        return static_cast<bool>(table->find(flow.key, table->hash(flow.key), now));
+    }
     int evicted = 0;
 };
 
@@ -56,7 +58,8 @@ TEST_F(FlowTableTest, WhatHasTimedOutIsGone) {
 
 TEST_F(FlowTableTest, AFullTableDeniesAndNeverGivesUpAnAnsweredFlow) {
     for (unsigned i = 0; i < 64; ++i) ASSERT_EQ(add(flow(i, 1 + i % 2)), FlowTable::Room::made);
-    for (unsigned i = 64; i < 200; ++i) ASSERT_EQ(add(flow(i, 3, FlowState::syn_sent)), FlowTable::Room::table_full);
+    for (unsigned i = 64; i < 200; ++i)
+        ASSERT_EQ(add(flow(i, 3, FlowState::syn_sent)), FlowTable::Room::table_full);
     for (unsigned i = 0; i < 64; ++i) EXPECT_TRUE(has(flow(i))) << i;
     EXPECT_EQ(evicted, 0);
 }
@@ -126,13 +129,15 @@ TEST_F(FlowTableTest, TheSweepFindsWhatNobodyAsksFor) {
 
 TEST_F(FlowTableTest, CopiesEachLiveFlowOnce) {
     table = std::move(*FlowTable::make(20000, random));
-    for (unsigned i = 0; i < 10000; ++i) add(flow(i, 1, i % 10 == 0 ? FlowState::closed : FlowState::established), 20000);
+    for (unsigned i = 0; i < 10000; ++i)
+        add(flow(i, 1, i % 10 == 0 ? FlowState::closed : FlowState::established), 20000);
     now += seconds(20);
     std::set<std::uint32_t> seen;
     std::array<Flow, 100> out;
     std::size_t cursor = 0;
     while (const std::size_t n = table->copy(cursor, out, now)) {
-        for (std::size_t i = 0; i < n; ++i) EXPECT_TRUE(seen.insert(load_be32(out[i].key.remote.data())).second);
+        for (std::size_t i = 0; i < n; ++i)
+            EXPECT_TRUE(seen.insert(load_be32(out[i].key.remote.data())).second);
     }
     EXPECT_EQ(seen.size(), 9000U);
     EXPECT_EQ(cursor, table->end());
@@ -148,9 +153,12 @@ TEST_F(FlowTableTest, AgreesWithAMapUnderRandomUse) {
         if (engine() % 2 == 0) {
             const Flow one = flow(number, peer, engine() % 2 ? FlowState::established : FlowState::answered);
             const auto room = add(one);
-            if (model.contains(number)) ASSERT_EQ(room, FlowTable::Room::there);
-            else if (model.size() == 500) ASSERT_EQ(room, FlowTable::Room::table_full);
-            else ASSERT_EQ(room, FlowTable::Room::made);
+            if (model.contains(number))
+                ASSERT_EQ(room, FlowTable::Room::there);
+            else if (model.size() == 500)
+                ASSERT_EQ(room, FlowTable::Room::table_full);
+            else
+                ASSERT_EQ(room, FlowTable::Room::made);
             if (room == FlowTable::Room::made) model[number] = peer;
         } else {
             auto held = table->find(flow(number).key, table->hash(flow(number).key), now);
@@ -174,7 +182,8 @@ TEST_F(FlowTableTest, ManyWorkersAtOnce) {
         threads.emplace_back([&, worker] {
             std::mt19937_64 engine(worker);
             for (int i = 0; i < 20000; ++i) {
-                const Flow one = flow(static_cast<unsigned>(engine() % 3000), 1 + engine() % 3, FlowState::syn_sent);
+                const Flow one =
+                    flow(static_cast<unsigned>(engine() % 3000), 1 + engine() % 3, FlowState::syn_sent);
                 const auto hash = table->hash(one.key);
                 if (auto held = table->find(one.key, hash, now)) {
                     const FlowState before = held->state;

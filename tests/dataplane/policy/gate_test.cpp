@@ -43,11 +43,13 @@ TEST_F(Gates, TheSameOverIpv6) {
 
 TEST_F(Gates, AStrayAckOpensNothing) {
     use({allow_in(), allow_out()});
-    for (const std::uint8_t flags : {kAck, kSynAck, kFinAck, kRst, std::uint8_t(kRst | kAck), std::uint8_t(kAck | kPsh)}) {
+    for (const std::uint8_t flags :
+         {kAck, kSynAck, kFinAck, kRst, std::uint8_t(kRst | kAck), std::uint8_t(kAck | kPsh)}) {
         EXPECT_EQ(why(kIn, tcp(kIn, flags)), "policy_no_flow") << int{flags};
         EXPECT_EQ(why(kOut, tcp(kOut, flags)), "policy_no_flow") << int{flags};
     }
-    for (const std::uint8_t flags : {std::uint8_t(0), kFin, std::uint8_t(kSyn | kFin), std::uint8_t(kSyn | kRst)})
+    for (const std::uint8_t flags :
+         {std::uint8_t(0), kFin, std::uint8_t(kSyn | kFin), std::uint8_t(kSyn | kRst)})
         EXPECT_EQ(why(kIn, tcp(kIn, flags)), "policy_tcp_flags") << int{flags};
     EXPECT_EQ(tables->flows->size(), 0U);
 }
@@ -129,7 +131,8 @@ TEST_F(Gates, ExtensionHeadersBeforeAnAllowedPortPass) {
     packet.protocol = 6;
     packet.destination_port = 22;
     Bytes other = build(packet);
-    other[40] = std::byte{200};  // Nebula #1840: bytes that look like port 22 behind a header that nobody knows
+    other[40] =
+        std::byte{200};  // Nebula #1840: bytes that look like port 22 behind a header that nobody knows
     EXPECT_EQ(why(kIn, other), "policy_no_rule");
 }
 
@@ -144,7 +147,8 @@ TEST_F(Gates, AFlowIsItsPeers) {
 }
 
 TEST_F(Gates, ForwardedFromPeerToPeerBothMustAllowIt) {
-    // What comes in from one peer goes out to another with the same addresses: another key, another flow, another rule.
+    // What comes in from one peer goes out to another with the same addresses: another key, another flow,
+    // another rule.
     const IpAddress client = v4(10, 0, 0, 1), server = v4(10, 0, 0, 2);
     PacketSpec there, back;
     there.from = back.to = client;
@@ -279,7 +283,8 @@ TEST_F(Gates, MidstreamIsPickedUpOnlyWhereARuleOpensAndOnlyAfterTheStart) {
 TEST_F(Gates, AnErrorThatQuotesALiveFlowPasses) {
     for (const bool with_v6 : {false, true}) {
         use({allow_in({udp_port(53)}), allow_out({tcp_port(443)})});
-        const std::vector<std::uint8_t> types = with_v6 ? std::vector<std::uint8_t>{1, 2, 3, 4} : std::vector<std::uint8_t>{3, 11, 12};
+        const std::vector<std::uint8_t> types =
+            with_v6 ? std::vector<std::uint8_t>{1, 2, 3, 4} : std::vector<std::uint8_t>{3, 11, 12};
         ASSERT_TRUE(in(udp(kIn, 40000, 53, with_v6)));
         ASSERT_TRUE(out(tcp(kOut, kSyn, 443, 50000, with_v6)));
         for (const std::uint8_t type : types) {
@@ -295,7 +300,8 @@ TEST_F(Gates, AnErrorThatQuotesNoFlowDoesNotPassWhateverTheRules) {
     use({allow_in(), allow_out()});
     ASSERT_TRUE(out(udp(kOut)));
     EXPECT_EQ(why(kIn, error(kIn, udp(kOut, 40001), 3, 3)), "policy_icmp_unrelated");
-    EXPECT_EQ(why(kIn, error(kIn, udp(kIn), 3, 3)), "policy_icmp_unrelated");  // quotes what went the same way
+    EXPECT_EQ(why(kIn, error(kIn, udp(kIn), 3, 3)),
+              "policy_icmp_unrelated");  // quotes what went the same way
     EXPECT_EQ(why(kIn, error(kIn, udp(kOut), 3, 3, 27)), "policy_icmp_unrelated");  // too little to tell
     EXPECT_EQ(why(kIn, error(kIn, udp(kOut), 3, 3, 0)), "policy_icmp_unrelated");
     Bytes elsewhere = error(kIn, udp(kOut), 3, 3);
@@ -350,7 +356,8 @@ TEST_F(Gates, AnErrorAboutAPingIsRelated) {
 // --- fragments
 
 struct Fragmented : GateTest {
-    Bytes piece(unsigned offset, bool more, std::size_t payload, std::uint16_t id = 7, unsigned port = 53, Direction direction = kIn) {
+    Bytes piece(unsigned offset, bool more, std::size_t payload, std::uint16_t id = 7, unsigned port = 53,
+                Direction direction = kIn) {
         PacketSpec packet = spec(direction, 17, 40000, port);
         packet.fragment = static_cast<std::uint16_t>(offset / 8 | (more ? 0x2000 : 0));
         packet.id = id;
@@ -391,13 +398,13 @@ TEST_F(Fragmented, OfADeniedFirstNothingPasses) {
 TEST_F(Fragmented, OverlapPoisons) {
     use({allow_in({udp_port(53)})});
     const std::vector<Bytes> overlaps = {
-        piece(16, true, 24),   // into the first one
-        piece(8, false, 16),   // over its header's end
-        piece(24, true, 32),   // into the second one
-        piece(32, false, 8),   // inside the second one
-        piece(24, true, 24),   // the same again
-        piece(0, true, 24),    // a second first
-        piece(16, false, 200), // over everything
+        piece(16, true, 24),    // into the first one
+        piece(8, false, 16),    // over its header's end
+        piece(24, true, 32),    // into the second one
+        piece(32, false, 8),    // inside the second one
+        piece(24, true, 24),    // the same again
+        piece(0, true, 24),     // a second first
+        piece(16, false, 200),  // over everything
     };
     for (std::size_t i = 0; i < overlaps.size(); ++i) {
         now += seconds(31);
@@ -735,7 +742,8 @@ TEST_F(Gates, LoggingChangesNoVerdict) {
                 packet.to = packets.address(packet.v6);
                 packet.protocol = 17;
                 packet.destination_port = packets.port();
-                verdicts[pass].push_back(judge(packets.chance(50) ? kIn : kOut, build(packet), packets.below(6)));
+                verdicts[pass].push_back(
+                    judge(packets.chance(50) ? kIn : kOut, build(packet), packets.below(6)));
             }
         }
         EXPECT_EQ(verdicts[0], verdicts[1]);
@@ -778,7 +786,8 @@ TEST_F(Gates, ExplainSaysWhatTheGateWouldAndChangesNothing) {
 
 // --- against the rules read from top to bottom
 
-// Every packet of a stateless view: what the gate lets begin is what the rules allow, and nothing else passes but replies of what began.
+// Every packet of a stateless view: what the gate lets begin is what the rules allow, and nothing else passes
+// but replies of what began.
 TEST_F(Gates, AgreesWithTheRulesOverChangesOfPolicy) {
     struct Live {
         Direction began;
@@ -806,8 +815,9 @@ TEST_F(Gates, AgreesWithTheRulesOverChangesOfPolicy) {
                 packet.payload = 0;
                 // A peer an address: the source check has been made.
                 const auto peer = draw.below(6);
-                const IpAddress away = packet.v6 ? vern::test::v6({0xfd00, 0, 0, 0, 0, 0, 0, static_cast<unsigned>(peer)})
-                                                 : v4(10, 0, 0, static_cast<unsigned>(peer));
+                const IpAddress away =
+                    packet.v6 ? vern::test::v6({0xfd00, 0, 0, 0, 0, 0, 0, static_cast<unsigned>(peer)})
+                              : v4(10, 0, 0, static_cast<unsigned>(peer));
                 const IpAddress here = draw.address(packet.v6);
                 packet.from = direction == kIn ? away : here;
                 packet.to = direction == kIn ? here : away;
@@ -820,18 +830,22 @@ TEST_F(Gates, AgreesWithTheRulesOverChangesOfPolicy) {
                 key.local = here.bytes;
                 key.remote_port = direction == kIn ? packet.source_port : packet.destination_port;
                 key.local_port = direction == kIn ? packet.destination_port : packet.source_port;
-                const std::string name = std::string(reinterpret_cast<const char*>(&key), sizeof key) + std::to_string(peer);
+                const std::string name =
+                    std::string(reinterpret_cast<const char*>(&key), sizeof key) + std::to_string(peer);
                 bool expected = false;
                 if (const auto at = live.find(name); at != live.end()) {
                     const Live& one = at->second;
-                    expected = reference::allowed(policy->rules(), one.began, peer_keys(peer), one.key, one.port, now);
+                    expected = reference::allowed(policy->rules(), one.began, peer_keys(peer), one.key,
+                                                  one.port, now);
                     ++(expected ? replies : cut);
                     if (!expected) live.erase(at);
                 } else {
-                    expected = reference::allowed(policy->rules(), direction, peer_keys(peer), key, packet.destination_port, now);
+                    expected = reference::allowed(policy->rules(), direction, peer_keys(peer), key,
+                                                  packet.destination_port, now);
                     if (expected) live[name] = {direction, key, packet.destination_port};
                 }
-                ASSERT_EQ(judge(direction, build(packet), peer) == Verdict::pass, expected) << "seed " << seed << " round " << round << " packet " << i;
+                ASSERT_EQ(judge(direction, build(packet), peer) == Verdict::pass, expected)
+                    << "seed " << seed << " round " << round << " packet " << i;
                 passed += expected ? 1 : 0;
             }
         }

@@ -1,4 +1,5 @@
-// Policies for the tests, and a classifier that is slow, linear and obvious: what the real one must agree with.
+// Policies for the tests, and a classifier that is slow, linear and obvious: what the real one must agree
+// with.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -93,7 +94,8 @@ inline bool within(const Prefix& prefix, const std::array<std::byte, 16>& addres
     return true;
 }
 
-inline bool within_any(const std::vector<Prefix>& prefixes, const std::array<std::byte, 16>& address, bool v6) {
+inline bool within_any(const std::vector<Prefix>& prefixes, const std::array<std::byte, 16>& address,
+                       bool v6) {
     if (prefixes.empty()) return true;
     for (const Prefix& prefix : prefixes) {
         if (within(prefix, address, v6)) return true;
@@ -110,8 +112,8 @@ inline bool serves(const std::vector<Service>& services, std::uint8_t protocol, 
     return false;
 }
 
-inline bool matches(const RuleSet& set, const Rule& rule, Direction direction, const PublicKey& peer, const FlowKey& key,
-                    std::uint16_t port) {
+inline bool matches(const RuleSet& set, const Rule& rule, Direction direction, const PublicKey& peer,
+                    const FlowKey& key, std::uint16_t port) {
     if (rule.direction != direction) return false;
     if (rule.peers != kAnyPeer) {
         bool member = false;
@@ -123,8 +125,8 @@ inline bool matches(const RuleSet& set, const Rule& rule, Direction direction, c
 }
 
 // All rules that match, in order of precedence, by index.
-inline std::vector<std::uint32_t> all(const RuleSet& set, Direction direction, const PublicKey& peer, const FlowKey& key,
-                                      std::uint16_t port) {
+inline std::vector<std::uint32_t> all(const RuleSet& set, Direction direction, const PublicKey& peer,
+                                      const FlowKey& key, std::uint16_t port) {
     std::vector<std::uint32_t> out;
     for (const bool allow : {false, true}) {
         for (std::uint32_t i = 0; i < set.rules.size(); ++i) {
@@ -137,8 +139,8 @@ inline std::vector<std::uint32_t> all(const RuleSet& set, Direction direction, c
 }
 
 // Whether a new flow passes now, rates apart: those are always thought to have a token.
-inline bool allowed(const RuleSet& set, Direction direction, const PublicKey& peer, const FlowKey& key, std::uint16_t port,
-                    Instant now) {
+inline bool allowed(const RuleSet& set, Direction direction, const PublicKey& peer, const FlowKey& key,
+                    std::uint16_t port, Instant now) {
     for (const std::uint32_t i : all(set, direction, peer, key, port)) {
         const Rule& rule = set.rules[i];
         if (rule.expires && now >= *rule.expires) continue;
@@ -161,7 +163,8 @@ class RandomRules {
     IpAddress address(bool v6) {
         if (v6) {
             const auto low = static_cast<unsigned>(below(8));
-            return vern::test::v6({0xfd00, static_cast<unsigned>(below(2)), 0, 0, static_cast<unsigned>(below(2)) << 15, 0, 0, low});
+            return vern::test::v6({0xfd00, static_cast<unsigned>(below(2)), 0, 0,
+                                   static_cast<unsigned>(below(2)) << 15, 0, 0, low});
         }
         return vern::test::v4(10, static_cast<unsigned>(below(2)), static_cast<unsigned>(below(2)) << 7,
                               static_cast<unsigned>(below(8)));
@@ -181,7 +184,9 @@ class RandomRules {
         for (auto n = 1 + below(3); n > 0; --n) out.push_back(prefix());
         return out;
     }
-    std::uint16_t port() { return static_cast<std::uint16_t>(chance(10) ? (chance(50) ? 0 : 65535) : 20 + below(12)); }
+    std::uint16_t port() {
+        return static_cast<std::uint16_t>(chance(10) ? (chance(50) ? 0 : 65535) : 20 + below(12));
+    }
     std::vector<Service> services() {
         std::vector<Service> out;
         if (chance(30)) return out;
@@ -189,14 +194,16 @@ class RandomRules {
             static constexpr std::uint16_t kProtocols[] = {6, 6, 17, 1, 58, 47, Service::kAnyProtocol};
             Service service;
             service.protocol = kProtocols[below(7)];
-            const bool whole = service.protocol == 47 || service.protocol == Service::kAnyProtocol || chance(20);
+            const bool whole =
+                service.protocol == 47 || service.protocol == Service::kAnyProtocol || chance(20);
             if (!whole) {
                 const auto a = port(), b = port();
                 service.first_port = std::min(a, b);
                 service.last_port = std::max(a, b);
                 if (service.protocol == 1 || service.protocol == 58) {
                     service.first_port = static_cast<std::uint16_t>(below(256) << 8);
-                    service.last_port = static_cast<std::uint16_t>(std::min<std::uint64_t>(65535, service.first_port + below(9000)));
+                    service.last_port = static_cast<std::uint16_t>(
+                        std::min<std::uint64_t>(65535, service.first_port + below(9000)));
                 }
             }
             out.push_back(service);
@@ -221,7 +228,8 @@ class RandomRules {
             one.remote = prefixes();
             one.local = prefixes();
             one.services = services();
-            if (one.action == Action::allow && chance(15)) one.rate = Rate{5, seconds(1), 3, Rate::Scope::source};
+            if (one.action == Action::allow && chance(15))
+                one.rate = Rate{5, seconds(1), 3, Rate::Scope::source};
             if (chance(15)) one.expires = Instant(seconds(1000 + below(100)));
             if (one.action != Action::allow && chance(20)) one.observe = true;
             set.rules.push_back(std::move(one));
@@ -248,7 +256,8 @@ class RandomRules {
 // A gate with its tables; packets and time by hand.
 struct GateTest : ::testing::Test {
     static constexpr std::uint64_t kPeer = 7, kOther = 8;
-    explicit GateTest(std::size_t flows_max = 4096) : tables(std::move(*Tables::make(flows_max, 2, random))) {}
+    explicit GateTest(std::size_t flows_max = 4096)
+        : tables(std::move(*Tables::make(flows_max, 2, random))) {}
 
     void use(RuleSet set) {
         if (set.generation <= last_generation) set.generation = last_generation + 1;
@@ -281,9 +290,15 @@ struct GateTest : ::testing::Test {
         }
         return "not counted";
     }
-    bool in(const Bytes& bytes, std::uint64_t peer = kPeer) { return judge(Direction::in, bytes, peer) == Verdict::pass; }
-    bool out(const Bytes& bytes, std::uint64_t peer = kPeer) { return judge(Direction::out, bytes, peer) == Verdict::pass; }
-    static PublicKey peer_keys(std::uint64_t serial) { return vern::policy::test::key_of(static_cast<unsigned>(serial)); }
+    bool in(const Bytes& bytes, std::uint64_t peer = kPeer) {
+        return judge(Direction::in, bytes, peer) == Verdict::pass;
+    }
+    bool out(const Bytes& bytes, std::uint64_t peer = kPeer) {
+        return judge(Direction::out, bytes, peer) == Verdict::pass;
+    }
+    static PublicKey peer_keys(std::uint64_t serial) {
+        return vern::policy::test::key_of(static_cast<unsigned>(serial));
+    }
 
     std::vector<LogRecord> logged() {
         std::vector<LogRecord> out_records;
@@ -293,9 +308,11 @@ struct GateTest : ::testing::Test {
     }
 
     const IpAddress remote = v4(10, 0, 0, 1), local = v4(10, 100, 0, 1);
-    const IpAddress remote6 = vern::test::v6({0xfd00, 0, 0, 0, 0, 0, 0, 1}), local6 = vern::test::v6({0xfd01, 0, 0, 0, 0, 0, 0, 1});
+    const IpAddress remote6 = vern::test::v6({0xfd00, 0, 0, 0, 0, 0, 0, 1}),
+                    local6 = vern::test::v6({0xfd01, 0, 0, 0, 0, 0, 0, 1});
 
-    PacketSpec spec(Direction direction, std::uint8_t protocol, unsigned remote_port, unsigned local_port, bool with_v6 = false) const {
+    PacketSpec spec(Direction direction, std::uint8_t protocol, unsigned remote_port, unsigned local_port,
+                    bool with_v6 = false) const {
         PacketSpec out_spec;
         const bool inwards = direction == Direction::in;
         out_spec.v6 = with_v6;
@@ -307,12 +324,14 @@ struct GateTest : ::testing::Test {
         out_spec.payload = 10;
         return out_spec;
     }
-    Bytes tcp(Direction direction, std::uint8_t flags, unsigned remote_port = 40000, unsigned local_port = 22, bool with_v6 = false) const {
+    Bytes tcp(Direction direction, std::uint8_t flags, unsigned remote_port = 40000, unsigned local_port = 22,
+              bool with_v6 = false) const {
         PacketSpec out_spec = spec(direction, 6, remote_port, local_port, with_v6);
         out_spec.flags = flags;
         return build(out_spec);
     }
-    Bytes udp(Direction direction, unsigned remote_port = 40000, unsigned local_port = 53, bool with_v6 = false) const {
+    Bytes udp(Direction direction, unsigned remote_port = 40000, unsigned local_port = 53,
+              bool with_v6 = false) const {
         return build(spec(direction, 17, remote_port, local_port, with_v6));
     }
     Bytes echo(Direction direction, bool request, std::uint16_t id = 5, bool with_v6 = false) const {
@@ -326,7 +345,8 @@ struct GateTest : ::testing::Test {
         return packet;
     }
     // An ICMP error in `direction` that quotes `quoted`, addressed to whose packet that was.
-    Bytes error(Direction direction, const Bytes& quoted, std::uint8_t type, std::uint8_t code = 0, std::size_t quote = 28) const {
+    Bytes error(Direction direction, const Bytes& quoted, std::uint8_t type, std::uint8_t code = 0,
+                std::size_t quote = 28) const {
         const bool with_v6 = std::to_integer<unsigned>(quoted[0]) >> 4 == 6;
         PacketSpec out_spec = spec(direction, with_v6 ? 58 : 1, 0, 0, with_v6);
         const std::size_t quoted_bytes = std::min(quoted.size(), with_v6 ? quote + 20 : quote);
@@ -352,7 +372,8 @@ struct GateTest : ::testing::Test {
 
 inline constexpr auto kIn = Direction::in;
 inline constexpr auto kOut = Direction::out;
-inline constexpr std::uint8_t kSyn = vern::tcp::kSyn, kAck = vern::tcp::kAck, kFin = vern::tcp::kFin, kRst = vern::tcp::kRst,
-                              kPsh = vern::tcp::kPsh, kSynAck = kSyn | kAck, kFinAck = kFin | kAck;
+inline constexpr std::uint8_t kSyn = vern::tcp::kSyn, kAck = vern::tcp::kAck, kFin = vern::tcp::kFin,
+                              kRst = vern::tcp::kRst, kPsh = vern::tcp::kPsh, kSynAck = kSyn | kAck,
+                              kFinAck = kFin | kAck;
 
 }  // namespace vern::policy::test

@@ -16,7 +16,8 @@ FlowKey flow(std::uint8_t protocol, const IpAddress& remote, const IpAddress& lo
 }
 const FlowKey kSsh = flow(6, v4(10, 0, 0, 1), v4(10, 100, 0, 1));
 
-std::uint32_t index(const Policy& policy, Direction direction, std::uint32_t peer_class, const FlowKey& key, std::uint16_t port) {
+std::uint32_t index(const Policy& policy, Direction direction, std::uint32_t peer_class, const FlowKey& key,
+                    std::uint16_t port) {
     const std::uint32_t rank = policy.match(direction, peer_class, key, port);
     return rank == Policy::kNoRule ? rank : policy.index_of(rank);
 }
@@ -28,13 +29,15 @@ TEST(PolicyMatch, NoRulesMatchNothing) {
 }
 
 TEST(PolicyMatch, DenyComesBeforeAllowWhereverItStands) {
-    const auto policy = compile(rule_set({allow_in({tcp_port(22)}), rule(Action::deny, kIn, {tcp_port(20, 30)})}));
+    const auto policy =
+        compile(rule_set({allow_in({tcp_port(22)}), rule(Action::deny, kIn, {tcp_port(20, 30)})}));
     EXPECT_EQ(index(*policy, kIn, 0, kSsh, 22), 1U);
     EXPECT_EQ(index(*policy, kIn, 0, kSsh, 31), Policy::kNoRule);
 }
 
 TEST(PolicyMatch, EarlierComesBeforeLater) {
-    const auto policy = compile(rule_set({allow_in({tcp_port(20, 30)}), allow_in({tcp_port(22)}), allow_in()}));
+    const auto policy =
+        compile(rule_set({allow_in({tcp_port(20, 30)}), allow_in({tcp_port(22)}), allow_in()}));
     EXPECT_EQ(index(*policy, kIn, 0, kSsh, 22), 0U);
     EXPECT_EQ(index(*policy, kIn, 0, kSsh, 80), 2U);
 }
@@ -68,8 +71,12 @@ TEST(PolicyMatch, EverySelectorOfARuleMustMatch) {
     EXPECT_EQ(index(*policy, kIn, policy->class_of(key_of(1)), kSsh, 22), 0U);
     EXPECT_EQ(index(*policy, kIn, policy->class_of(key_of(2)), kSsh, 22), Policy::kNoRule);
     EXPECT_EQ(index(*policy, kIn, policy->class_of(key_of(1)), kSsh, 23), Policy::kNoRule);
-    EXPECT_EQ(index(*policy, kIn, policy->class_of(key_of(1)), flow(6, v4(10, 0, 0, 1), v4(10, 100, 0, 2)), 22), Policy::kNoRule);
-    EXPECT_EQ(index(*policy, kIn, policy->class_of(key_of(1)), flow(17, v4(10, 0, 0, 1), v4(10, 100, 0, 1)), 22), Policy::kNoRule);
+    EXPECT_EQ(
+        index(*policy, kIn, policy->class_of(key_of(1)), flow(6, v4(10, 0, 0, 1), v4(10, 100, 0, 2)), 22),
+        Policy::kNoRule);
+    EXPECT_EQ(
+        index(*policy, kIn, policy->class_of(key_of(1)), flow(17, v4(10, 0, 0, 1), v4(10, 100, 0, 1)), 22),
+        Policy::kNoRule);
 }
 
 TEST(PolicyMatch, PeersOfManySetsGetOneTable) {
@@ -93,7 +100,10 @@ TEST(PolicyMatch, AgreesWithTheRulesReadFromTopToBottom) {
     std::size_t matched = 0, asked = 0, behind = 0;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
         RandomRules random(seed);
-        const RuleSet set = random.rules(seed % 3 == 0 ? 5 : seed % 3 == 1 ? 40 : 200, static_cast<std::uint32_t>(seed));
+        const RuleSet set = random.rules(seed % 3 == 0   ? 5
+                                         : seed % 3 == 1 ? 40
+                                                         : 200,
+                                         static_cast<std::uint32_t>(seed));
         const auto policy = compile(set);
         ASSERT_TRUE(policy);
         for (int i = 0; i < 1500; ++i) {
@@ -101,7 +111,8 @@ TEST(PolicyMatch, AgreesWithTheRulesReadFromTopToBottom) {
             const FlowKey key = random.key(random.protocol());
             const std::uint16_t port = key.protocol == 1 || key.protocol == 58
                                            ? static_cast<std::uint16_t>(random.below(65536))
-                                           : key.protocol == 6 || key.protocol == 17 ? random.port() : std::uint16_t{0};
+                                       : key.protocol == 6 || key.protocol == 17 ? random.port()
+                                                                                 : std::uint16_t{0};
             const Direction direction = random.chance(50) ? kIn : kOut;
             // Rule by rule, as long as one need not apply.
             std::uint32_t rank = Policy::kNoRule;

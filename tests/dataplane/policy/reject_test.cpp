@@ -26,7 +26,8 @@ struct Rejects : GateTest {
         if (!packet->v6) {
             EXPECT_EQ(slow_ip_sum(bytes), 0xffff);
         }
-        const auto sum = protocol == 1 ? slow_sum(std::span(bytes).subspan(20)) : slow_transport_sum(bytes, packet->header_bytes, protocol);
+        const auto sum = protocol == 1 ? slow_sum(std::span(bytes).subspan(20))
+                                       : slow_transport_sum(bytes, packet->header_bytes, protocol);
         EXPECT_EQ(sum, 0xffff);
     }
 };
@@ -75,7 +76,8 @@ TEST_F(Rejects, EverythingElseGetsProhibited) {
             EXPECT_EQ(error[at], std::byte(with_v6 ? 1 : 3));
             EXPECT_EQ(error[at + 1], std::byte(with_v6 ? 1 : 13));
             EXPECT_EQ(error.size(), std::min<std::size_t>(at + 8 + original.size(), with_v6 ? 1280 : 576));
-            EXPECT_TRUE(std::equal(error.begin() + static_cast<std::ptrdiff_t>(at + 8), error.end(), original.begin()));
+            EXPECT_TRUE(std::equal(error.begin() + static_cast<std::ptrdiff_t>(at + 8), error.end(),
+                                   original.begin()));
         }
     }
     EXPECT_FALSE(answer(echo(kIn, true)).empty());

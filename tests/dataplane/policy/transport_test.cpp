@@ -26,7 +26,8 @@ std::string refusal(const Bytes& bytes) {
 }
 
 // An IPv6 packet: the chain of (kind, bytes of the header with its first byte to be set), then the end.
-Bytes chain(const std::vector<std::pair<unsigned, Bytes>>& headers, unsigned last, std::size_t end_bytes = 20, unsigned port = 3306) {
+Bytes chain(const std::vector<std::pair<unsigned, Bytes>>& headers, unsigned last, std::size_t end_bytes = 20,
+            unsigned port = 3306) {
     Bytes packet(40);
     packet[0] = std::byte{0x60};
     packet[8] = packet[24] = std::byte{0xfd};
@@ -73,7 +74,8 @@ Bytes authentication(unsigned words) {
     header[1] = std::byte(words);
     return header;
 }
-constexpr unsigned kHop = 0, kRoute = 43, kFrag = 44, kAh = 51, kEsp = 50, kDest = 60, kMobile = 135, kHipHeader = 139, kShim = 140;
+constexpr unsigned kHop = 0, kRoute = 43, kFrag = 44, kAh = 51, kEsp = 50, kDest = 60, kMobile = 135,
+                   kHipHeader = 139, kShim = 140;
 
 TEST(PolicyTransport, ReadsPortsAndFlags) {
     PacketSpec spec;
@@ -93,8 +95,9 @@ TEST(PolicyTransport, ReadsPortsAndFlags) {
 
 TEST(PolicyTransport, EachExtensionHeaderIsWalkedAndNeverTheEnd) {
     const std::vector<std::pair<unsigned, Bytes>> walked = {
-        {kHop, options()},      {kDest, options(3)},      {kRoute, routing(2, 1)},   {kRoute, routing(4, 0)}, {kAh, authentication(4)},
-        {kMobile, options(1)}, {kHipHeader, options(4)}, {kShim, options()}, {kFrag, fragment(0, false)}};
+        {kHop, options()},        {kDest, options(3)},      {kRoute, routing(2, 1)},
+        {kRoute, routing(4, 0)},  {kAh, authentication(4)}, {kMobile, options(1)},
+        {kHipHeader, options(4)}, {kShim, options()},       {kFrag, fragment(0, false)}};
     for (const auto& header : walked) {
         const Parsed out = parse(chain({header}, 6));
         EXPECT_FALSE(out.refused) << header.first;
@@ -103,21 +106,29 @@ TEST(PolicyTransport, EachExtensionHeaderIsWalkedAndNeverTheEnd) {
         EXPECT_EQ(out.transport.offset, 40 + header.second.size());
     }
     EXPECT_EQ(parse(chain({{kFrag, fragment(0, false)}}, 6)).transport.fragment, Fragment::atomic);
-    const Parsed all = parse(chain({{kHop, options(1)}, {kDest, options()}, {kRoute, routing(2, 1)}, {kFrag, fragment(0, false)}, {kAh, authentication(1)},
-                                    {kHipHeader, options()}, {kDest, options(2)}}, 17));
+    const Parsed all = parse(chain({{kHop, options(1)},
+                                    {kDest, options()},
+                                    {kRoute, routing(2, 1)},
+                                    {kFrag, fragment(0, false)},
+                                    {kAh, authentication(1)},
+                                    {kHipHeader, options()},
+                                    {kDest, options(2)}},
+                                   17));
     EXPECT_FALSE(all.refused);
     EXPECT_EQ(all.transport.protocol, 17);
     EXPECT_EQ(all.transport.destination_port, 3306);
 }
 
-// Nebula #1789: a length of 255 units, computed in a byte, came out as 0 and the port was read from the wrong place.
+// Nebula #1789: a length of 255 units, computed in a byte, came out as 0 and the port was read from the wrong
+// place.
 TEST(PolicyTransport, AnExtensionLengthCannotOverflow) {
     for (const unsigned units : {1U, 31U, 32U, 63U, 254U, 255U}) {
         for (const unsigned kind : {kHop, kDest, kMobile, kHipHeader, kShim, kAh}) {
             Bytes lying = chain({{kind, options()}}, 6);
             lying[41] = std::byte(units);
             const std::size_t claimed = kind == kAh ? (units + 2) * 4 : (units + 1) * 8;
-            const std::string expected = claimed > lying.size() - 40 ? "policy_extension" : "policy_transport_short";
+            const std::string expected =
+                claimed > lying.size() - 40 ? "policy_extension" : "policy_transport_short";
             EXPECT_EQ(refusal(lying), expected) << kind << " " << units;
         }
     }
@@ -130,8 +141,8 @@ TEST(PolicyTransport, AnExtensionLengthCannotOverflow) {
 // Nebula #1840: whatever is not known was read as if it had ports.
 TEST(PolicyTransport, AnUnknownNextHeaderIsThatProtocolAndNeverTcpOrUdp) {
     for (unsigned protocol = 0; protocol < 256; ++protocol) {
-        if (protocol == kHop || protocol == kRoute || protocol == kFrag || protocol == kAh || protocol == kDest || protocol == kMobile ||
-            protocol == kHipHeader || protocol == kShim)
+        if (protocol == kHop || protocol == kRoute || protocol == kFrag || protocol == kAh ||
+            protocol == kDest || protocol == kMobile || protocol == kHipHeader || protocol == kShim)
             continue;
         const Parsed out = parse(chain({{kDest, options()}}, protocol));
         ASSERT_FALSE(out.refused) << protocol;
@@ -155,7 +166,8 @@ TEST(PolicyTransport, EspIsTheEndInIpv6AndAhIsNoHeaderInIpv4) {
 TEST(PolicyTransport, HeadersOutOfPlaceOrTooMany) {
     EXPECT_EQ(refusal(chain({{kDest, options()}, {kHop, options()}}, 6)), "policy_extension");
     EXPECT_EQ(refusal(chain({{kHop, options()}, {kHop, options()}}, 6)), "policy_extension");
-    EXPECT_EQ(refusal(chain({{kFrag, fragment(0, false)}, {kFrag, fragment(0, false)}}, 6)), "policy_extension");
+    EXPECT_EQ(refusal(chain({{kFrag, fragment(0, false)}, {kFrag, fragment(0, false)}}, 6)),
+              "policy_extension");
     const std::vector<std::pair<unsigned, Bytes>> eight(8, {kDest, options()}), nine(9, {kDest, options()});
     EXPECT_EQ(refusal(chain(eight, 6)), "");
     EXPECT_EQ(refusal(chain(nine, 6)), "policy_extension");
@@ -170,7 +182,8 @@ TEST(PolicyTransport, WhatNamesItsOwnRouteIsRefused) {
     EXPECT_EQ(refusal(chain({{kRoute, routing(2, 1)}}, 6)), "");
     for (const unsigned kind : {131U, 137U}) {
         PacketSpec spec;
-        spec.ip_options = {std::byte{1}, std::byte(kind), std::byte{7}, std::byte{4}, std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
+        spec.ip_options = {std::byte{1}, std::byte(kind), std::byte{7}, std::byte{4},
+                           std::byte{1}, std::byte{2},    std::byte{3}, std::byte{4}};
         EXPECT_EQ(refusal(build(spec)), "policy_source_route");
         spec.ip_options[0] = std::byte{0};  // the end of the options is before it
         EXPECT_EQ(refusal(build(spec)), "");
@@ -183,7 +196,8 @@ TEST(PolicyTransport, WhatNamesItsOwnRouteIsRefused) {
 }
 
 TEST(PolicyTransport, TruncatedHeadersAreRefused) {
-    for (std::size_t bytes = 0; bytes < 20; ++bytes) EXPECT_EQ(refusal(chain({}, 6, bytes)), "policy_transport_short") << bytes;
+    for (std::size_t bytes = 0; bytes < 20; ++bytes)
+        EXPECT_EQ(refusal(chain({}, 6, bytes)), "policy_transport_short") << bytes;
     for (std::size_t bytes = 0; bytes < 8; ++bytes) {
         EXPECT_EQ(refusal(chain({}, 17, bytes)), "policy_transport_short") << bytes;
         EXPECT_EQ(refusal(chain({}, 58, bytes)), "policy_transport_short") << bytes;

@@ -73,7 +73,7 @@ TEST_F(WorkerPolicy, APolicyWithoutRulesDeniesEverythingBothWays) {
 TEST_F(WorkerPolicy, InAndOutAreJudgedAsWhatTheyAre) {
     use(b, {allow_in({udp_port(5000)})});
     EXPECT_EQ(send(a, b, from_a()), 1U);
-    EXPECT_EQ(send(b, a, from_b()), 1U);                // a reply
+    EXPECT_EQ(send(b, a, from_b()), 1U);  // a reply
     EXPECT_EQ(send(a, b, from_a(17, 5001)), 0U);
     EXPECT_EQ(send(b, a, from_b(17, 5001)), 0U);
     use(a, {allow_out({udp_port(5000)})});
@@ -238,7 +238,8 @@ TEST_F(WorkerPolicy, ASuperpacketIsJudgedOnce) {
 
 // Nebula #1798: the answers to packets from outside went to the host's own stack and the other way round.
 TEST_F(WorkerPolicy, ARejectedPacketIsAnsweredToWhoSentIt) {
-    Rule reject_in = policy::test::rule(Action::reject, Direction::in), reject_out = policy::test::rule(Action::reject, Direction::out);
+    Rule reject_in = policy::test::rule(Action::reject, Direction::in),
+         reject_out = policy::test::rule(Action::reject, Direction::out);
     use(b, {reject_in});
     PacketSpec syn = from_a(6);
     syn.flags = tcp::kSyn;
