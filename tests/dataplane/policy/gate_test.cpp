@@ -462,7 +462,7 @@ TEST_F(Fragmented, TheTableHasALimitAndGivesPlacesBack) {
         packet.fragment = 0x2000;
         packet.payload = 16;
         packet.id = static_cast<std::uint16_t>(i);
-        packet.from = v4(10, 1, 0, i / FragmentTable::kPerPeerMax);
+        packet.from = v4(10, 1, 0, static_cast<unsigned>(i / FragmentTable::kPerPeerMax));
         ASSERT_TRUE(in(build(packet), 100 + i / FragmentTable::kPerPeerMax));
     }
     EXPECT_EQ(why(kIn, piece(0, true, 24)), "policy_fragments_full");
