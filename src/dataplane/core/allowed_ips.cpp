@@ -39,6 +39,7 @@ void AllowedIps::Trie<kBits>::build(std::span<const Entry> entries) {
 template <unsigned kBits>
 unsigned AllowedIps::Trie<kBits>::skip(Node& node, std::span<const Entry> entries, unsigned depth,
                                        Peer* inherited) {
+    if (entries.empty()) return depth;  // nothing but a default route
     unsigned deepest = common_bits(entries.front().prefix.address, entries.back().prefix.address);
     for (const Entry& entry : entries) deepest = std::min<unsigned>(deepest, entry.prefix.length - 1U);
     if (deepest <= depth + kStride) return depth;
