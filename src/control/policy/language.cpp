@@ -50,6 +50,16 @@ unsigned line_of_deep_key(std::string_view text) {
     return 0;
 }
 
+// toml++ 3.3 does what it calls unreachable with some characters beyond ASCII. The line of the first, or 0.
+unsigned line_beyond_ascii(std::string_view text) {
+    unsigned line = 1;
+    for (const char c : text) {
+        if (static_cast<unsigned char>(c) >= 0x80) return line;
+        if (c == '\n') ++line;
+    }
+    return 0;
+}
+
 bool is_id(std::string_view text) {
     return !text.empty() && text.size() <= kIdBytesMax && std::all_of(text.begin(), text.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -458,6 +468,10 @@ Result<Document> parse_policy(std::string_view text, std::string_view file_name,
     if (text.size() > kPolicyBytesMax) return fail(std::string(file_name) + ": larger than 8 MiB", EFBIG);
     if (const unsigned line = line_of_deep_key(text)) {
         messages.error({line, 1}, "a key of more than " + std::to_string(kKeyDotsMax) + " parts");
+        return fail(messages.errors());
+    }
+    if (const unsigned line = line_beyond_ascii(text)) {
+        messages.error({line, 1}, "only ASCII is taken, in comments too");
         return fail(messages.errors());
     }
     const toml::parse_result parsed = toml::parse(text, std::string_view(file_name));

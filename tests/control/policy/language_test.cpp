@@ -215,7 +215,7 @@ TEST(PolicyLanguage, WhatIsNoTomlIsToldWithItsPlace) {
     EXPECT_TRUE(error_of(parse("version = 1\nname = \"x\n")).starts_with("f:2:"))
         << error_of(parse("version = 1\nname = \"x\n"));
     EXPECT_TRUE(error_of(parse("version = 1\nversion = 1\n")).starts_with("f:2:"));
-    EXPECT_NE(error_of(parse("version = 1\n\xff\n")).find("utf-8"), std::string::npos);
+    EXPECT_NE(error_of(parse("version = 1\n\xff\n")).find(":2:1: only ASCII"), std::string::npos);
     std::string deep;
     for (int i = 0; i < 100'000; ++i) deep += "a.";
     EXPECT_EQ(error_of(parse("version = 1\nname = \"\"\"\n\n\"\"\"\n" + deep + "a = 1\n")),
