@@ -215,6 +215,9 @@ TEST(PolicyLanguage, WhatIsNoTomlIsToldWithItsPlace) {
     EXPECT_TRUE(error_of(parse("version = 1\nname = \"x\n")).starts_with("f:2:"))
         << error_of(parse("version = 1\nname = \"x\n"));
     EXPECT_TRUE(error_of(parse("version = 1\nversion = 1\n")).starts_with("f:2:"));
+    // Where toml++ asserts instead of answering.
+    for (const char* text : {"[=", "[[=]]", "[a.=]", "[\x01]"})
+        EXPECT_TRUE(error_of(parse(text)).starts_with("f:1:")) << text;
     EXPECT_NE(error_of(parse("version = 1\n\xff\n")).find(":2:1: only ASCII"), std::string::npos);
     std::string deep;
     for (int i = 0; i < 100'000; ++i) deep += "a.";
