@@ -13,6 +13,7 @@
 #include "command.h"
 #include "control/text.h"
 #include "control/uapi.h"
+#include "control/write_all.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::cli {
@@ -61,16 +62,6 @@ Result<std::string> find_by_name(std::string_view name) {
     return fail(
         fmt::format("no {0}/{2}{3} and no {1}/{2}{3}", kDirectories[0], kDirectories[1], name, kSuffix),
         ENOENT);
-}
-
-Result<void> write_all(int fd, std::string_view text, const std::string& path) {
-    while (!text.empty()) {
-        const ssize_t put = ::write(fd, text.data(), text.size());
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return fail_errno("write " + path, errno);
-        text.remove_prefix(static_cast<std::size_t>(put));
-    }
-    return {};
 }
 
 Result<void> read_into(ConfigFile& file) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/policy/language.h"
+#include "control/write_all.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::policy {
@@ -17,16 +18,6 @@ constexpr std::string_view kPolicy = "policy.toml";
 constexpr std::string_view kPrevious = "previous.toml";
 constexpr std::string_view kPending = "pending.toml";
 constexpr std::string_view kRecord = "pending.json";
-
-Result<void> write_all(int fd, std::string_view text, const std::string& path) {
-    while (!text.empty()) {
-        const ssize_t put = ::write(fd, text.data(), text.size());
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return fail_errno("write " + path, errno);
-        text.remove_prefix(static_cast<std::size_t>(put));
-    }
-    return {};
-}
 
 }  // namespace
 
