@@ -77,6 +77,10 @@ class Engine : public Outlet {
     // Trains that waited for the old ones are sent by the new ones. Worker's thread.
     virtual Result<void> set_sockets(const UdpSockets& sockets) noexcept = 0;
 
+    // The worker's thread calls it last: on return the kernel holds neither the sockets nor the TUN device for
+    // this engine, so that closing them frees the port and removes the interface.
+    virtual void end() noexcept {}
+
     // Any thread.
     const OffloadFaults& faults() const noexcept { return faults_; }
 

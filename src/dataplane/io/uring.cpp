@@ -52,16 +52,24 @@ Result<std::unique_ptr<Uring>> Uring::make(unsigned entries, unsigned buffers) {
 
 Uring::~Uring() {
     if (!open_) return;
-    // Else the kernel ends the requests some time after the ring is closed, and their sockets' ports stay
-    // taken till then.
-    if (enabled_) {
+    cancel_all();  // has an effect only on the thread that used the ring
+    io_uring_queue_exit(&ring_);
+}
+
+// Else the kernel ends the requests some time after the ring is closed, and till then their sockets' ports
+// stay taken and the TUN device stays. A request that is woken just now can't be found, and waits again once
+// its event is taken: hence rounds, until one finds none.
+void Uring::cancel_all() noexcept {
+    if (!enabled_) return;
+    constexpr int kRounds = 100;
+    for (int round = 0, none = 0; round < kRounds && none < 2; ++round) {
         io_uring_sync_cancel_reg all{};
         all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
         all.timeout = {0, 0};
-        io_uring_register_sync_cancel(&ring_, &all);
+        none = io_uring_register_sync_cancel(&ring_, &all) > 0 ? 0 : none + 1;
         io_uring_get_events(&ring_);
+        io_uring_cq_advance(&ring_, io_uring_cq_ready(&ring_));
     }
-    io_uring_queue_exit(&ring_);
 }
 
 Result<void> Uring::open(unsigned entries) {

@@ -37,6 +37,9 @@ class Uring {
     void consume(io_uring_cqe* completion) noexcept { io_uring_cqe_seen(&ring_, completion); }
     bool has_completions() const noexcept { return io_uring_cq_ready(&ring_) > 0; }
 
+    // Ends every request, and forgets what has completed; nothing may be asked of the ring after it.
+    void cancel_all() noexcept;
+
     // Ends the requests with this user_data before it returns; their last completions come as usual.
     void cancel(std::uint64_t user_data) noexcept;
 

@@ -83,6 +83,8 @@ class UringEngine final : public Engine {
         [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
     }
 
+    void end() noexcept override { ring_->cancel_all(); }
+
     Result<void> set_sockets(const UdpSockets& sockets) noexcept override {
         for (SocketRequests* requests : {&v4_, &v6_}) {
             if (requests->receiving) ring_->cancel(tag(requests->receive_kind, generation_));

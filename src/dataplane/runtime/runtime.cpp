@@ -232,6 +232,7 @@ void Runtime::run_worker(WorkerThread& self) {
             ::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
         }
     }
+    engine.end();
     const std::lock_guard hold(self.lock);
     self.ended = true;
     self.answered.notify_all();

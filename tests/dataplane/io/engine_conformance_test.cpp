@@ -70,6 +70,34 @@ TEST_P(EngineConformance, IsDrivenByAnotherThread) {
     EXPECT_EQ(got, 1U);
 }
 
+// The kernel is not left with requests that hold the device or the port some time longer, packets arriving
+// or not.
+TEST_P(EngineConformance, AfterItsEndDeviceAndPortGoWithTheirFiles) {
+    for (int round = 0; round < 20; ++round) {
+        Host host(GetParam());
+        host.number();
+        PlainSocket peer("127.0.0.1");
+        std::thread worker([&] {
+            for (int turn = 0; turn < round; ++turn) {
+                peer.send("127.0.0.1", host.underlay.port, pattern(100));
+                host.engine->wait(0ms);
+                host.engine->flush();
+            }
+            peer.send("127.0.0.1", host.underlay.port, pattern(100));
+            host.engine->end();
+        });
+        worker.join();
+        host.engine.reset();
+        const std::uint16_t port = host.underlay.port;
+        host.tun = {};
+        host.underlay = {};
+        ASSERT_EQ(::if_nametoindex("vern0"), 0U) << round;
+        UdpOptions again;
+        again.port = port;
+        ASSERT_TRUE(open_underlay(again).has_value()) << round;
+    }
+}
+
 // Nothing that happened leaves an engine that never sleeps again.
 TEST_P(EngineConformance, SleepsWhenNothingHappens) {
     Host host(GetParam());
