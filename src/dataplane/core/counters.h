@@ -47,6 +47,7 @@ namespace vern {
     X(handshake_flood, "initiation within 20 ms of the peer's last")                                  \
     X(handshake_bad_response, "response that answers nothing or is not authentic")                    \
     X(handshake_bad_cookie, "cookie reply that answers nothing or is not authentic")                  \
+    X(handshake_barred, "initiation from a peer that has not proven the identity asked of it")        \
     X(handshake_no_identity, "handshake message while the interface has no private key")              \
     X(handshake_no_memory, "handshake given up for lack of a session slot")                           \
     X(policy_transport_short, "packet denied: its transport header is cut short")                     \

@@ -26,6 +26,7 @@
 #include "crypto/aead.h"
 #include "crypto/error.h"
 #include "crypto/secret_pool.h"
+#include "dataplane/core/admission.h"
 #include "dataplane/core/aead_board.h"
 #include "dataplane/core/allowed_ips.h"
 #include "dataplane/core/config.h"
@@ -100,6 +101,13 @@ class Device {
     // Forgets every endpoint's source address: routing has changed.
     void clear_sources();
     void set_listen_port(std::uint16_t port);
+    // Peers that are not admitted lose their sessions and what waits for them at once, and no handshake with
+    // them is begun or answered; the rest is as it was. Counts also for peers that are added later.
+    void set_admission(Admission admission, Instant now);
+    // Whose allowed IPs `address` is of, as for a packet that comes from there.
+    std::optional<PublicKey> peer_of(const IpAddress& address) const;
+    // The interface's own; nullopt without a private key.
+    std::optional<PublicKey> own_public_key() const;
     // The inner MTU: padding never passes it.
     void set_mtu(std::uint32_t mtu) noexcept { mtu_.store(mtu, std::memory_order_relaxed); }
 
@@ -212,6 +220,7 @@ class Device {
     void apply_peer(const PeerChange& change, Instant now);
     void sweep_allowed_ips(const DeviceChange& change);
     void drop_allowed_ips(Peer& peer);
+    void restart(Peer& peer, Instant now);
     void apply_allowed_ips(Peer& peer, const PeerChange& change);
     Peer* add_peer(const PublicKey& key);
     void remove_peer(Peer& peer);
@@ -267,6 +276,7 @@ class Device {
     SessionTable sessions_;
     Counters counters_;
     bool running_ = true;
+    Admission admission_;
     Identity* identity_ = nullptr;  // none: the interface does not speak
     RateLimiter rate_limiter_;
     std::optional<Instant> loaded_at_;  // last time that a queue was found long

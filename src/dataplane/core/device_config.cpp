@@ -191,6 +191,7 @@ Peer* Device::add_peer(const PublicKey& key) {
         return nullptr;
     }
     peer->stale_jitter = jitter();
+    peer->barred = !admission_.admits(key);
     ++next_serial_;
     peers_by_key_.emplace(key, peer);
     peers_.push_back(peer);
@@ -256,15 +257,47 @@ void Device::set_running(bool running, Instant now) {
     if (std::exchange(running_, running) == running) return;
     for (Peer* peer : peers_) {
         if (running) {
-            peer->keepalive_now = peer->persistent_keepalive_s != 0;
-            if (peer->keepalive_now) peer->keepalive_from = now;
-            peer->unreachable.store(false, std::memory_order_relaxed);
-            schedule(*peer);
+            restart(*peer, now);
         } else {
             forget_handshakes(*peer);
             give_up(*peer);
         }
     }
+}
+
+// As when the peer had just been added: what held it back is over.
+void Device::restart(Peer& peer, Instant now) {
+    peer.keepalive_now = peer.persistent_keepalive_s != 0;
+    if (peer.keepalive_now) peer.keepalive_from = now;
+    peer.unreachable.store(false, std::memory_order_relaxed);
+    schedule(peer);
+}
+
+void Device::set_admission(Admission admission, Instant now) {
+    const std::lock_guard hold(lock_);
+    now = monotonic(now);
+    admission_ = std::move(admission);
+    for (Peer* peer : peers_) {
+        const bool barred = !admission_.admits(peer->public_key);
+        if (std::exchange(peer->barred, barred) == barred) continue;
+        if (barred)
+            forget_handshakes(*peer);
+        else
+            restart(*peer, now);
+    }
+}
+
+std::optional<PublicKey> Device::peer_of(const IpAddress& address) const {
+    const std::lock_guard hold(lock_);
+    const Peer* peer = snapshot_->allowed_ips.find(address.bytes.data(), address.family == Family::v6);
+    if (peer == nullptr) return std::nullopt;
+    return peer->public_key;
+}
+
+std::optional<PublicKey> Device::own_public_key() const {
+    const std::lock_guard hold(lock_);
+    if (!identity_) return std::nullopt;
+    return identity_->keys.public_key;
 }
 
 void Device::clear_sources() {

@@ -87,6 +87,7 @@ void Device::consume_initiation(const HandshakeMessage& message, Instant now, Da
     const auto found = peers_by_key_.find(responder.peer);
     if (found == peers_by_key_.end()) return counters_.add(Counter::handshake_unknown_peer);
     Peer& peer = *found->second;
+    if (peer.barred) return counters_.add(Counter::handshake_barred);
     if (!static_static(peer)) return counters_.add(Counter::handshake_bad_static);
     const auto timestamp = noise::open_timestamp(initiation, responder, peer.static_static);
     if (!timestamp) return counters_.add(Counter::handshake_bad_timestamp);
@@ -175,7 +176,7 @@ void Device::consume_cookie_reply(const HandshakeMessage& message, Instant now) 
 void Device::initiate(Peer& peer, bool retry, Instant now, WallTime wall, DatagramSink& sink) {
     if (!retry) peer.attempts_began = now;
     peer.unreachable.store(false, std::memory_order_relaxed);
-    if (!running_ || !identity_) return give_up(peer);
+    if (!running_ || !identity_ || peer.barred) return give_up(peer);
     if (peer.last_initiation_sent != Instant{} && now - peer.last_initiation_sent < kRekeyTimeout) return;
     // The next try of this series comes with its jitter, also when traffic asks for it every millisecond.
     if (!retry && peer.retry_at > now) return peer.no_initiation_before.set(peer.retry_at);

@@ -83,6 +83,7 @@ struct Peer {
     bool static_static_known = false;
     noise::Initiator initiator;
     std::uint32_t initiator_index = 0;
+    bool barred = false;              // not admitted: no sessions, no handshakes
     bool handshake_running = false;   // an initiation of ours waits for its response
     noise::Timestamp last_timestamp;  // greatest that the peer sent
     noise::Timestamp sent_timestamp;  // greatest that we sent

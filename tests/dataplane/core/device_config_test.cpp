@@ -204,6 +204,79 @@ TEST_F(DeviceConfig, RemovedPeersSpeakNoMore) {
     EXPECT_EQ(a.count(Counter::handshake_unknown_peer), 1U);
 }
 
+TEST_F(DeviceConfig, APeerThatIsNotAdmittedLosesItsSessionAndGetsNone) {
+    connect();
+    b.send_to(a);
+    const Datagram on_its_way = only(b);
+    a.device.set_admission({.asks_all = false, .asked = {b.public_key}, .admitted = {}}, a.now);
+    EXPECT_EQ(session(a, b), nullptr);
+    a.receive(on_its_way.bytes, b.endpoint);
+    EXPECT_TRUE(a.take_written().empty());
+    a.send_to(b);  // we begin nothing
+    a.service();
+    EXPECT_TRUE(a.take_sent().empty());
+    b.now += seconds(6);
+    b.wall += seconds(6);
+    a.now = b.now;
+    b.device.set_running(false, b.now);
+    b.device.set_running(true, b.now);
+    b.send_to(a);
+    b.service();
+    a.receive(only(b).bytes, b.endpoint);
+    a.service();
+    EXPECT_TRUE(a.take_sent().empty());
+    EXPECT_EQ(a.count(Counter::handshake_barred), 1U);
+
+    a.device.set_admission({.asks_all = false, .asked = {b.public_key}, .admitted = {b.public_key}}, a.now);
+    net.run(seconds(20));
+    EXPECT_EQ(a.take_written().size(), 1U);  // what waited at b
+    EXPECT_TRUE(works());
+}
+
+TEST_F(DeviceConfig, AdmissionCountsForPeersThatAreAddedLater) {
+    a.device.set_admission({.asks_all = true, .asked = {}, .admitted = {}}, a.now);
+    PeerChange again = b.as_peer(), gone;
+    gone.public_key = b.public_key;
+    gone.remove = true;
+    a.change(std::move(gone));
+    a.change(std::move(again));
+    b.send_to(a);
+    b.service();
+    a.receive(only(b).bytes, b.endpoint);
+    a.service();
+    EXPECT_TRUE(a.take_sent().empty());
+    EXPECT_EQ(a.count(Counter::handshake_barred), 1U);
+}
+
+// A handshake that was under way when the peer was barred ends with it.
+TEST_F(DeviceConfig, AResponseAfterTheBarMakesNoSession) {
+    a.send_to(b);
+    a.service();
+    b.receive(only(a).bytes, a.endpoint);
+    b.service();
+    const Datagram response = only(b);
+    a.device.set_admission({.asks_all = true, .asked = {}, .admitted = {}}, a.now);
+    a.receive(response.bytes, b.endpoint);
+    a.service();
+    EXPECT_EQ(session(a, b), nullptr);
+    EXPECT_TRUE(a.take_sent().empty());
+}
+
+TEST_F(DeviceConfig, AdmittedPeersKeepTheirSessions) {
+    connect();
+    const auto before = session(a, b);
+    a.device.set_admission({.asks_all = true, .asked = {}, .admitted = {b.public_key}}, a.now);
+    EXPECT_EQ(session(a, b), before);
+    EXPECT_TRUE(works());
+}
+
+TEST_F(DeviceConfig, AnAddressIsOfThePeerWhoseAllowedIpsHoldIt) {
+    EXPECT_EQ(a.device.own_public_key(), a.public_key);
+    EXPECT_EQ(a.device.peer_of(v4(203, 0, 113, 9)), std::nullopt);
+    a.change(peer_change(1, {{v4(10, 1, 0, 0), 16}}));
+    EXPECT_EQ(a.device.peer_of(v4(10, 1, 2, 3)), peer_change(1, {}).public_key);
+}
+
 TEST_F(DeviceConfig, UpdateOnlyAddsNobody) {
     PeerChange change = peer_change(1, {{v4(10, 1, 0, 0), 16}});
     change.update_only = true;

@@ -1,0 +1,23 @@
+// Which peers may hold sessions: every peer, or, where a proof of identity is asked of them, those that have
+// given one. Control makes it anew whenever a proof comes or ends. A value; any thread.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "crypto/keys.h"
+
+namespace vern {
+
+struct Admission {
+    bool asks_all = false;            // of every peer; else of those in `asked`
+    std::vector<PublicKey> asked;     // sorted
+    std::vector<PublicKey> admitted;  // sorted: those that have given it
+
+    bool admits(const PublicKey& peer) const noexcept {
+        return (!asks_all && !std::ranges::binary_search(asked, peer)) ||
+               std::ranges::binary_search(admitted, peer);
+    }
+};
+
+}  // namespace vern
