@@ -8,8 +8,8 @@
 namespace vern::policy {
 namespace {
 
-std::vector<PublicKey> members(const Document& document, const Rule& rule) {
-    return rule.peers == kAnyPeer ? std::vector<PublicKey>{} : document.peer_sets[rule.peers];
+Members members(const Document& document, const Rule& rule) {
+    return rule.peers == kAnyPeer ? Members{} : document.member_sets[rule.peers];
 }
 
 std::string changes(const Document& before, const DocumentRule& old, const Document& after,
@@ -65,6 +65,8 @@ Difference difference(const Document& before, const Document& after) {
     if (before.flows_per_peer != after.flows_per_peer)
         found.other.push_back("flows_per_peer: " + std::to_string(before.flows_per_peer) + ", now " +
                               std::to_string(after.flows_per_peer));
+    if (before.all_prove != after.all_prove || before.some_prove != after.some_prove)
+        found.other.push_back("require_identity");
     if (before.log_denied != after.log_denied || before.log_denied_prefix != after.log_denied_prefix)
         found.other.push_back("log_denied");
     return found;

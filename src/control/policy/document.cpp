@@ -20,10 +20,30 @@ Instant instant_of(WallTime end, const ClockPair& now) {
     return now.boot + std::clamp(left, -kFar, kFar);
 }
 
-RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation) {
+namespace {
+
+PeerSet peers_of(const Members& members, const std::vector<Holder>& holders) {
+    PeerSet peers = members.peers;
+    if (members.selectors.empty()) return peers;
+    for (const Holder& holder : holders) {
+        if (std::ranges::any_of(members.selectors,
+                                [&](const Selector& one) { return matches(one, *holder.identity); }))
+            peers.push_back(holder.peer);
+    }
+    std::ranges::sort(peers);
+    const auto repeated = std::ranges::unique(peers);
+    peers.erase(repeated.begin(), repeated.end());
+    return peers;
+}
+
+}  // namespace
+
+RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation,
+                    const std::vector<Holder>& holders) {
     RuleSet set;
     set.generation = generation;
-    set.peer_sets = document.peer_sets;
+    set.peer_sets.reserve(document.member_sets.size());
+    for (const Members& members : document.member_sets) set.peer_sets.push_back(peers_of(members, holders));
     set.flows_per_peer = document.flows_per_peer;
     set.observe = document.observe;
     set.log_default = document.log_denied;
@@ -34,6 +54,12 @@ RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_
         set.rules.push_back(std::move(rule));
     }
     return set;
+}
+
+Admission admission_of(const Document& document, PeerSet provers) {
+    if (!document.all_prove && document.some_prove.empty()) return {};
+    std::ranges::sort(provers);
+    return {.asks_all = document.all_prove, .asked = document.some_prove, .admitted = std::move(provers)};
 }
 
 std::uint64_t rule_number(std::string_view id) {

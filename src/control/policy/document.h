@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "control/policy/selector.h"
+#include "dataplane/core/admission.h"
 #include "dataplane/policy/policy.h"
 #include "dataplane/policy/rules.h"
 
@@ -16,6 +18,22 @@ struct Position {
     unsigned line = 0;
     unsigned column = 0;
     friend auto operator<=>(const Position&, const Position&) = default;
+};
+
+using PeerSet = std::vector<PublicKey>;  // sorted, each once
+
+// Whom a rule is for: peers by key, and whoever has proven such an identity.
+struct Members {
+    PeerSet peers;
+    std::vector<Selector> selectors;  // sorted, each once
+    bool empty() const { return peers.empty() && selectors.empty(); }
+    friend auto operator<=>(const Members&, const Members&) = default;
+};
+
+// A peer and one identity that it has proven.
+struct Holder {
+    PublicKey peer;
+    const trust::Identity* identity = nullptr;
 };
 
 struct DocumentRule {
@@ -31,7 +49,8 @@ enum class Expectation { allow, deny, reject };
 struct DocumentTest {
     Position at;
     Direction direction = Direction::in;
-    PublicKey peer;  // zero: one that no rule names
+    PublicKey peer;                 // zero: one that no rule names
+    std::optional<Selector> holds;  // the peer is nobody's, and has proven this
     FlowKey key;
     std::uint16_t port = 0;  // destination port, or type and code of ICMP
     Expectation expect = Expectation::allow;
@@ -41,7 +60,9 @@ struct DocumentTest {
 struct Document {
     std::string name;
     std::map<std::string, PublicKey, std::less<>> peers;
-    std::vector<std::vector<PublicKey>> peer_sets;
+    std::vector<Members> member_sets;  // Rule::peers is an index into these
+    bool all_prove = false;            // every peer must have proven an identity, to hold a session at all
+    PeerSet some_prove;                // else these
     std::vector<DocumentRule> rules;
     std::vector<DocumentTest> tests;
     std::size_t flows_per_peer = RuleSet{}.flows_per_peer;
@@ -61,7 +82,11 @@ struct ClockPair {
 };
 Instant instant_of(WallTime end, const ClockPair& now);
 
-RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation);
+// With the sets of peers that follow from what is proven by now.
+RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation,
+                    const std::vector<Holder>& holders = {});
+// `provers`: peers that have proven anything.
+Admission admission_of(const Document& document, PeerSet provers);
 
 // What governs when a policy should be there and cannot be read: nothing passes.
 inline RuleSet deny_all(std::uint32_t generation) {

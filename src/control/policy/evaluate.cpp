@@ -1,9 +1,11 @@
 #include "control/policy/evaluate.h"
 
+#include <algorithm>
 #include <array>
 
 #include "control/policy/service_text.h"
 #include "control/text.h"
+#include "crypto/blake2s.h"
 
 namespace vern::policy {
 namespace {
@@ -72,6 +74,26 @@ Result<void> set_service(Question& question, const std::vector<std::string>& wor
     return {};
 }
 
+// Stands for somebody who has proven just this; nobody's key.
+PublicKey test_peer(const Selector& selector) {
+    PublicKey peer;
+    const std::string text = "test " + to_text(selector);
+    blake2s::hash(peer.bytes, {std::as_bytes(std::span(text))});
+    return peer;
+}
+
+void add_test_identities(const Document& document, RuleSet& rules) {
+    for (const DocumentTest& test : document.tests) {
+        if (!test.holds) continue;
+        const trust::Identity identity = example_of(*test.holds);
+        for (std::size_t i = 0; i < document.member_sets.size(); ++i) {
+            if (std::ranges::any_of(document.member_sets[i].selectors,
+                                    [&](const Selector& one) { return matches(one, identity); }))
+                rules.peer_sets[i].push_back(test_peer(*test.holds));
+        }
+    }
+}
+
 }  // namespace
 
 Result<Question> parse_question(std::string_view text, const Document& document) {
@@ -129,7 +151,7 @@ std::vector<std::string> failed_tests(const Document& document, const Policy& po
     std::vector<std::string> lines;
     for (const DocumentTest& test : document.tests) {
         const Question question{.direction = test.direction,
-                                .peer = test.peer,
+                                .peer = test.holds ? test_peer(*test.holds) : test.peer,
                                 .peer_text = {},
                                 .key = test.key,
                                 .port = test.port};
@@ -153,6 +175,7 @@ std::vector<std::string> failed_tests(const Document& document, const Policy& po
 Result<std::unique_ptr<const Policy>> compile_tested(const Document& document, RuleSet rules,
                                                      unsigned workers, std::string_view file_name,
                                                      Instant now) {
+    add_test_identities(document, rules);
     auto policy = Policy::compile(std::move(rules), workers);
     if (!policy) return fail(std::string(file_name) + ": " + policy.error().message, policy.error().code);
     const auto failed = failed_tests(document, **policy, file_name, now);

@@ -86,6 +86,7 @@ class Parser {
 
   private:
     void read_defaults(const toml::table& table);
+    void read_required_identity(const toml::table& policy);
     void read_rule(const toml::table& table);
     void read_id(const toml::table& table, DocumentRule& rule);
     void read_direction(const toml::table& table, DocumentRule& rule);
@@ -109,8 +110,10 @@ class Parser {
 };
 
 Document Parser::run(const toml::table& policy) {
-    reader_.only(policy, {"version", "name", "defaults", "peers", "groups", "sets", "rule", "test"},
-                 "a policy");
+    reader_.only(
+        policy,
+        {"version", "name", "require_identity", "defaults", "peers", "groups", "sets", "rule", "test"},
+        "a policy");
     const bool empty = policy.empty();
     if (!empty && policy.get("version") == nullptr) {
         reader_.messages().error({1, 1}, "no version: a policy says \"version = 1\" first");
@@ -124,6 +127,7 @@ Document Parser::run(const toml::table& policy) {
     Names names(reader_, policy);
     names_ = &names;
     document_.peers = names.peers();
+    read_required_identity(policy);
     reader_.tables(policy, "rule", kRulesMax, [this](const toml::table& table) { read_rule(table); });
     if (document_.rules.empty() && !reader_.messages().failed())
         reader_.messages().warn({1, 1}, "no rules: everything is denied, in and out");
@@ -142,6 +146,24 @@ void Parser::read_defaults(const toml::table& table) {
                      "counted and logged");
     if (const auto flows = reader_.number(table, "flows_per_peer", 1, kFlowsMax))
         document_.flows_per_peer = static_cast<std::size_t>(*flows);
+}
+
+// true: of every peer; or the peers and groups that it is asked of.
+void Parser::read_required_identity(const toml::table& policy) {
+    const toml::node* node = policy.get("require_identity");
+    if (node == nullptr) return;
+    if (node->is_boolean()) {
+        document_.all_prove = reader_.truth(policy, "require_identity").value_or(false);
+        return;
+    }
+    const toml::array* entries = reader_.list(policy, "require_identity");
+    if (entries == nullptr) return;
+    Members members = names_->members(*entries);
+    if (!members.selectors.empty())
+        reader_.error(*node,
+                      "require_identity: of peers and groups of them (who has proven an identity cannot be "
+                      "asked for one)");
+    document_.some_prove = std::move(members.peers);
 }
 
 // true, false, or the words before each line of the log.
@@ -235,7 +257,7 @@ void Parser::read_remote(const toml::table& selectors, std::string_view key, Rul
     if (names && peers != nullptr)
         return reader_.error(*peers, "peers are given twice, in `" + std::string(key) + "` and in `peers`");
     if (prefixes) rule.remote = names_->prefixes(*remote);
-    if (names) rule.peers = names_->peer_set(*remote, document_);
+    if (names) rule.peers = names_->member_set(*remote, document_);
     if (peers == nullptr) return;
     for (const toml::node& entry : *peers) {
         if (names_->kind_of(entry, entry.as_string()->get()) == Names::Kind::prefix)
@@ -243,7 +265,7 @@ void Parser::read_remote(const toml::table& selectors, std::string_view key, Rul
                                             " is not a peer: prefixes stand behind `" + std::string(key) +
                                             "`");
     }
-    rule.peers = names_->peer_set(*peers, document_);
+    rule.peers = names_->member_set(*peers, document_);
 }
 
 void Parser::read_action(const toml::table& table, Rule& rule) {
@@ -392,11 +414,19 @@ bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddr
     const toml::node& peer_node = *table.get(in ? "from" : "to");
     local = in ? *to_address : *from_address;
     remote = in ? from_address : to_address;
-    if (!remote) {
-        const PublicKey* peer = names_->peer(in ? *from : *to);
+    if (const std::string& end = in ? *from : *to; !remote && is_selector(end)) {
+        auto selector = parse_selector(end);
+        if (!selector) {
+            reader_.error(peer_node, selector.error().message);
+            return false;
+        }
+        test.holds = std::move(*selector);
+        known_peer = true;
+    } else if (!remote) {
+        const PublicKey* peer = names_->peer(end);
         if (peer == nullptr) {
-            reader_.error(peer_node, "unknown peer " + quoted(in ? *from : *to) +
-                                         " (a name of [peers], \"peer:KEY\", or an address)");
+            reader_.error(peer_node, "unknown peer " + quoted(end) +
+                                         " (a name of [peers], \"peer:KEY\", an identity, or an address)");
             return false;
         }
         test.peer = *peer;

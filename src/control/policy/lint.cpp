@@ -61,9 +61,10 @@ bool covers(const Document& document, const Rule& outer, const Rule& inner) {
     if (outer.direction != inner.direction) return false;
     if (outer.peers != kAnyPeer && outer.peers != inner.peers) {
         if (inner.peers == kAnyPeer) return false;
-        const auto &all = document.peer_sets[outer.peers], &some = document.peer_sets[inner.peers];
-        if (all.size() > 1024 || some.size() > 1024 ||
-            !std::includes(all.begin(), all.end(), some.begin(), some.end()))
+        const auto &all = document.member_sets[outer.peers], &some = document.member_sets[inner.peers];
+        if (all.peers.size() > 1024 || some.peers.size() > 1024 ||
+            !std::ranges::includes(all.peers, some.peers) ||
+            !std::ranges::includes(all.selectors, some.selectors))
             return false;
     }
     return covers(outer.services, inner.services) && covers(outer.local, inner.local) &&
@@ -74,7 +75,12 @@ void warn_of_odd_rules(const Document& document, Messages& messages) {
     std::size_t pairs = 0;
     for (std::size_t i = 0; i < document.rules.size(); ++i) {
         const DocumentRule& rule = document.rules[i];
-        if (rule.rule.peers != kAnyPeer && document.peer_sets[rule.rule.peers].empty()) {
+        const Members* members =
+            rule.rule.peers == kAnyPeer ? nullptr : &document.member_sets[rule.rule.peers];
+        if (members != nullptr && denies(rule) && !members->selectors.empty())
+            messages.warn(rule.at, "rule '" + rule.id +
+                                       "' denies by identity: whoever does not present it is not denied");
+        if (members != nullptr && members->empty()) {
             messages.warn(rule.at, "rule '" + rule.id + "' matches nobody" +
                                        (denies(rule) ? ", so it denies nothing" : ""));
             continue;

@@ -18,8 +18,6 @@ bool is_name(std::string_view text) {
     });
 }
 
-bool is_identity(std::string_view text) { return text.starts_with("ssh:") || text.starts_with("x509:"); }
-
 // "10.0.0.1", "fd00::/8", and what was meant to be one.
 bool looks_like_address(std::string_view text) {
     return text.find_first_not_of("0123456789abcdefABCDEF.:/") == std::string_view::npos &&
@@ -36,9 +34,10 @@ bool looks_like_key(std::string_view text) { return text.size() == 44 && text.en
 
 std::string_view text_of(const toml::node& entry) { return entry.as_string()->get(); }
 
-void make_set(PeerSet& members) {
-    std::sort(members.begin(), members.end());
-    members.erase(std::unique(members.begin(), members.end()), members.end());
+template <typename T>
+void make_set(std::vector<T>& entries) {
+    std::sort(entries.begin(), entries.end());
+    entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
 }
 
 }  // namespace
@@ -143,38 +142,40 @@ void Names::resolve(Group& group, unsigned depth) {
             "groups within groups, more than " + std::to_string(kGroupDepthMax) + " deep");
     }
     group.state = Group::State::open;
-    for (const toml::node& entry : *group.entries) add_peers(entry, group.members, group.identities, depth);
+    for (const toml::node& entry : *group.entries) add_members(entry, group.members, depth);
     group.state = Group::State::done;
-    make_set(group.members);
+    make_set(group.members.peers);
+    make_set(group.members.selectors);
 }
 
-void Names::add_peers(const toml::node& entry, PeerSet& to, bool& identities, unsigned depth) {
+void Names::add_members(const toml::node& entry, Members& to, unsigned depth) {
     const std::string_view text = text_of(entry);
+    const auto count = [&](std::size_t more) {
+        members_ += more;
+        if (members_ <= kGroupMembersMax) return true;
+        reader_.error(
+            entry, "groups of more than " + std::to_string(kGroupMembersMax) + " peers, all taken together");
+        return false;
+    };
     if (members_ > kGroupMembersMax) return;
-    if (is_identity(text)) {
-        identities = true;
-        if (text.find('=') == std::string_view::npos || text.ends_with('='))
-            return reader_.error(
-                entry, quoted(text) + ": an identity is written \"ssh:principal=NAME\" or \"x509:cn=NAME\"");
-        return reader_.warn(entry, quoted(text) + ": nothing proves identities yet, so this matches nobody");
+    if (is_selector(text)) {
+        auto selector = parse_selector(text);
+        if (!selector) return reader_.error(entry, selector.error().message);
+        if (count(1)) to.selectors.push_back(std::move(*selector));
+        return;
     }
     if (const PublicKey* key = peer(text)) {
-        to.push_back(*key);
-        if (++members_ > kGroupMembersMax)
-            reader_.error(entry, "groups of more than " + std::to_string(kGroupMembersMax) +
-                                     " peers, all taken together");
+        if (count(1)) to.peers.push_back(*key);
         return;
     }
     const auto group = groups_.find(text);
     if (group == groups_.end()) return unknown_name(entry, text);
     resolve(group->second, depth + 1);
     if (group->second.state != Group::State::done) return;
-    members_ += group->second.members.size();
-    if (members_ > kGroupMembersMax)
-        return reader_.error(
-            entry, "groups of more than " + std::to_string(kGroupMembersMax) + " peers, all taken together");
-    to.insert(to.end(), group->second.members.begin(), group->second.members.end());
-    identities |= group->second.identities;
+    const Members& from = group->second.members;
+    if (!count(from.peers.size() + from.selectors.size())) return;
+    to.peers.insert(to.peers.end(), from.peers.begin(), from.peers.end());
+    to.selectors.insert(to.selectors.end(), from.selectors.begin(), from.selectors.end());
 }
 
 const PublicKey* Names::peer(std::string_view text) {
@@ -218,15 +219,19 @@ Names::Kind Names::kind_of(const toml::node& entry, std::string_view text) const
     return Kind::nothing;
 }
 
-std::uint32_t Names::peer_set(const toml::array& entries, Document& document) {
-    PeerSet members;
-    bool identities = false;
-    for (const toml::node& entry : entries) add_peers(entry, members, identities, 0);
-    make_set(members);
+Members Names::members(const toml::array& entries) {
+    Members members;
+    for (const toml::node& entry : entries) add_members(entry, members, 0);
+    make_set(members.peers);
+    make_set(members.selectors);
+    return members;
+}
+
+std::uint32_t Names::member_set(const toml::array& entries, Document& document) {
     const auto [found, is_new] =
-        indices_.emplace(std::move(members), static_cast<std::uint32_t>(document.peer_sets.size()));
-    if (is_new) document.peer_sets.push_back(found->first);
-    if (is_new && document.peer_sets.size() > kPeerSetsMax)
+        indices_.emplace(members(entries), static_cast<std::uint32_t>(document.member_sets.size()));
+    if (is_new) document.member_sets.push_back(found->first);
+    if (is_new && document.member_sets.size() > kPeerSetsMax)
         reader_.error(entries, "more than " + std::to_string(kPeerSetsMax) + " different sets of peers");
     return found->second;
 }

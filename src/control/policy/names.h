@@ -12,8 +12,6 @@
 
 namespace vern::policy {
 
-using PeerSet = std::vector<PublicKey>;  // sorted, each once
-
 class Names {
   public:
     Names(Reader& reader, const toml::table& policy);
@@ -24,8 +22,10 @@ class Names {
     // What an entry of a rule's list looks like; `nothing` after an error was told.
     Kind kind_of(const toml::node& entry, std::string_view text) const;
 
-    // The index of the set that `entries` (peers, groups, identities) make, in `document`.
-    std::uint32_t peer_set(const toml::array& entries, Document& document);
+    // Peers, groups and identities; each group with all that is in it.
+    Members members(const toml::array& entries);
+    // The index of the set that they make, in `document`.
+    std::uint32_t member_set(const toml::array& entries, Document& document);
     std::vector<Prefix> prefixes(const toml::array& entries);
     std::vector<Service> services(const toml::array& entries, std::string_view key);
     // For tests: one peer, by name or key.
@@ -36,8 +36,7 @@ class Names {
         const toml::key* key;
         const toml::array* entries;
         enum class State { untouched, open, done } state = State::untouched;
-        PeerSet members;
-        bool identities = false;  // names some, which nothing proves
+        Members members;
     };
     struct Set {
         const toml::array* entries;
@@ -51,7 +50,7 @@ class Names {
     bool check_name(const toml::key& key, std::string_view what);
     void resolve(Group& group, unsigned depth);
     // Adds what one entry stands for.
-    void add_peers(const toml::node& entry, PeerSet& to, bool& identities, unsigned depth);
+    void add_members(const toml::node& entry, Members& to, unsigned depth);
     void unknown_name(const toml::node& entry, std::string_view text);
     bool add_prefix(const toml::node& entry, std::string_view text, std::vector<Prefix>& to);
     bool add_service(const toml::node& entry, std::string_view text, std::vector<Service>& to);
@@ -61,7 +60,7 @@ class Names {
     std::map<std::string, PublicKey, std::less<>> peers_;
     std::map<std::string, Group, std::less<>> groups_;
     std::map<std::string, Set, std::less<>> sets_;
-    std::map<PeerSet, std::uint32_t> indices_;
+    std::map<Members, std::uint32_t> indices_;
     std::size_t members_ = 0;  // of all groups and sets so far
     PublicKey by_key_;
 };

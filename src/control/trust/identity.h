@@ -29,7 +29,9 @@ struct Identity {
     std::vector<std::string> org_units;     // x509
     std::vector<std::string> alternatives;  // x509: "dns:…", "email:…", "uri:…", "ip:…"
 
-    std::vector<std::string> groups;  // that the principals file of the CA maps it to
+    std::string authority;  // the name under which its CA is trusted here
+    std::vector<std::string>
+        groups;  // that everybody of this CA is in, as the operator said when trusting it
 
     friend bool operator==(const Identity&, const Identity&) = default;
 };

@@ -34,6 +34,27 @@ std::string said(const Document& document, const std::string& text) {
     return ruling.index == Policy::kNoRule ? action : action + " " + document.rules[ruling.index].id;
 }
 
+TEST(PolicyEvaluate, TestsOfAPolicyMayNameAnIdentity) {
+    const std::string dba = rule("dba", "in = { from = [\"ssh:principal=dba\"] }\nallow = [\"tcp/22\"]");
+    const auto test = [](const std::string& from, const std::string& expect) {
+        return "[[test]]\nfrom = \"" + from +
+               "\"\nto = \"10.100.0.1\"\nproto = \"tcp\"\nport = 22\nexpect = \"" + expect + "\"\n";
+    };
+    const auto checked = [&](const std::string& text) {
+        const Document document = document_of(text);
+        const auto done = compile_tested(document, rule_set_of(document, kNow, 1), 1, "f", kNow.boot);
+        return done ? std::string() : done.error().message;
+    };
+    EXPECT_EQ(
+        checked(dba + test("ssh:principal=dba", "allow") + test("ssh:principal=dba;key-id=ada", "allow") +
+                test("ssh:principal=web", "deny") + test("x509:cn=dba", "deny") + test("web-1", "deny")),
+        "");
+    EXPECT_EQ(
+        checked(dba + test("ssh:principal=web", "allow")),
+        "f:9:1: test failed: in ssh:principal=web > 10.100.0.1 tcp/22: allow is expected, and it is deny "
+        "(no rule allows it)");
+}
+
 TEST(PolicyEvaluate, Questions) {
     const Document document =
         document_of(rule("web",

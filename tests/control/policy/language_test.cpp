@@ -59,13 +59,17 @@ expect = "allow"
     EXPECT_EQ(document->rules[0].at.line, 9u);
     EXPECT_EQ(mysql.direction, Direction::in);
     EXPECT_EQ(mysql.action, Action::allow);
-    EXPECT_EQ(document->peer_sets.at(mysql.peers).size(), 2u);
+    EXPECT_EQ(document->member_sets.at(mysql.peers).peers.size(), 2u);
     ASSERT_EQ(mysql.local.size(), 1u);
     EXPECT_EQ(to_text(mysql.local[0]), "10.100.0.1/32");
     EXPECT_TRUE(mysql.remote.empty());
     EXPECT_EQ(mysql.services, (std::vector<Service>{{6, 3306, 3306}}));
     const DocumentRule& ssh = document->rules[1];
-    EXPECT_TRUE(document->peer_sets.at(ssh.rule.peers).empty());
+    const Members& dba = document->member_sets.at(ssh.rule.peers);
+    EXPECT_TRUE(dba.peers.empty());
+    ASSERT_EQ(dba.selectors.size(), 2u);
+    EXPECT_EQ(to_text(dba.selectors[0]), "ssh:principal=dba");
+    EXPECT_EQ(to_text(dba.selectors[1]), "x509:ou=DBA");
     EXPECT_TRUE(ssh.rule.log);
     ASSERT_TRUE(ssh.rule.rate);
     EXPECT_EQ(to_text(*ssh.rule.rate), "10/minute per source");
@@ -74,10 +78,60 @@ expect = "allow"
     ASSERT_EQ(document->tests.size(), 1u);
     EXPECT_EQ(document->tests[0].key.local_port, 3306);
     EXPECT_EQ(document->tests[0].direction, Direction::in);
-    ASSERT_EQ(document->warnings.size(), 3u);
+    EXPECT_TRUE(document->warnings.empty());
+}
+
+TEST(PolicyLanguage, IdentitiesMakePeerSetsWhenTheyAreProven) {
+    const auto document = parse(R"(version = 1
+[groups]
+dba = ["ssh:principal=dba;ca=corp", "x509:ou=DBA"]
+[[rule]]
+id = "ssh"
+in = { from = ["dba"] }
+allow = ["tcp/22"]
+[[rule]]
+id = "no-guests"
+in = { from = ["ssh:group=guest"] }
+deny = ["any"]
+)");
+    ASSERT_TRUE(document) << error_of(document);
+    ASSERT_EQ(document->warnings.size(), 1u);
     EXPECT_EQ(document->warnings[0],
-              "f:8:8: 'ssh:principal=dba': nothing proves identities yet, so this matches nobody");
-    EXPECT_EQ(document->warnings[2], "f:13:1: rule 'ssh-for-dba' matches nobody");
+              "f:8:1: rule 'no-guests' denies by identity: whoever does not present it is not denied");
+    trust::Identity corp, other, ou;
+    corp.principals = other.principals = {"root", "dba"};
+    corp.authority = "corp";
+    ou.kind = trust::Identity::Kind::x509;
+    ou.org_units = {"DBA"};
+    PublicKey a, b, c;
+    a.bytes[0] = std::byte{1};
+    b.bytes[0] = std::byte{2};
+    c.bytes[0] = std::byte{3};
+    const auto set = rule_set_of(*document, {kNow, {}}, 1, {{c, &ou}, {b, &other}, {a, &corp}, {c, &corp}});
+    EXPECT_EQ(set.peer_sets.at(set.rules[0].peers), (PeerSet{a, c}));
+    EXPECT_TRUE(set.peer_sets.at(set.rules[1].peers).empty());
+    EXPECT_TRUE(rule_set_of(*document, {kNow, {}}, 1).peer_sets.at(set.rules[0].peers).empty());
+}
+
+TEST(PolicyLanguage, AProofOfIdentityIsAskedOfEverybodyOrOfSome) {
+    const std::string peers = "[peers]\nweb-1 = \"" + kKeyA + "\"\nweb-2 = \"" + kKeyB + "\"\n";
+    PublicKey a, b;
+    ASSERT_TRUE(from_base64(kKeyA, a.bytes) && from_base64(kKeyB, b.bytes));
+    const auto nobody = parse("version = 1\n" + peers);
+    EXPECT_TRUE(admission_of(*nobody, {}).admits(a));
+    const auto all = parse("version = 1\nrequire_identity = true\n" + peers);
+    ASSERT_TRUE(all) << error_of(all);
+    EXPECT_FALSE(admission_of(*all, {b}).admits(a));
+    EXPECT_TRUE(admission_of(*all, {b}).admits(b));
+    const auto some = parse("version = 1\nrequire_identity = [\"web-1\"]\n" + peers);
+    ASSERT_TRUE(some) << error_of(some);
+    EXPECT_FALSE(admission_of(*some, {}).admits(a));
+    EXPECT_TRUE(admission_of(*some, {a}).admits(a));
+    EXPECT_TRUE(admission_of(*some, {}).admits(b));
+    EXPECT_EQ(
+        error_of(parse("version = 1\nrequire_identity = [\"ssh:principal=a\"]\n")),
+        "f:2:20: require_identity: of peers and groups of them (who has proven an identity cannot be asked "
+        "for one)");
 }
 
 struct Wrong {
@@ -182,7 +236,15 @@ TEST(PolicyLanguage, EveryMistakeHasItsPlaceAndItsWords) {
         {"dba = [\"dba\"]\n", "f:7:1: group 'dba' is in itself, by way of other groups or its own list"},
         {"web-1 = [\"web\"]\n", "f:7:1: 'web-1' is a peer already: a group needs a name of its own"},
         {"x = [\"ssh:dba\"]\n",
-         "f:7:6: 'ssh:dba': an identity is written \"ssh:principal=NAME\" or \"x509:cn=NAME\""},
+         "f:7:6: 'ssh:dba': an identity is written \"ssh:principal=NAME\" or \"x509:cn=NAME\", more "
+         "conditions after a ';'"},
+        {"x = [\"ssh:principal=dba;\"]\n",
+         "f:7:6: 'ssh:principal=dba;': an identity is written \"ssh:principal=NAME\" or \"x509:cn=NAME\", "
+         "more "
+         "conditions after a ';'"},
+        {"x = [\"ssh:cn=dba\"]\n",
+         "f:7:6: 'ssh:cn=dba': no 'cn' in such a certificate; there are principal, key-id, issuer, serial, "
+         "group, ca"},
         {"[sets]\ns = [\"tcp/1\", \"10.0.0.0/8\"]\n",
          "f:8:15: '10.0.0.0/8': a set holds prefixes or services, not both"},
         {"[sets]\ns = [\"@t\"]\n", "f:8:6: a set holds prefixes or services, not other sets"},
@@ -201,7 +263,7 @@ TEST(PolicyLanguage, EveryMistakeHasItsPlaceAndItsWords) {
         {"[[test]]\nfrom = \"web-1\"\nto = \"10.0.0.1\"\nproto = \"tcp\"\nport = 1\n",
          "f:7:1: a test needs what it expects: expect = \"allow\", \"deny\" or \"reject\""},
         {"[[test]]\nfrom = \"web-7\"\nto = \"10.0.0.1\"\nproto = \"tcp\"\nport = 1\nexpect = \"deny\"\n",
-         "f:8:8: unknown peer 'web-7' (a name of [peers], \"peer:KEY\", or an address)"},
+         "f:8:8: unknown peer 'web-7' (a name of [peers], \"peer:KEY\", an identity, or an address)"},
         {"[[test]]\nfrom = \"web-1\"\nto = \"fd00::1\"\nproto = \"icmp\"\nexpect = \"deny\"\n",
          "f:7:1: icmp is for IPv4 addresses, icmpv6 for IPv6"},
         {rule("in = { from = [\"10.0.0.0/8\"] }\n" + allow) +

@@ -1,0 +1,83 @@
+// Which identities the peers have proven, and until when. Ends are points of the clock that never steps back,
+// so a wall clock that is set back revives nothing. A value of the control thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "control/policy/document.h"
+#include "control/trust/identity.h"
+#include "control/trust/refusal.h"
+
+namespace vern::identity {
+
+inline constexpr std::size_t kBindingsMax = 1 << 16;
+inline constexpr std::size_t kBindingsPerPeerMax = 16;
+
+// How an identity was bound to a peer's key.
+enum class Means : std::uint8_t {
+    tunnel_ssh,     // a signed statement, through the tunnel
+    tunnel_tls,     // a TLS handshake with a client certificate, through the tunnel
+    statement_ssh,  // a signed statement that somebody handed in
+    statement_cms,
+    certificate,  // the certified key is the peer's own (RFC 8410)
+};
+std::string_view name_of(Means means) noexcept;  // "tunnel-ssh"; stable
+
+struct Binding {
+    std::uint64_t id = 0;  // given by the registry, never used again
+    PublicKey peer;
+    trust::Identity identity;
+    Means means = Means::tunnel_ssh;
+    trust::UnixSeconds bound_at = 0;
+    trust::UnixSeconds ends = 0;  // the least of all ends
+    Instant deadline{};           // of `ends`
+    std::string evidence;         // the certificates, for when trust changes; see proof.h
+    bool kept = false;            // over a restart
+};
+
+class Registry {
+  public:
+    // A peer that proves the same key again renews what it had. Refused: `duplicate`, when another peer has
+    // bound that key and not lost it since; `limit`. `changed` says whether rules may see a difference.
+    struct Bound {
+        const Binding* binding;
+        bool changed;
+    };
+    trust::Verdict<Bound> bind(Binding binding);
+
+    bool end(std::uint64_t id);
+    // Those that are over by `now`, or that `over` names; each is told to `tell` before it goes. How many.
+    std::size_t end_due(Instant now, const std::function<void(const Binding&)>& tell);
+    std::size_t end_if(const std::function<bool(const Binding&)>& over,
+                       const std::function<void(const Binding&)>& tell);
+    // The wall clock has been set: ends that come sooner by it come sooner; none comes later.
+    void clock_was_set(const policy::ClockPair& now);
+
+    std::optional<Instant> next_end() const;
+    const Binding* find(std::uint64_t id) const;
+    std::vector<const Binding*> of(const PublicKey& peer) const;
+    void each(const std::function<void(const Binding&)>& take) const;  // oldest first
+    std::size_t size() const { return bindings_.size(); }
+    std::vector<policy::Holder> holders() const;  // valid until the registry changes
+    policy::PeerSet peers() const;                // each once
+
+  private:
+    using Key = std::pair<trust::Identity::Kind, std::string>;
+    void erase(std::map<std::uint64_t, Binding>::iterator at);
+
+    std::map<std::uint64_t, Binding> bindings_;
+    std::map<Key, std::uint64_t> by_key_;
+    std::map<PublicKey, std::set<std::uint64_t>> by_peer_;
+    std::set<std::pair<Instant, std::uint64_t>> ends_;
+    std::uint64_t next_id_ = 1;
+};
+
+}  // namespace vern::identity
