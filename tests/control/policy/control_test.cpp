@@ -30,7 +30,7 @@ class ControlTest : public testing::Test {
     ControlTest() { set_log_level(LogLevel::silent); }
 
     std::string state() const { return directory.path() + "/state/wg0"; }
-    void start(const std::string& first = "", Store::StepHook hook = nullptr) {
+    void start(const std::string& first = "", StateDirectory::StepHook hook = nullptr) {
         control.reset();
         plane = std::make_unique<FakePlane>();
         control = std::make_unique<Control>(Store(state(), std::move(hook)), *plane);

@@ -1,0 +1,107 @@
+#include "control/state_directory.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "control/write_all.h"
+#include "dataplane/io/fd.h"
+
+namespace vern {
+
+Result<void> StateDirectory::step(std::string_view what) const {
+    const int code = before_step_ ? before_step_(what) : 0;
+    if (code != 0) return fail_errno(std::string(what) + " in " + path_, code);
+    return {};
+}
+
+Result<std::optional<StateDirectory::Stored>> StateDirectory::read(std::string_view name,
+                                                                   std::size_t bytes_max) const {
+    const std::string file = path_of(name);
+    const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd && errno == ENOENT) return std::nullopt;
+    if (!fd) return fail_errno(file, errno);
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) return fail_errno(file, errno);
+    Stored stored{.text = {}, .written = WallTime(std::chrono::seconds(status.st_mtim.tv_sec))};
+    std::array<char, 64 * 1024> chunk;
+    ssize_t got = 0;
+    while ((got = ::read(fd.get(), chunk.data(), chunk.size())) != 0) {
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return fail_errno(file, errno);
+        stored.text.append(chunk.data(), static_cast<std::size_t>(got));
+        if (stored.text.size() > bytes_max)
+            return fail(file + ": larger than " + std::to_string(bytes_max >> 20) + " MiB", EFBIG);
+    }
+    return stored;
+}
+
+Result<void> StateDirectory::make() const {
+    if (auto allowed = step("mkdir"); !allowed) return allowed;
+    for (std::size_t slash = path_.find('/', 1);; slash = path_.find('/', slash + 1)) {
+        const std::string part = path_.substr(0, slash);
+        if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
+        if (slash == std::string::npos) return {};
+    }
+}
+
+Result<void> StateDirectory::sync() const {
+    if (auto allowed = step("fsync of the directory"); !allowed) return allowed;
+    const Fd fd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    // File systems that cannot sync a directory say EINVAL.
+    if (!fd || (::fsync(fd.get()) != 0 && errno != EINVAL)) return fail_errno("fsync " + path_, errno);
+    return {};
+}
+
+Result<void> StateDirectory::rename(std::string_view from, std::string_view to) const {
+    if (auto allowed = step("rename"); !allowed) return allowed;
+    if (::rename(path_of(from).c_str(), path_of(to).c_str()) != 0)
+        return fail_errno("rename " + path_of(from), errno);
+    return {};
+}
+
+Result<void> StateDirectory::write(std::string_view name, std::string_view text) const {
+    const std::string temporary = std::string(name) + ".new", file = path_of(temporary);
+    const auto put = [&]() -> Result<void> {
+        if (auto allowed = step("open"); !allowed) return allowed;
+        const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+        if (!fd) return fail_errno(file, errno);
+        if (auto allowed = step("write"); !allowed) return allowed;
+        if (auto written = write_all(fd.get(), text, file); !written) return written;
+        if (auto allowed = step("fsync"); !allowed) return allowed;
+        if (::fsync(fd.get()) != 0) return fail_errno("fsync " + file, errno);
+        return rename(temporary, name);
+    };
+    auto done = put();
+    if (!done) ::unlink(file.c_str());
+    return done;
+}
+
+Result<bool> StateDirectory::link(std::string_view from, std::string_view to) const {
+    if (auto allowed = step("link"); !allowed) return tl::unexpected(allowed.error());
+    const std::string temporary = std::string(to) + ".new";
+    ::unlink(path_of(temporary).c_str());
+    if (::link(path_of(from).c_str(), path_of(temporary).c_str()) != 0) {
+        if (errno == ENOENT) return false;
+        return fail_errno("link " + path_of(temporary), errno);
+    }
+    if (auto renamed = rename(temporary, to); !renamed) return tl::unexpected(renamed.error());
+    return true;
+}
+
+Result<bool> StateDirectory::remove(std::string_view name) const {
+    if (auto allowed = step("unlink"); !allowed) return tl::unexpected(allowed.error());
+    if (::unlink(path_of(name).c_str()) == 0) return true;
+    if (errno != ENOENT) return fail_errno("unlink " + path_of(name), errno);
+    return false;
+}
+
+Result<void> StateDirectory::replace(std::string_view name, std::string_view text) const {
+    if (auto made = make(); !made) return made;
+    if (auto written = write(name, text); !written) return written;
+    return sync();
+}
+
+}  // namespace vern
