@@ -48,11 +48,18 @@ Classifier::Words Classifier::mask_of(unsigned remote_length, unsigned local_len
 
 // Operators write these tables, not attackers, and an absent key costs a probe as long as the longest run of
 // one: no secret is needed.
-std::uint64_t Classifier::hash(const Words& words, std::uint8_t protocol, bool v6) noexcept {
+template <std::size_t kWords>
+std::uint64_t Classifier::hash(const Words& words, const Words& mask, std::uint8_t protocol) noexcept {
     constexpr std::uint64_t kA = 0x9e3779b97f4a7c15, kB = 0xd6e8feb86659fd93;
-    std::uint64_t h = fold(words[0] ^ kA, kB ^ protocol);
-    if (v6) h = fold(h ^ words[1], kA) ^ fold(words[2] ^ kB, words[3] ^ kA);
-    return fold(h, kA);
+    const auto word = [&](std::size_t i) { return words[i] & mask[i]; };
+    const std::uint64_t h = fold(word(0) ^ kA, kB + protocol);
+    if constexpr (kWords == 1) return h;
+    return fold(h ^ word(1), kA) ^ fold(word(2) ^ kB, word(3) ^ kA);
+}
+
+std::uint64_t Classifier::hash(const Words& words, std::uint8_t protocol, bool v6) noexcept {
+    constexpr Words kAll{~std::uint64_t{0}, ~std::uint64_t{0}, ~std::uint64_t{0}, ~std::uint64_t{0}};
+    return v6 ? hash<4>(words, kAll, protocol) : hash<1>(words, kAll, protocol);
 }
 
 struct Classifier::Builder {
@@ -158,15 +165,12 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
         if (!builder.add(ranked, entries_max)) return too_large();
     }
     Classifier out;
-    std::vector<std::uint64_t> hashes;
+    std::array<std::vector<std::uint64_t>, 2> hashes;
     for (auto& [shape, table] : builder.shapes) {
         const auto [v6, remote_length, local_length, any_protocol] = shape;
-        Tuple tuple{mask_of(remote_length, local_length, v6),
-                    kNone,
-                    v6,
-                    any_protocol,
-                    static_cast<std::uint32_t>(std::bit_ceil(2 * table.size()) - 1),
-                    out.slots_.size()};
+        Tuple tuple{mask_of(remote_length, local_length, v6), kNone,
+                    any_protocol ? std::uint8_t{0} : std::uint8_t{0xff},
+                    static_cast<std::uint32_t>(std::bit_ceil(2 * table.size()) - 1), out.slots_.size()};
         out.slots_.resize(out.slots_.size() + tuple.slots_mask + 1);
         for (auto& [key, claims] : table) {
             Entry entry{key.words, key.protocol, 0, 0, {}};
@@ -192,7 +196,7 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
                 out.intervals_.insert(out.intervals_.end(), intervals.begin(), intervals.end());
             }
             const std::uint64_t h = hash(key.words, key.protocol, v6);
-            hashes.push_back(h);
+            hashes[v6].push_back(h);
             std::size_t at = h & tuple.slots_mask;
             while (out.slots_[tuple.slots + at].tag != 0) at = (at + 1) & tuple.slots_mask;
             out.slots_[tuple.slots + at] = {static_cast<std::uint32_t>(h >> 32) | 1,
@@ -200,13 +204,16 @@ Result<Classifier> Classifier::build(std::span<const Ranked> rules, std::size_t 
             out.entries_.push_back(entry);
             if (!fits || out.weight() > entries_max) return too_large();
         }
-        out.tuples_.push_back(tuple);
+        out.spaces_[v6].tuples.push_back(tuple);
     }
-    std::ranges::sort(out.tuples_, {}, &Tuple::best);
-    out.present_.resize(std::bit_ceil(hashes.size() / 4 + 1));  // 16 bits an entry or more
-    out.present_mask_ = out.present_.size() * 64 - 1;
-    for (const std::uint64_t h : hashes)
-        out.present_[h >> 6 & (out.present_mask_ >> 6)] |= std::uint64_t{1} << (h & 63);
+    for (const bool v6 : {false, true}) {
+        Space& space = out.spaces_[v6];
+        std::ranges::sort(space.tuples, {}, &Tuple::best);
+        space.present.resize(std::bit_ceil(hashes[v6].size() / 4 + 1));  // 16 bits an entry or more
+        space.present_mask = space.present.size() - 1;
+        for (const std::uint64_t h : hashes[v6])
+            space.present[h >> 6 & space.present_mask] |= std::uint64_t{1} << (h & 63);
+    }
     return out;
 }
 
@@ -232,31 +239,59 @@ std::uint32_t Classifier::first_behind(const Interval& interval, std::uint32_t a
     }
 }
 
+template <std::size_t kWords>
+const Classifier::Entry* Classifier::find(const Tuple& tuple, std::uint64_t h, const Words& words,
+                                          std::uint8_t protocol) const noexcept {
+    const std::uint32_t tag = static_cast<std::uint32_t>(h >> 32) | 1;
+    const Slot* slots = &slots_[tuple.slots];
+    for (std::size_t at = h & tuple.slots_mask; slots[at].tag != 0; at = (at + 1) & tuple.slots_mask) {
+        if (slots[at].tag != tag) continue;
+        const Entry& entry = entries_[slots[at].entry];
+        std::uint64_t differ = static_cast<std::uint64_t>(entry.protocol) ^ (protocol & tuple.protocol_mask);
+        for (std::size_t i = 0; i < kWords; ++i) differ |= entry.words[i] ^ (words[i] & tuple.mask[i]);
+        if (differ == 0) return &entry;
+    }
+    return nullptr;
+}
+
+// First all hashes, without a branch on what they say, so that the processor works on many at once; then only
+// the tables that may hold something, whose lines are on their way by then.
+template <std::size_t kWords>
+std::uint32_t Classifier::match(const Space& space, const Words& words, std::uint8_t protocol,
+                                std::uint16_t port, std::uint32_t after, std::uint32_t below) const noexcept {
+    constexpr std::size_t kAtOnce = 32;
+    std::uint32_t found = below;
+    const Tuple *tuple = space.tuples.data(), *const end = tuple + space.tuples.size();
+    while (tuple != end && tuple->best < found) {
+        std::array<std::uint64_t, kAtOnce> hashes;
+        std::uint32_t candidates = 0;
+        const std::size_t count = std::min<std::size_t>(static_cast<std::size_t>(end - tuple), kAtOnce);
+        for (std::size_t i = 0; i < count; ++i) {
+            hashes[i] = hash<kWords>(words, tuple[i].mask, protocol & tuple[i].protocol_mask);
+            candidates |= static_cast<std::uint32_t>(space.has(hashes[i])) << i;
+        }
+        for (std::uint32_t left = candidates; left != 0; left &= left - 1) {
+            const auto i = static_cast<std::size_t>(std::countr_zero(left));
+            __builtin_prefetch(&slots_[tuple[i].slots + (hashes[i] & tuple[i].slots_mask)]);
+        }
+        for (; candidates != 0; candidates &= candidates - 1) {
+            const auto i = static_cast<std::size_t>(std::countr_zero(candidates));
+            if (tuple[i].best >= found) return found;
+            const Entry* entry = find<kWords>(tuple[i], hashes[i], words, protocol);
+            if (entry == nullptr) continue;
+            if (const Interval* interval = find_interval(*entry, port))
+                found = std::min(found, first_behind(*interval, after));
+        }
+        tuple += count;
+    }
+    return found;
+}
+
 std::uint32_t Classifier::match(const FlowKey& key, std::uint16_t port, std::uint32_t after,
                                 std::uint32_t below) const noexcept {
-    std::uint32_t found = below;
     const Words words = words_of(key.remote, key.local, key.v6);
-    for (const Tuple& tuple : tuples_) {
-        if (tuple.best >= found) break;
-        if (tuple.v6 != key.v6) continue;
-        Words masked;
-        for (std::size_t i = 0; i < masked.size(); ++i) masked[i] = words[i] & tuple.mask[i];
-        const std::uint8_t protocol = tuple.any_protocol ? std::uint8_t{0} : key.protocol;
-        const std::uint64_t h = hash(masked, protocol, key.v6);
-        if ((present_[h >> 6 & (present_mask_ >> 6)] >> (h & 63) & 1) == 0) continue;
-        const std::uint32_t tag = static_cast<std::uint32_t>(h >> 32) | 1;
-        const Slot* slots = &slots_[tuple.slots];
-        for (std::size_t at = h & tuple.slots_mask; slots[at].tag != 0; at = (at + 1) & tuple.slots_mask) {
-            if (slots[at].tag != tag) continue;
-            const Entry& entry = entries_[slots[at].entry];
-            const std::uint64_t differ = (entry.words[0] ^ masked[0]) | (entry.words[1] ^ masked[1]) |
-                                         (entry.words[2] ^ masked[2]) | (entry.words[3] ^ masked[3]);
-            if (differ != 0 || entry.protocol != protocol) continue;
-            if (const Interval* interval = find_interval(entry, port))
-                found = std::min(found, first_behind(*interval, after));
-            break;
-        }
-    }
+    const std::uint32_t found = key.v6 ? match<4>(spaces_[1], words, key.protocol, port, after, below)
+                                       : match<1>(spaces_[0], words, key.protocol, port, after, below);
     return found < below ? found : kNone;
 }
 

@@ -4,6 +4,8 @@
 // found. Immutable once built.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -32,7 +34,7 @@ class Classifier {
     std::uint32_t match(const FlowKey& key, std::uint16_t port, std::uint32_t after,
                         std::uint32_t below) const noexcept;
 
-    std::uint32_t best_rank() const noexcept { return tuples_.empty() ? kNone : tuples_.front().best; }
+    std::uint32_t best_rank() const noexcept { return std::min(spaces_[0].best(), spaces_[1].best()); }
     std::size_t entries() const noexcept { return entries_.size(); }
     // Of entries, intervals and list members: what the limit is on.
     std::size_t weight() const noexcept { return entries_.size() + intervals_.size() + ranks_.size(); }
@@ -56,11 +58,20 @@ class Classifier {
     };
     struct Tuple {
         Words mask;
-        std::uint32_t best;  // the lowest rank in it
-        bool v6;
-        bool any_protocol;
+        std::uint32_t best;          // the lowest rank in it
+        std::uint8_t protocol_mask;  // 0: it does not look at the protocol
         std::uint32_t slots_mask;
         std::size_t slots;  // where its table begins
+    };
+    // The tuples of a family.
+    struct Space {
+        std::vector<Tuple> tuples;  // best first
+        // A bit for each entry of all tables, by its hash: most probes find nothing, and this says so from a
+        // few hot cache lines.
+        std::vector<std::uint64_t> present;
+        std::uint64_t present_mask = 0;
+        std::uint32_t best() const noexcept { return tuples.empty() ? kNone : tuples.front().best; }
+        bool has(std::uint64_t h) const noexcept { return present[h >> 6 & present_mask] >> (h & 63) & 1; }
     };
     struct Slot {
         std::uint32_t tag;  // of the hash; 0: empty
@@ -73,15 +84,19 @@ class Classifier {
     static Words words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local,
                           bool v6) noexcept;
     static Words mask_of(unsigned remote_length, unsigned local_length, bool v6) noexcept;
+    template <std::size_t kWords>
+    static std::uint64_t hash(const Words& words, const Words& mask, std::uint8_t protocol) noexcept;
     static std::uint64_t hash(const Words& words, std::uint8_t protocol, bool v6) noexcept;
+    template <std::size_t kWords>
+    std::uint32_t match(const Space& space, const Words& words, std::uint8_t protocol, std::uint16_t port,
+                        std::uint32_t after, std::uint32_t below) const noexcept;
+    template <std::size_t kWords>
+    const Entry* find(const Tuple& tuple, std::uint64_t h, const Words& words,
+                      std::uint8_t protocol) const noexcept;
     const Interval* find_interval(const Entry& entry, std::uint16_t port) const noexcept;
     std::uint32_t first_behind(const Interval& interval, std::uint32_t after) const noexcept;
 
-    std::vector<Tuple> tuples_;  // best first
-    // A bit for each entry of all tables, by its hash: most probes find nothing, and this says so from a few
-    // hot cache lines.
-    std::vector<std::uint64_t> present_;
-    std::uint64_t present_mask_ = 0;
+    std::array<Space, 2> spaces_;  // IPv4, IPv6
     std::vector<Slot> slots_;
     std::vector<Entry> entries_;
     std::vector<Interval> intervals_;

@@ -16,7 +16,7 @@ Result<std::unique_ptr<FlowTable>> FlowTable::make(std::size_t flows_max, Random
     if (flows_max == 0 || flows_max > kFlowsMax)
         return fail("the limit of flows must be 1 to 16777216", ERANGE);
     std::unique_ptr<FlowTable> table(new FlowTable(flows_max, random));
-    if (!table->flows_ || !table->index_ || !table->accounts_)
+    if (!table->flows_ || !table->index_ || !table->chunks_ || !table->accounts_)
         return fail("no memory to reserve for flows", ENOMEM);
     return table;
 }
@@ -26,21 +26,22 @@ Result<std::unique_ptr<FlowTable>> FlowTable::make(std::size_t flows_max, Random
 FlowTable::FlowTable(std::size_t flows_max, Random& random)
     : flows_max_(flows_max),
       shards_count_(std::bit_floor(std::clamp<std::size_t>(flows_max / 4096, 1, kShardsMax))),
-      pool_(flows_max / shards_count_ + flows_max / shards_count_ / 16 + 16),
+      pool_((flows_max / shards_count_ * 17 / 16 + 16 + kChunk - 1) / kChunk * kChunk),
       slots_(std::bit_ceil(pool_ + pool_ / 2)),
       hash_(random),
       shards_(new Shard[shards_count_]),
-      flows_(shards_count_ * pool_),
+      flows_(shards_count_ * pool_, Pages::huge),
       index_(shards_count_ * slots_),
+      chunks_(shards_count_ * pool_ / kChunk),
       accounts_(kAccounts) {
     for (std::size_t i = 0; i < shards_count_; ++i) {
-        shards_[i].flows = flows_.data() + i * pool_;
         shards_[i].slots = index_.data() + i * slots_;
+        shards_[i].chunks = chunks_.data() + i * (pool_ / kChunk);
     }
 }
 
 std::size_t FlowTable::reserved_bytes() const noexcept {
-    return flows_.bytes() + index_.bytes() + accounts_.bytes();
+    return flows_.bytes() + index_.bytes() + chunks_.bytes() + accounts_.bytes();
 }
 
 std::uint64_t FlowTable::hash(const FlowKey& key) const noexcept {
@@ -64,7 +65,7 @@ Flow* FlowTable::lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) no
     const auto low = static_cast<std::uint32_t>(hash);
     for (std::size_t at = low & (slots_ - 1); shard.slots[at].place != 0; at = (at + 1) & (slots_ - 1)) {
         if (shard.slots[at].hash != low) continue;
-        Flow& flow = shard.flows[shard.slots[at].place - 1];
+        Flow& flow = flows_[shard.slots[at].place - 1];
         if (flow.key == key) return &flow;
     }
     return nullptr;
@@ -86,6 +87,8 @@ void FlowTable::unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) n
 
 FlowTable::Held FlowTable::find(const FlowKey& key, std::uint64_t hash, Instant now) noexcept {
     Shard& shard = shard_of(hash);
+    __builtin_prefetch(index_.data() + static_cast<std::size_t>(&shard - shards_.get()) * slots_ +
+                       (hash & (slots_ - 1)));  // taking the lock would wait for the shard alone
     shard.lock.lock();
     Flow* flow = lookup(shard, key, hash);
     if (flow && flow->expired(now)) {
@@ -95,40 +98,19 @@ FlowTable::Held FlowTable::find(const FlowKey& key, std::uint64_t hash, Instant 
     return {&shard, flow};
 }
 
-FlowTable::Held FlowTable::find_again(const FlowKey& key, Flow* flow, Instant now) noexcept {
-    Shard& shard = shards_[static_cast<std::size_t>(flow - flows_.data()) / pool_];
+FlowTable::Held FlowTable::find_again(const FlowKey& key, std::uint64_t hash, Flow* flow,
+                                      Instant now) noexcept {
+    Shard& shard = shard_of(hash);
     shard.lock.lock();
     if (flow->state == FlowState::none || !(flow->key == key) || flow->expired(now)) flow = nullptr;
     return {&shard, flow};
 }
 
-void FlowTable::changed(Held& held, FlowState before) noexcept {
-    if (half_open(before) == half_open(held->state)) return;
-    half_open(before) ? unlink(*held.shard_, *held) : link(*held.shard_, *held);
-}
-
 void FlowTable::remove(Held held) noexcept { take_out(*held.shard_, *held); }
 
-void FlowTable::link(Shard& shard, Flow& flow) noexcept {
-    List& list = list_of(shard, flow.peer);
-    const auto at = static_cast<std::uint32_t>(&flow - shard.flows) + 1;
-    flow.older = list.newest;
-    flow.newer = 0;
-    (list.newest != 0 ? shard.flows[list.newest - 1].newer : list.oldest) = at;
-    list.newest = at;
-}
-
-void FlowTable::unlink(Shard& shard, Flow& flow) noexcept {
-    List& list = list_of(shard, flow.peer);
-    (flow.older != 0 ? shard.flows[flow.older - 1].newer : list.oldest) = flow.newer;
-    (flow.newer != 0 ? shard.flows[flow.newer - 1].older : list.newest) = flow.older;
-    flow.older = flow.newer = 0;
-}
-
 void FlowTable::take_out(Shard& shard, Flow& flow) noexcept {
-    const auto at = static_cast<std::uint32_t>(&flow - shard.flows) + 1;
-    unindex(shard, at, static_cast<std::uint32_t>(hash(flow.key)));
-    if (half_open(flow.state)) unlink(shard, flow);
+    const auto at = static_cast<std::uint32_t>(&flow - flows_.data()) + 1;
+    unindex(shard, at, flow.hash);
     account(flow.peer).fetch_sub(1, std::memory_order_relaxed);
     count_.fetch_sub(1, std::memory_order_relaxed);
     flow.state = FlowState::none;
@@ -139,9 +121,28 @@ void FlowTable::take_out(Shard& shard, Flow& flow) noexcept {
 void FlowTable::sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept {
     for (std::size_t i = 0; i < std::min<std::size_t>(budget, shard.used); ++i) {
         if (shard.cursor >= shard.used) shard.cursor = 0;
-        Flow& flow = shard.flows[shard.cursor++];
+        Flow& flow = place(shard, shard.cursor++);
         if (flow.state != FlowState::none && flow.expired(now)) take_out(shard, flow);
     }
+}
+
+// With each insertion a bit, in three steps that are an insertion apart: ask for a few places; look at them,
+// and ask for the slot of one that has timed out; take that out.
+void FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
+    if (shard.pending != 0) {
+        Flow& flow = flows_[std::exchange(shard.pending, 0) - 1];
+        if (flow.state != FlowState::none && flow.expired(now)) take_out(shard, flow);
+    }
+    for (std::size_t i = 0; i < std::min<std::size_t>(kSweepOnInsert, shard.used) && shard.pending == 0;
+         ++i) {
+        if (shard.cursor >= shard.used) shard.cursor = 0;
+        Flow& flow = place(shard, shard.cursor++);
+        if (flow.state == FlowState::none || !flow.expired(now)) continue;
+        shard.pending = static_cast<std::uint32_t>(&flow - flows_.data()) + 1;
+        __builtin_prefetch(&shard.slots[flow.hash & (slots_ - 1)]);
+    }
+    for (std::size_t i = 0; i < kSweepOnInsert && shard.cursor + i < shard.used; ++i)
+        __builtin_prefetch(&place(shard, shard.cursor + i));
 }
 
 void FlowTable::sweep(Instant now, std::size_t budget) noexcept {
@@ -153,28 +154,23 @@ void FlowTable::sweep(Instant now, std::size_t budget) noexcept {
     }
 }
 
-// The peer's oldest half-open flow, if it is found among the first of its list, which several peers may
-// share.
-bool FlowTable::evict(Shard& shard, std::uint64_t peer) noexcept {
-    std::uint32_t at = list_of(shard, peer).oldest;
-    for (std::size_t i = 0; at != 0 && i < kSearch; ++i, at = shard.flows[at - 1].newer) {
-        if (shard.flows[at - 1].peer != peer) continue;
-        take_out(shard, shard.flows[at - 1]);
-        return true;
-    }
-    return false;
-}
-
-bool FlowTable::evict_greedier(Shard& shard, std::uint64_t peer) noexcept {
+bool FlowTable::evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept {
     const std::uint32_t own = account(peer).load(std::memory_order_relaxed);
-    for (const List& list : shard.half_open) {
-        if (list.oldest == 0) continue;
-        Flow& flow = shard.flows[list.oldest - 1];
-        if (account(flow.peer).load(std::memory_order_relaxed) <= own + 1) continue;
-        take_out(shard, flow);
-        return true;
+    Flow* victim = nullptr;
+    for (std::size_t i = 0; i < std::min<std::size_t>(kSearch, shard.used); ++i) {
+        if (shard.hand >= shard.used) shard.hand = 0;
+        Flow& flow = place(shard, shard.hand++);
+        if (!half_open(flow.state)) continue;
+        if (flow.peer == peer) {
+            victim = &flow;
+            break;
+        }
+        if (whose == Whose::greedier_too && victim == nullptr &&
+            account(flow.peer).load(std::memory_order_relaxed) > own + 1)
+            victim = &flow;
     }
-    return false;
+    if (victim != nullptr) take_out(shard, *victim);
+    return victim != nullptr;
 }
 
 // In a few other shards: a peer at its limit need not have anything half-open in the one where its new flow
@@ -185,9 +181,21 @@ bool FlowTable::evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept {
         Shard& shard = shards_[(from + i) % shards_count_];
         if (&shard == &but) continue;
         const std::lock_guard hold(shard.lock);
-        if (evict(shard, peer)) return true;
+        if (evict(shard, peer, Whose::own)) return true;
     }
     return false;
+}
+
+// There is one.
+Flow* FlowTable::take_place(Shard& shard) noexcept {
+    if (shard.free != 0) {
+        Flow& flow = flows_[shard.free - 1];
+        shard.free = flow.next;
+        return &flow;
+    }
+    if (shard.used % kChunk == 0)
+        shard.chunks[shard.used / kChunk] = next_chunk_.fetch_add(1, std::memory_order_relaxed);
+    return &place(shard, shard.used++);
 }
 
 FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::size_t peer_max,
@@ -203,32 +211,26 @@ FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::siz
         {
             const std::lock_guard hold(shard.lock);
             sweep_shard(shard, now, kSearch);
-            evicted = peer_is_full() && evict(shard, flow.peer);
+            evicted = peer_is_full() && evict(shard, flow.peer, Whose::own);
         }
         if (peer_is_full() && evict_elsewhere(shard, flow.peer)) evicted = true;
         if (peer_is_full()) return {Room::peer_full, evicted};
     }
     const std::lock_guard hold(shard.lock);
     if (lookup(shard, flow.key, hash)) return {Room::there, evicted};
-    sweep_shard(shard, now, kSweepOnInsert);
+    sweep_ahead(shard, now);
     if (full()) {
         sweep_shard(shard, now, kSearch);
-        if (full()) evicted |= evict(shard, flow.peer) || evict_greedier(shard, flow.peer);
+        if (full()) evicted |= evict(shard, flow.peer, Whose::greedier_too);
         if (full()) return {Room::table_full, evicted};
     }
-    std::uint32_t at = shard.free;
-    if (at != 0)
-        shard.free = shard.flows[at - 1].next;
-    else
-        at = ++shard.used;
-    Flow& place = shard.flows[at - 1];
+    Flow& place = *take_place(shard);
     place = flow;
+    place.hash = static_cast<std::uint32_t>(hash);
     place.next = 0;
     std::size_t slot = hash & (slots_ - 1);
     while (shard.slots[slot].place != 0) slot = (slot + 1) & (slots_ - 1);
-    shard.slots[slot] = {at, static_cast<std::uint32_t>(hash)};
-    place.older = place.newer = 0;
-    if (half_open(place.state)) link(shard, place);
+    shard.slots[slot] = {static_cast<std::uint32_t>(&place - flows_.data()) + 1, place.hash};
     account(flow.peer).fetch_add(1, std::memory_order_relaxed);
     count_.fetch_add(1, std::memory_order_relaxed);
     return {Room::made, evicted};
@@ -242,7 +244,7 @@ std::size_t FlowTable::copy(std::size_t& cursor, std::span<Flow> out, Instant no
         std::size_t at = cursor % pool_;
         // A few at a time: packets wait for this lock.
         for (std::size_t i = 0; i < 64 && at < shard.used && copied < out.size(); ++i, ++at) {
-            const Flow& flow = shard.flows[at];
+            const Flow& flow = place(shard, at);
             if (flow.state != FlowState::none && !flow.expired(now)) out[copied++] = flow;
         }
         cursor = at < shard.used ? cursor / pool_ * pool_ + at : (cursor / pool_ + 1) * pool_;

@@ -1,13 +1,15 @@
 // The flows of all workers: one table in shards, each with a spin lock that is held for a lookup and a step
 // of the state machine. All memory is reserved at construction for the most flows there may be, and touched
-// only when used: 128 bytes a flow, and 16 to 24 of the index.
+// only when used: 128 bytes a flow, and 16 to 24 of the index. Shards take places by the page, so that few
+// flows lie close together and many of them in huge pages.
 //
 // The index is open addressing with a part of the hash beside each place, so that a key that is not there
-// costs one cache line, and one that is found by the sweep is taken out without looking at others.
+// costs one cache line. Memory is far away, and a new flow and the timed-out one that makes room for it are
+// at random places: what the next insertion will look at is asked for by the one before.
 //
-// Who may stay when room is needed, in this order: what has timed out goes; then half-open flows of the peer
-// that asks; then half-open flows of a peer that holds more flows than it. An answered flow is never given up
-// for a new one: the new one is denied.
+// Who may stay when room is needed, in this order: what has timed out goes; then a half-open flow of the peer
+// that asks; then a half-open flow of a peer that holds more flows than it, as far as a hand that goes round
+// finds one near. An answered flow is never given up for a new one: the new one is denied.
 #pragma once
 
 #include <array>
@@ -34,27 +36,26 @@ namespace vern::policy {
 
 inline constexpr std::size_t kFlowsDefault = std::size_t{1} << 20;
 
-// Two cache lines; the first is what a packet of a live flow needs. All zero: free.
+// Two cache lines; the first says what it is and whether it has timed out. All zero: free.
 struct Flow {
     FlowKey key;
     Direction began = Direction::in;
     FlowState state = FlowState::none;
-    std::uint32_t generation = 0;  // of the policy that has allowed it
+    std::uint32_t hash = 0;  // the low half of the key's
     std::uint64_t peer = 0;  // serial: an address that moved to another peer does not take its flows along
     Instant last_seen{};
     Instant valid_until{};  // when the rule that allowed it expires; Instant::max(): never
     std::uint64_t rule_id = 0;
+    std::uint32_t generation = 0;  // of the policy that has allowed it
     std::uint32_t rule =
         0;  // in that policy: index, or Policy::kNoRule (let through by a policy that only observes)
-    std::uint32_t next = 0;                  // of the free ones; index + 1
     std::array<std::uint64_t, 2> packets{};  // in, out
     std::array<std::uint64_t, 2> bytes{};
-    std::uint32_t older = 0;  // half-open flows of its shard, by peer: index + 1
-    std::uint32_t newer = 0;
+    std::uint32_t next = 0;  // of the free ones; index + 1
 
     bool expired(Instant now) const noexcept { return now - last_seen >= timeout_of(state, key.protocol); }
 };
-static_assert(sizeof(Flow) == 128);
+static_assert(sizeof(Flow) == 128 && offsetof(Flow, valid_until) == 64);
 
 class FlowTable {
     struct Shard;
@@ -87,10 +88,8 @@ class FlowTable {
     std::uint64_t hash(const FlowKey& key) const noexcept;
     // The flow of that key, unless it has timed out (then it is gone).
     Held find(const FlowKey& key, std::uint64_t hash, Instant now) noexcept;
-    // The same for a flow that was found before: is it still that one? Spares the hash.
-    Held find_again(const FlowKey& key, Flow* flow, Instant now) noexcept;
-    // After a step of the state machine.
-    void changed(Held& held, FlowState before) noexcept;
+    // The same for a flow that was found before: is it still that one?
+    Held find_again(const FlowKey& key, std::uint64_t hash, Flow* flow, Instant now) noexcept;
     void remove(Held held) noexcept;
 
     enum class Room { made, there, table_full, peer_full };
@@ -118,28 +117,26 @@ class FlowTable {
 
   private:
     static constexpr std::size_t kShardsMax = 256;
-    static constexpr std::size_t kPeerLists = 64;  // of half-open flows, a shard
     static constexpr std::size_t kAccounts =
         1 << 20;  // serials are consecutive and peers at most as many: two live peers hardly share one
+    static constexpr std::size_t kChunk = 4096 / sizeof(Flow);  // places that a shard takes at once
     static constexpr std::size_t kSweepOnInsert = 2;
-    static constexpr std::size_t kSearch = 32;  // places and list members that are looked at to make room
+    static constexpr std::size_t kSearch = 32;  // places that are looked at to make room
 
     // In the index; place 0: empty.
     struct Slot {
-        std::uint32_t place;  // index + 1
+        std::uint32_t place;  // index into flows_, + 1
         std::uint32_t hash;   // its low half: where the entry would rather be, and a first comparison
-    };
-    struct List {
-        std::uint32_t oldest = 0, newest = 0;  // index + 1
     };
     struct alignas(64) Shard {
         SpinLock lock;
-        std::uint32_t used = 0;    // places that were ever used
-        std::uint32_t free = 0;    // index + 1
-        std::uint32_t cursor = 0;  // of the sweep
-        Flow* flows = nullptr;
+        std::uint32_t used = 0;     // places that were ever used
+        std::uint32_t free = 0;     // index into flows_, + 1
+        std::uint32_t cursor = 0;   // of the sweep
+        std::uint32_t hand = 0;     // of the search for half-open flows
+        std::uint32_t pending = 0;  // index + 1: found timed out by the last sweep, and its slot asked for
         Slot* slots = nullptr;
-        std::array<List, kPeerLists> half_open;
+        std::uint32_t* chunks = nullptr;  // which of flows_ are its own
     };
 
     FlowTable(std::size_t flows_max, Random& random);
@@ -147,29 +144,32 @@ class FlowTable {
     std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept {
         return accounts_[peer & (kAccounts - 1)];
     }
+    // Of place i of a shard, of `used`.
+    Flow& place(const Shard& shard, std::size_t i) const noexcept {
+        return flows_[shard.chunks[i / kChunk] * kChunk + i % kChunk];
+    }
     Flow* lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept;
+    Flow* take_place(Shard& shard) noexcept;
     void take_out(Shard& shard, Flow& flow) noexcept;
     void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept;
-    bool evict(Shard& shard, std::uint64_t peer) noexcept;
-    bool evict_greedier(Shard& shard, std::uint64_t peer) noexcept;
+    void sweep_ahead(Shard& shard, Instant now) noexcept;
+    enum class Whose { own, greedier_too };
+    bool evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept;
     bool evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept;
-    static List& list_of(Shard& shard, std::uint64_t peer) noexcept {
-        return shard.half_open[peer % kPeerLists];
-    }
-    static void link(Shard& shard, Flow& flow) noexcept;
-    static void unlink(Shard& shard, Flow& flow) noexcept;
 
     const std::size_t flows_max_;
     std::size_t shards_count_;
-    std::size_t pool_;   // places a shard
+    std::size_t pool_;   // places a shard, whole chunks
     std::size_t slots_;  // a shard, a power of two, more than half as many again as places
     SipHash hash_;
     std::unique_ptr<Shard[]> shards_;
     Reserved<Flow> flows_;
     Reserved<Slot> index_;
+    Reserved<std::uint32_t> chunks_;
     Reserved<std::atomic<std::uint32_t>> accounts_;
     std::atomic<std::size_t> count_{0};
+    std::atomic<std::uint32_t> next_chunk_{0};
     std::atomic<std::size_t> sweep_at_{0};
 };
 

@@ -192,7 +192,7 @@ FlowTable::Held Gate::look_up(const FlowKey& key, std::uint64_t& hash, Memo& mem
     FlowTable& flows = *tables_->flows;
     if (memo.flow && memo.key == key) {
         hash = memo.hash;
-        FlowTable::Held held = flows.find_again(key, memo.flow, now_);
+        FlowTable::Held held = flows.find_again(key, hash, memo.flow, now_);
         if (held && held->peer == packet_.peer.serial) return held;
     } else {
         hash = flows.hash(key);
@@ -253,7 +253,6 @@ Gate::Decision Gate::in_flow() noexcept {
             if (!decision.allowed) decision.reason = Counter::policy_tcp_state;
             return decision;
     }
-    flows.changed(flow, before);
     // What still trickles after a reset keeps nothing alive.
     if (before != FlowState::closed) flow->last_seen = now_;
     const auto at = static_cast<std::size_t>(packet_.direction);

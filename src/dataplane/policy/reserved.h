@@ -1,5 +1,4 @@
-// Memory that is reserved at once and costs nothing until it is used: zeroed pages from the kernel. No huge
-// pages: a table that is hardly used would otherwise be resident as a whole.
+// Memory that is reserved at once and costs nothing until it is used: zeroed pages from the kernel.
 #pragma once
 
 #include <sys/mman.h>
@@ -10,17 +9,20 @@
 
 namespace vern::policy {
 
+// Huge ones where use is dense; a table that is used here and there would be resident as a whole with them.
+enum class Pages { small, huge };
+
 template <typename T>
 class Reserved {
     static_assert(std::is_trivially_destructible_v<T>);
 
   public:
     Reserved() = default;
-    explicit Reserved(std::size_t count) noexcept : bytes_(count * sizeof(T)) {
+    explicit Reserved(std::size_t count, Pages pages = Pages::small) noexcept : bytes_(count * sizeof(T)) {
         void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) return;
-        ::madvise(at, bytes_, MADV_NOHUGEPAGE);
+        ::madvise(at, bytes_, pages == Pages::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
         data_ = static_cast<T*>(at);  // zero bytes are a valid T: the types kept here say so
     }
     ~Reserved() {

@@ -73,11 +73,11 @@ TEST_F(FlowTableTest, WhatHasTimedOutMakesRoomFirst) {
     EXPECT_EQ(evicted, 0);
 }
 
-TEST_F(FlowTableTest, ThenTheOldestHalfOpenFlowOfTheSamePeer) {
-    for (unsigned i = 0; i < 60; ++i) add(flow(i));
+TEST_F(FlowTableTest, ThenAHalfOpenFlowOfTheSamePeer) {
     add(flow(60, 2, FlowState::syn_sent));
     add(flow(61, 1, FlowState::syn_sent));
     add(flow(62, 1, FlowState::unanswered));
+    for (unsigned i = 0; i < 60; ++i) add(flow(i));
     add(flow(63, 2, FlowState::syn_sent));
     EXPECT_EQ(add(flow(500, 2, FlowState::syn_sent)), FlowTable::Room::made);
     EXPECT_FALSE(has(flow(60)));
@@ -86,6 +86,17 @@ TEST_F(FlowTableTest, ThenTheOldestHalfOpenFlowOfTheSamePeer) {
     EXPECT_FALSE(has(flow(61)));
     EXPECT_TRUE(has(flow(62)));
     EXPECT_EQ(evicted, 2);
+}
+
+// The hand goes on where it stopped, so that a peer's few half-open flows among many others are found by one
+// of its next attempts.
+TEST_F(FlowTableTest, AHalfOpenFlowFarAwayIsFoundLater) {
+    for (unsigned i = 0; i < 60; ++i) add(flow(i));
+    add(flow(60, 2, FlowState::syn_sent));
+    for (unsigned i = 61; i < 64; ++i) add(flow(i));
+    EXPECT_EQ(add(flow(500, 2, FlowState::syn_sent)), FlowTable::Room::table_full);
+    EXPECT_EQ(add(flow(500, 2, FlowState::syn_sent)), FlowTable::Room::made);
+    EXPECT_FALSE(has(flow(60)));
 }
 
 TEST_F(FlowTableTest, ThenAHalfOpenOneOfAPeerThatHoldsMore) {
@@ -113,7 +124,6 @@ TEST_F(FlowTableTest, AStepOutOfHalfOpenProtects) {
     {
         auto held = table->find(flow(1).key, table->hash(flow(1).key), now);
         held->state = FlowState::established;
-        table->changed(held, FlowState::syn_sent);
     }
     for (unsigned i = 2; i <= 64; ++i) add(flow(i));
     EXPECT_EQ(add(flow(500, 1, FlowState::syn_sent)), FlowTable::Room::table_full);
@@ -186,9 +196,7 @@ TEST_F(FlowTableTest, ManyWorkersAtOnce) {
                     flow(static_cast<unsigned>(engine() % 3000), 1 + engine() % 3, FlowState::syn_sent);
                 const auto hash = table->hash(one.key);
                 if (auto held = table->find(one.key, hash, now)) {
-                    const FlowState before = held->state;
                     held->state = engine() % 2 ? FlowState::established : FlowState::syn_sent;
-                    table->changed(held, before);
                     if (engine() % 4 == 0) table->remove(std::move(held));
                 } else {
                     held.release();
