@@ -18,4 +18,7 @@ struct OpensslAlgorithms {
 
 const OpensslAlgorithms& openssl_algorithms() noexcept;
 
+// That context, for those who name an algorithm with each use; nullptr when memory ran out.
+OSSL_LIB_CTX* openssl_library() noexcept;
+
 }  // namespace vern
