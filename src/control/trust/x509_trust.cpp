@@ -15,6 +15,8 @@ bool is_of(const Crl& crl, const X509* issuer) {
     return X509_NAME_cmp(X509_CRL_get_issuer(crl.x509_crl.get()), X509_get_subject_name(issuer)) == 0;
 }
 
+std::string named(const Crl& crl) { return "CRL of " + name_text(X509_CRL_get_issuer(crl.x509_crl.get())); }
+
 Verdict<void> check_is_ca(const Certificate& certificate) {
     X509* const x509 = certificate.x509.get();
     const std::string subject = subject_text(x509);
@@ -31,8 +33,8 @@ Verdict<void> check_is_ca(const Certificate& certificate) {
 
 Verdict<void> check_times(const Crl& crl, UnixSeconds now) {
     if (crl.this_update > now + kNotBeforeSkewSeconds)
-        return refuse(Refusal::crl_invalid, "CRL of " + crl.issuer + ": is from the future");
-    if (crl.next_update <= now) return refuse(Refusal::crl_expired, "CRL of " + crl.issuer + ": is stale");
+        return refuse(Refusal::crl_invalid, named(crl) + ": is from the future");
+    if (crl.next_update <= now) return refuse(Refusal::crl_expired, named(crl) + ": is stale");
     return {};
 }
 
@@ -44,11 +46,11 @@ Verdict<std::shared_ptr<X509>> signer_of(const X509Ca& ca, const Crl& crl) {
         known = true;
         if (X509_CRL_verify(crl.x509_crl.get(), X509_get0_pubkey(issuer)) != 1) continue;
         if ((X509_get_key_usage(issuer) & KU_CRL_SIGN) != 0) return certificate.x509;
-        return refuse(Refusal::crl_invalid, "CRL of " + crl.issuer + ": its issuer may not sign CRLs");
+        return refuse(Refusal::crl_invalid, named(crl) + ": its issuer may not sign CRLs");
     }
-    return refuse(Refusal::crl_invalid, "CRL of " + crl.issuer +
-                                            (known ? ": its signature is not the issuer's"
-                                                   : ": its issuer is not among the CA certificates"));
+    return refuse(Refusal::crl_invalid,
+                  named(crl) + (known ? ": its signature is not the issuer's"
+                                      : ": its issuer is not among the CA certificates"));
 }
 
 Verdict<void> check_anchors(const X509Ca& ca) {
@@ -70,8 +72,7 @@ Verdict<void> add_crls(X509Ca& ca, std::string_view text, UnixSeconds now) {
         if (auto times = check_times(crl, now); !times) return times;
         auto signer = signer_of(ca, crl);
         if (!signer) return tl::unexpected(signer.error());
-        if (crl_of(ca, signer->get()))
-            return refuse(Refusal::duplicate, "CRL of " + crl.issuer + ": there are two");
+        if (crl_of(ca, signer->get())) return refuse(Refusal::duplicate, named(crl) + ": there are two");
         crl.signer = std::move(*signer);
         if (ca.crls.size() == kCrlsMax) return refuse(Refusal::too_large, "CRL: more than 32");
         ca.crls.push_back(std::move(crl));

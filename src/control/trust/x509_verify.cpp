@@ -83,8 +83,8 @@ Verdict<void> check_revocation(const X509Ca& ca, const X509* x509, const X509* i
 Verdict<void> check_chain(const X509Ca& ca, STACK_OF(X509) * chain, const Question& question,
                           Identity& identity) {
     const int anchor = sk_X509_num(chain) - 1;
-    // Revocation first: it is what must be told of a certificate whatever else is wrong with it.
-    for (int i = 0; i < anchor; ++i) {
+    // Revocation first, and from the anchor down: it is what must be told whatever else is wrong.
+    for (int i = anchor - 1; i >= 0; --i) {
         const X509* const x509 = sk_X509_value(chain, i);
         if (auto good = check_revocation(ca, x509, sk_X509_value(chain, i + 1), question.now, identity);
             !good)
