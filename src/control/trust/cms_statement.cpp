@@ -32,6 +32,35 @@ Verdict<std::string> der_of(std::string_view text) {
     return std::move(blocks->front().der);
 }
 
+std::vector<DerReader::Element> parts_of(Bytes content) {
+    std::vector<DerReader::Element> parts;
+    for (DerReader reader(content); !reader.at_end();) {
+        const auto part = reader.next();
+        if (!part) break;
+        parts.push_back(*part);
+    }
+    return parts;
+}
+
+bool is_number(const DerReader::Element& element, unsigned value) {
+    return element.tag == V_ASN1_INTEGER && element.content.size() == 1 &&
+           element.content.front() == static_cast<std::byte>(value);
+}
+
+// Nothing in OpenSSL looks at the versions (RFC 5652 5.1, 5.3): 3 where the signer is named by key
+// identifier, else 1. Of DER that was checked; one signer.
+bool versions_fit(std::string_view der) {
+    const auto outer = parts_of(bytes_of(der));
+    const auto info = outer.empty() ? outer : parts_of(outer.front().content);
+    const auto wrapped = info.size() != 2 ? info : parts_of(info.back().content);
+    const auto data = wrapped.size() != 1 ? wrapped : parts_of(wrapped.front().content);
+    const auto signers = data.size() < 4 ? data : parts_of(data.back().content);
+    const auto signer = signers.size() != 1 ? signers : parts_of(signers.front().content);
+    if (signer.size() < 5) return false;
+    const unsigned version = signer[1].tag == V_ASN1_CONTEXT_SPECIFIC ? 3 : 1;
+    return is_number(signer[0], version) && is_number(data[0], version);
+}
+
 Verdict<CmsPtr> read(std::string_view der) {
     if (auto strict = check_der(bytes_of(der), kCmsBytesMax, "CMS"); !strict)
         return tl::unexpected(strict.error());
@@ -84,7 +113,11 @@ Verdict<void> check_algorithms(const Signer& signer) {
     const ASN1_OBJECT *hash = nullptr, *method = nullptr;
     X509_ALGOR_get0(&hash, nullptr, nullptr, digest);
     X509_ALGOR_get0(&method, nullptr, nullptr, signature);
-    // rsaEncryption takes its hash from `digest`.
+    // OpenSSL hashes with `digest` whatever the method says. rsaEncryption says nothing.
+    int method_hash = NID_undef;
+    OBJ_find_sigid_algs(OBJ_obj2nid(method), &method_hash, nullptr);
+    if (method_hash != NID_undef && method_hash != OBJ_obj2nid(hash))
+        return malformed("names two hashes for one signature");
     const bool strong = is_strong_hash(OBJ_obj2nid(hash)) &&
                         (OBJ_obj2nid(method) == NID_rsaEncryption || is_strong_signature(*signature));
     if (!strong) return refuse(Refusal::weak_hash, "CMS: is signed with an algorithm that is not taken");
@@ -108,6 +141,7 @@ Verdict<SignedContent> open_cms_statement(std::string_view text, const X509Trust
     if (!content) return tl::unexpected(content.error());
     const auto signer = signer_of(cms->get());
     if (!signer) return tl::unexpected(signer.error());
+    if (!versions_fit(*der)) return malformed("is not of the version that its parts make it");
     if (auto fit = check_algorithms(*signer); !fit) return tl::unexpected(fit.error());
     auto identity = verify_x509(signer->certificate, signer->intermediates, trust, now);
     if (!identity) return tl::unexpected(identity.error());

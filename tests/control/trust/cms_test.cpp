@@ -155,21 +155,15 @@ TEST_F(CmsTest, NoOtherContentAndNoOtherKey) {
     EXPECT_FALSE(open(attached("leaf")));
 }
 
-TEST_F(CmsTest, TruncatedOrFlippedNothingElseIsOpened) {
+TEST_F(CmsTest, TruncatedOrFlippedItIsNotOpened) {
     const std::string der = attached("leaf");
-    const auto whole = open(der);
-    ASSERT_TRUE(whole);
+    ASSERT_TRUE(open(der));
     for (std::size_t size = 0; size < der.size(); ++size) EXPECT_FALSE(open(der.substr(0, size))) << size;
     EXPECT_EQ(code(open(der + '\0')), "malformed");
     for (std::size_t at = 0; at < der.size(); ++at) {
         std::string bad = der;
         bad[at] = static_cast<char>(bad[at] ^ 0x01);
-        const auto opened = open(bad);
-        // Some bytes are nobody's, as the list of digests that a reader may prepare for. None changes what is
-        // said.
-        if (opened) std::cout << "OPENED " << at << " " << (int)(unsigned char)der[at] << std::endl;
-        EXPECT_TRUE(!opened || (opened->content == whole->content && opened->identity == whole->identity))
-            << at;
+        EXPECT_FALSE(open(bad)) << at;
     }
 }
 
