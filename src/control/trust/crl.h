@@ -1,0 +1,42 @@
+// A certificate revocation list (RFC 5280 5), read strictly: DER, full (no delta, no part of one by an
+// issuing distribution point), of no critical extensions that mean something unknown, with a time of the next
+// one. Who signed it is for x509_trust.h.
+//
+// Threads: a value that is cheap to copy and may be used by several at once.
+#pragma once
+
+#include <openssl/x509.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/trust/der.h"
+#include "control/trust/identity.h"
+#include "control/trust/refusal.h"
+
+namespace vern::trust {
+
+inline constexpr std::size_t kCrlBytesMax = std::size_t{8} << 20;
+
+struct Crl {
+    std::shared_ptr<X509_CRL> x509_crl;  // for OpenSSL's functions; never changed
+    std::string issuer;                  // RFC 2253
+    std::string number;                  // crlNumber in lower-case hexadecimal; empty: it has none
+    UnixSeconds this_update = 0;
+    UnixSeconds next_update = 0;   // the first second that it is stale
+    std::shared_ptr<X509> signer;  // the CA certificate whose key signed it; nullptr: nobody has looked yet
+};
+
+// `text` is one DER object or PEM of one or more. Refuses with crl_invalid, weak_hash, too_large, malformed.
+Verdict<std::vector<Crl>> parse_crls(std::string_view text, std::size_t count_max);
+Verdict<Crl> parse_crl(Bytes der);
+
+// `next` is older than `known`, of the same issuer: taking it would forget revocations. By crlNumber, which a
+// list may not lose; by thisUpdate where there never was one.
+bool goes_back(const Crl& known, const Crl& next);
+
+// By serial number; whether certificate and list are of the same issuer is for the caller to know.
+bool lists(const Crl& crl, const X509* certificate);
+
+}  // namespace vern::trust

@@ -1,0 +1,58 @@
+// Owners of OpenSSL's objects, and the library context that certificates and TLS are worked on in: one of our
+// own, so that neither the host's openssl.cnf nor whoever embeds us decides what is taken.
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <memory>
+
+namespace vern::trust {
+
+template <auto Free>
+struct OpensslFree {
+    template <typename T>
+    void operator()(T* object) const noexcept {
+        Free(object);
+    }
+};
+
+struct OpensslMemoryFree {
+    void operator()(void* memory) const noexcept { OPENSSL_free(memory); }
+};
+
+struct X509StackFree {
+    void operator()(STACK_OF(X509) * stack) const noexcept { sk_X509_pop_free(stack, X509_free); }
+};
+
+// Of a list that owns nothing that it lists.
+struct X509ListFree {
+    void operator()(STACK_OF(X509) * list) const noexcept { sk_X509_free(list); }
+};
+
+using BioPtr = std::unique_ptr<BIO, OpensslFree<BIO_free_all>>;
+template <typename T>
+using OpensslMemory = std::unique_ptr<T, OpensslMemoryFree>;
+using CmsPtr = std::unique_ptr<CMS_ContentInfo, OpensslFree<CMS_ContentInfo_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
+using X509Ptr = std::unique_ptr<X509, OpensslFree<X509_free>>;
+using X509ListPtr = std::unique_ptr<STACK_OF(X509), X509ListFree>;
+using X509StackPtr = std::unique_ptr<STACK_OF(X509), X509StackFree>;
+
+// Lives until the process ends. nullptr, OpenSSL's default one, if memory ran out. Any thread.
+OSSL_LIB_CTX* trust_library() noexcept;
+
+// What OpenSSL says of failures in this scope is of no further use: it must not be read as a later failure of
+// somebody else's on this thread.
+class ErrorQueueScope {
+  public:
+    ErrorQueueScope() noexcept { ERR_set_mark(); }
+    ErrorQueueScope(const ErrorQueueScope&) = delete;
+    ErrorQueueScope& operator=(const ErrorQueueScope&) = delete;
+    ~ErrorQueueScope() { ERR_pop_to_mark(); }
+};
+
+}  // namespace vern::trust

@@ -1,0 +1,53 @@
+// Whom to believe about X.509 certificates: CAs of the operator's, each with its revocation lists and the
+// groups that its identities get.
+//
+// Threads: a loaded CA is immutable and shared; a change makes a new X509Trust.
+#pragma once
+
+#include <openssl/x509.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/trust/certificate.h"
+#include "control/trust/crl.h"
+
+namespace vern::trust {
+
+inline constexpr std::size_t kCaCertificatesMax = 32;
+inline constexpr std::size_t kCrlsMax = 32;
+// How far a certificate's or list's beginning may lie ahead of our clock. An end is never stretched.
+inline constexpr UnixSeconds kNotBeforeSkewSeconds = 60;
+
+// As an operator gives it.
+struct X509CaText {
+    std::string certificates;         // PEM
+    std::vector<std::string> crls;    // each PEM of one or more, or one in DER
+    std::vector<std::string> groups;  // that every identity of this CA is in
+};
+
+struct X509Ca {
+    // Each is an anchor: a chain ends at the first of these that it meets, self-signed or not.
+    std::vector<Certificate> certificates;
+    // At most one of an issuer's key. Not empty: every certificate below the anchors must be covered by one.
+    std::vector<Crl> crls;
+    std::vector<std::string> groups;
+    std::shared_ptr<X509_STORE> store;  // of `certificates`, for OpenSSL; never changed
+};
+
+struct X509Trust {
+    std::vector<std::shared_ptr<const X509Ca>> cas;
+};
+
+// Takes all of it or nothing. Refuses certificates that are not CA certificates (not_ca: basic constraints,
+// critical, say CA; key usage says keyCertSign) or that a list of this CA revokes; lists whose issuer is none
+// of the certificates, that it did not sign or may not sign (crl_invalid), that are stale at `now`
+// (crl_expired), and two lists of one issuer (duplicate). A certificate's own end is looked at when it is
+// used.
+Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, UnixSeconds now);
+
+// The list that speaks for certificates which this issuer signed; nullptr if there is none. By name and key.
+const Crl* crl_of(const X509Ca& ca, const X509* issuer);
+
+}  // namespace vern::trust
