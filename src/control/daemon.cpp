@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "control/api/policy_routes.h"
 #include "control/log.h"
 #include "control/resident.h"
 #include "crypto/self_test.h"
@@ -26,7 +27,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 // The runtime first: it stops the threads and closes the TUN device, and with that the interface is gone; the
 // socket file goes last, so that nobody who sees no socket finds an interface.
 Daemon::~Daemon() {
-    control_socket_.reset();
+    api_.reset();
     policy_.reset();
     runtime_.reset();
     uapi_.reset();
@@ -73,6 +74,7 @@ Result<void> Daemon::open() {
     uapi_ = std::move(*uapi);
     // Before the first packet.
     if (auto governed = open_policy(); !governed) return governed;
+    if (auto answering = open_api(); !answering) return answering;
     runtime_->start();
     log_verbose(fmt::format("ready: engine {}, AEAD {}, UDP port {}", runtime_->engine_name(),
                             options_.aead->name, runtime_->listen_port()));
@@ -84,12 +86,21 @@ Result<void> Daemon::open_policy() {
     plane_.emplace(runtime_->device());
     policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
     if (auto started = policy_->start(options_.policy_file); !started) return started;
-    auto socket = SocketServer::open(options_.interface_name, policy::kControlDirectory,
-                                     policy::control_limits(), *policy_);
-    if (!socket) return tl::unexpected(socket.error());
-    control_socket_ = std::move(*socket);
     clock_.reset(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
     if (clock_) watch_clock();
+    return {};
+}
+
+Result<void> Daemon::open_api() {
+    api::add_interface_routes(router_, options_.interface_name, *this);
+    api::add_policy_routes(router_, *policy_);
+    router_.add_events("/v1/events", api::Role::read);
+    auto server = api::Server::open(options_.interface_name, router_, api::system_access());
+    if (!server) return tl::unexpected(server.error());
+    api_ = std::move(*server);
+    policy_->on_change(
+        [this](std::string_view event, const nlohmann::json& what) { api_->publish(event, what); });
+    api_->start();
     return {};
 }
 
@@ -110,7 +121,6 @@ int Daemon::poll_timeout() const {
                 std::min(left, std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count());
     };
     consider(uapi_->next_deadline());
-    consider(control_socket_->next_deadline());
     if (const auto trial = policy_->deadline())
         left = std::min<std::int64_t>(
             left, std::chrono::ceil<std::chrono::milliseconds>(*trial - boot_time_now()).count());
@@ -131,7 +141,7 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
         for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i)
             log_notice(policy_->log_line(record, runtime_->device().public_key_of(record.peer)));
     }
-    control_socket_->handle(set, std::chrono::steady_clock::now());
+    api_->handle(set);
 }
 
 std::string Daemon::run() {
@@ -145,7 +155,7 @@ std::string Daemon::run() {
         set.push_back({links_->fd(), POLLIN, 0});
         set.push_back({moved_links_ ? moved_links_->fd() : -1, POLLIN, 0});
         uapi_->add_to(set);
-        control_socket_->add_to(set);
+        api_->add_to(set);
         set.push_back({clock_.get(), POLLIN, 0});
         ::poll(set.data(), set.size(), poll_timeout());
         if (set[0].revents) {
@@ -230,8 +240,10 @@ Result<void> Daemon::apply(DeviceChange change) {
 void Daemon::refused(const Error& why) { log_error(why.message); }
 
 std::string Daemon::status_json() {
-    using nlohmann::json;
-    const auto offload = [](const Offload& o) { return json{{"on", o.on}, {"reason", o.reason}}; };
+    return interface_facts().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::vector<Daemon::NamedOffload> Daemon::offloads() const {
     const auto faulted = [](Offload o, bool fault, const char* reason) {
         return fault ? Offload{false, reason} : o;
     };
@@ -241,31 +253,60 @@ std::string Daemon::status_json() {
         tun_fault |= runtime_->faults(i).tun_gso;
     }
     const char* tun_reason = "the kernel refused a superpacket written to the TUN device (EINVAL)";
+    const char* gso_reason = "the kernel refused a segmented send (EIO: no checksum offload on the way out)";
+    return {{"tso", faulted(runtime_->tun().tso, tun_fault, tun_reason)},
+            {"uso", faulted(runtime_->tun().uso, tun_fault, tun_reason)},
+            {"gso", faulted(runtime_->underlay().gso, gso_fault, gso_reason)},
+            {"gro", runtime_->underlay().gro},
+            {"ipv6", runtime_->underlay().v6}};
+}
+
+nlohmann::json Daemon::interface_facts() {
+    using nlohmann::json;
     json counters = json::object();
     for (std::size_t i = 0; i < kCounterCount; ++i)
         counters[std::string(kCounterInfo[i].name)] = runtime_->count(static_cast<Counter>(i));
-    json status;
-    status["version"] = VERN_VERSION;
-    status["engine"] = {{"name", runtime_->engine_name()}, {"reason", runtime_->engine_reason()}};
-    status["aead"] = {{"name", options_.aead->name}, {"reason", options_.aead_reason}};
-    status["workers"] = runtime_->tun().queues.size();
+    json offloads_json = json::object();
+    for (const auto& [name, state] : offloads())
+        offloads_json[name] = {{"on", state.on}, {"reason", state.reason}};
     const HandOverCounts hand_over = runtime_->hand_over();
-    status["hand_over"] = {
-        {"tasks", hand_over.tasks}, {"calls", hand_over.calls}, {"stalls", hand_over.stalls}};
-    status["helpers"] = runtime_->helpers();
-    status["mtu"] = mtu_;
-    status["offloads"] = {
-        {"tso", offload(faulted(runtime_->tun().tso, tun_fault, tun_reason))},
-        {"uso", offload(faulted(runtime_->tun().uso, tun_fault, tun_reason))},
-        {"gso",
-         offload(faulted(runtime_->underlay().gso, gso_fault,
-                         "the kernel refused a segmented send (EIO: no checksum offload on the way out)"))},
-        {"gro", offload(runtime_->underlay().gro)},
-        {"ipv6", offload(runtime_->underlay().v6)},
-    };
-    status["counters"] = std::move(counters);
-    status["policy"] = policy_->summary();
-    return status.dump();
+    return {
+        {"version", VERN_VERSION},
+        {"engine", {{"name", runtime_->engine_name()}, {"reason", runtime_->engine_reason()}}},
+        {"aead", {{"name", options_.aead->name}, {"reason", options_.aead_reason}}},
+        {"workers", runtime_->tun().queues.size()},
+        {"hand_over", {{"tasks", hand_over.tasks}, {"calls", hand_over.calls}, {"stalls", hand_over.stalls}}},
+        {"helpers", runtime_->helpers()},
+        {"mtu", mtu_},
+        {"offloads", std::move(offloads_json)},
+        {"counters", std::move(counters)},
+        {"policy", policy_->summary()}};
+}
+
+api::Measured Daemon::measured() {
+    api::Measured measured;
+    measured.engine = runtime_->engine_name();
+    measured.aead = options_.aead->name;
+    measured.workers = static_cast<unsigned>(runtime_->tun().queues.size());
+    measured.helpers = runtime_->helpers();
+    for (std::size_t i = 0; i < kCounterCount; ++i)
+        measured.counters[i] = runtime_->count(static_cast<Counter>(i));
+    for (const auto& [name, state] : offloads()) measured.offloads.emplace_back(name, state.on);
+    const DeviceStatus status = runtime_->device().status();
+    measured.peers_total = status.peers.size();
+    for (const PeerStatus& peer : status.peers) {
+        if (measured.peers.size() == api::kPeersMeasuredMax) break;
+        std::string key = to_base64(peer.public_key.bytes), name = policy_->peer_name(peer.public_key);
+        if (name == key) name.clear();
+        measured.peers.push_back({.key = std::move(key),
+                                  .name = std::move(name),
+                                  .receive_bytes = peer.receive_bytes,
+                                  .transmit_bytes = peer.transmit_bytes,
+                                  .latest_handshake = peer.latest_handshake});
+    }
+    measured.policy = policy_->measured(api::kRulesMeasuredMax);
+    measured.api = api_->counts();
+    return measured;
 }
 
 }  // namespace vern

@@ -1,11 +1,13 @@
 // The daemon of one interface: brings up the runtime, and then is its control thread: the UAPI socket, what
-// the kernel says about the interface and routing, and signals.
+// is asked by the control API, what the kernel says about the interface and routing, and signals.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "control/api/interface_routes.h"
+#include "control/api/server.h"
 #include "control/link_monitor.h"
 #include "control/policy/control.h"
 #include "control/policy/device_plane.h"
@@ -26,7 +28,7 @@ struct DaemonOptions {
     std::string state_directory{policy::kStateDirectory};  // the interface's is made in it
 };
 
-class Daemon final : private UapiTarget {
+class Daemon final : private UapiTarget, private api::InterfaceSource {
   public:
     // Makes interface, sockets and threads; on return the daemon carries packets and the UAPI socket answers.
     // Blocks SIGTERM, SIGINT and SIGHUP in this thread first, so call it before there are others.
@@ -43,6 +45,7 @@ class Daemon final : private UapiTarget {
     void handle_link();
     void follow_interface(LinkEvents& events);
     Result<void> open_policy();
+    Result<void> open_api();
     int poll_timeout() const;
     void handle_policy(const std::vector<pollfd>& set);
     void watch_clock();
@@ -53,6 +56,17 @@ class Daemon final : private UapiTarget {
     std::string status_json() override;
     void refused(const Error& why) override;
 
+    // InterfaceSource
+    nlohmann::json interface_facts() override;
+    DeviceStatus device_status() override { return status(); }
+    api::Measured measured() override;
+
+    struct NamedOffload {
+        const char* name;
+        Offload state;
+    };
+    std::vector<NamedOffload> offloads() const;
+
     DaemonOptions options_;
     std::unique_ptr<Runtime> runtime_;
     std::optional<LinkMonitor> links_;
@@ -60,7 +74,8 @@ class Daemon final : private UapiTarget {
     std::unique_ptr<UapiServer> uapi_;
     std::optional<policy::DevicePlane> plane_;  // of the runtime's device
     std::optional<policy::Control> policy_;
-    std::unique_ptr<SocketServer> control_socket_;
+    api::Router router_;
+    std::unique_ptr<api::Server> api_;
     Fd clock_;  // readable when the wall clock was set
     Fd signals_;
     std::uint32_t mtu_ = 0;

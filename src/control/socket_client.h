@@ -22,6 +22,9 @@ class SocketClient {
     // Sends one request and gives what comes until `is_whole` says that the answer is there.
     Result<SecretText> exchange(std::string_view request, bool (*is_whole)(std::string_view answer));
 
+    // The connected, non-blocking descriptor, for who speaks another protocol over it.
+    int release() { return fd_.release(); }
+
   private:
     SocketClient(Fd fd, std::chrono::milliseconds timeout) : fd_(std::move(fd)), timeout_(timeout) {}
 

@@ -1,17 +1,13 @@
 #include "control/socket_server.h"
 
-#include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <optional>
 
-#include "control/text.h"
-#include "control/uapi.h"
+#include "control/socket_file.h"
 
 namespace vern {
 namespace {
@@ -23,91 +19,6 @@ constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kBytesPerTurn = 4 << 20;
 constexpr std::size_t kAnswersPerTurn = 64;
 constexpr std::chrono::milliseconds kAcceptPause{100};  // when the process has no descriptors left
-
-// Which file a path names, to know later whether it is still the same.
-struct FileIdentity {
-    dev_t device = 0;
-    ino_t inode = 0;
-    friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
-};
-
-std::optional<FileIdentity> socket_file(const std::string& path) {
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
-    return FileIdentity{status.st_dev, status.st_ino};
-}
-
-Result<sockaddr_un> address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path)
-        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
-    std::copy(path.begin(), path.end(), address.sun_path);
-    return address;
-}
-
-Result<void> make_directory(const std::string& path) {
-    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-        const std::string part = path.substr(0, slash);
-        if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
-        if (slash == std::string::npos) return {};
-    }
-}
-
-// A socket file that nobody listens on is what a killed daemon left behind.
-Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
-    if (!socket_file(path)) return {};
-    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!probe) return fail_errno("socket", errno);
-    const int status = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    if (status == 0 || errno == EAGAIN) {  // EAGAIN: alive, its queue is full
-        return fail(path + ": another daemon serves this interface", EADDRINUSE);
-    }
-    if (errno != ECONNREFUSED) return fail_errno("connect " + path, errno);
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unlink " + path, errno);
-    return {};
-}
-
-Result<Fd> listen_at(const std::string& path) {
-    const auto address = address_of(path);
-    if (!address) return tl::unexpected(address.error());
-    if (auto cleared = clear_stale(path, *address); !cleared) return tl::unexpected(cleared.error());
-    Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!listener) return fail_errno("socket", errno);
-    // bind() gives the file the descriptor's mode: no moment in which others could connect, and the umask is
-    // left alone.
-    if (::fchmod(listener.get(), 0600) != 0) return fail_errno("fchmod " + path, errno);
-    if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
-        return fail_errno("bind " + path, errno);
-    }
-    if (::listen(listener.get(), SOMAXCONN) != 0) {
-        const int code = errno;
-        ::unlink(path.c_str());
-        return fail_errno("listen " + path, code);
-    }
-    return listener;
-}
-
-Result<Fd> adopt(int fd) {
-    Fd listener(fd);
-    int listening = 0;
-    socklen_t length = sizeof listening;
-    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0 || listening == 0) {
-        return fail("descriptor " + std::to_string(fd) + " is not a listening socket", ENOTSOCK);
-    }
-    const int flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-        return fail_errno("fcntl", errno);
-    }
-    return listener;
-}
-
-std::optional<uid_t> peer_of(int fd) {
-    ucred peer{};
-    socklen_t length = sizeof peer;
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return std::nullopt;
-    return peer.uid;
-}
 
 // Without it (no watches left) removal is noticed only when somebody asks removed().
 Fd watch(const std::string& directory) {
@@ -127,7 +38,6 @@ struct Client {
     std::size_t scanned = 0;     // of input: from `begin` to here there is no end of a request
     std::size_t written = 0;     // of output
     TimePoint active;
-    uid_t uid = 0;
     bool finished = false;  // no more to read
     bool closing = false;   // ends once output is written
     bool waiting = false;   // requests are left that had no turn yet
@@ -155,7 +65,7 @@ Frame find_end(Client& client, const SocketLimits& limits) {
         }
         client.scanned = found ? end + 1 : input.size();
         if (!found) return Frame::incomplete;
-        const bool last = !limits.ends_with_empty_line || end == client.line_start;
+        const bool last = end == client.line_start;
         client.line_start = client.scanned;
         if (last) return Frame::complete;
     }
@@ -175,10 +85,8 @@ void forget_answered(Client& client) {
 struct SocketServer::State {
     SocketProtocol& protocol;
     SocketLimits limits;
-    std::string path;
-    Fd listener;
+    SocketFile file;
     Fd watcher;
-    std::optional<FileIdentity> file;
     std::vector<std::unique_ptr<Client>> clients;
     std::optional<TimePoint> accept_again;  // accepting rests until then
 
@@ -195,23 +103,17 @@ struct SocketServer::State {
 
 void SocketServer::State::accept_all(TimePoint now) {
     while (true) {
-        Fd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        Fd fd(::accept4(file.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!fd) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             // The connection stays queued and poll would say so again at once, so rest a moment.
             if (errno != EAGAIN) accept_again = now + kAcceptPause;
             return;
         }
-        const auto uid = peer_of(fd.get());
-        if (limits.own_user_only && (!uid || (*uid != 0 && *uid != ::geteuid()))) {
-            protocol.refused(Error{"a connection of another user is refused", EACCES});
-            continue;
-        }
         if (clients.size() == limits.clients_max) make_room();
         auto client = std::make_unique<Client>();
         client->fd = std::move(fd);
         client->active = now;
-        client->uid = uid.value_or(~uid_t{0});
         clients.push_back(std::move(client));
     }
 }
@@ -291,10 +193,9 @@ void SocketServer::State::answer_request(Client& client) {
     }
     // Without the ends of line at its end; a lone empty line where a request should be has one.
     const std::size_t size = client.scanned - client.begin;
-    const std::size_t ends = limits.ends_with_empty_line ? 2 : 1;
     const std::string_view request =
-        std::string_view(client.input).substr(client.begin, size - std::min(size, ends));
-    auto answer = protocol.answer(request, client.uid);
+        std::string_view(client.input).substr(client.begin, size - std::min(size, std::size_t{2}));
+    auto answer = protocol.answer(request);
     if (!answer) return refuse(client, answer.error());
     client.output = std::move(*answer);
     forget_answered(client);
@@ -325,35 +226,24 @@ void SocketServer::State::drain_watcher() const {
 
 SocketServer::SocketServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-SocketServer::~SocketServer() {
-    if (state_->file && !removed()) ::unlink(state_->path.c_str());
-}
+SocketServer::~SocketServer() = default;
 
 Result<std::unique_ptr<SocketServer>> SocketServer::open(std::string_view name, std::string_view directory,
                                                          const SocketLimits& limits, SocketProtocol& protocol,
                                                          int adopt_fd) {
-    Fd adopted(adopt_fd);
-    if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
-    const std::string directory_path(directory);
-    const std::string path = directory_path + "/" + std::string(name) + ".sock";
-    if (adopt_fd < 0) {
-        if (auto made = make_directory(directory_path); !made) return tl::unexpected(made.error());
-    }
-    auto listener = adopt_fd < 0 ? listen_at(path) : adopt(adopted.release());
-    if (!listener) return tl::unexpected(listener.error());
+    auto file = SocketFile::open(name, directory, adopt_fd);
+    if (!file) return tl::unexpected(file.error());
     auto state = std::make_unique<State>(State{.protocol = protocol,
                                                .limits = limits,
-                                               .path = path,
-                                               .listener = std::move(*listener),
-                                               .watcher = watch(directory_path),
-                                               .file = socket_file(path),
+                                               .file = std::move(*file),
+                                               .watcher = watch(std::string(directory)),
                                                .clients = {},
                                                .accept_again = {}});
     return std::unique_ptr<SocketServer>(new SocketServer(std::move(state)));
 }
 
 void SocketServer::add_to(std::vector<pollfd>& set) const {
-    if (!state_->accept_again) set.push_back({.fd = state_->listener.get(), .events = POLLIN, .revents = 0});
+    if (!state_->accept_again) set.push_back({.fd = state_->file.fd(), .events = POLLIN, .revents = 0});
     if (state_->watcher) set.push_back({.fd = state_->watcher.get(), .events = POLLIN, .revents = 0});
     for (const auto& client : state_->clients) {
         const short events = client->answering() || client->waiting ? POLLOUT : POLLIN;
@@ -376,7 +266,7 @@ void SocketServer::handle(const std::vector<pollfd>& set, TimePoint now) {
                   [&](const auto& c) { return !c->fd || now - c->active >= state.limits.idle_max; });
     for (const pollfd& entry : set) {
         if (entry.revents == 0) continue;
-        if (entry.fd == state.listener.get()) state.accept_all(now);
+        if (entry.fd == state.file.fd()) state.accept_all(now);
         if (entry.fd == state.watcher.get()) state.drain_watcher();
     }
 }
@@ -388,10 +278,10 @@ TimePoint SocketServer::next_deadline() const {
     return deadline;
 }
 
-const std::string& SocketServer::path() const { return state_->path; }
+const std::string& SocketServer::path() const { return state_->file.path(); }
 
-bool SocketServer::removed() const { return state_->file && socket_file(state_->path) != state_->file; }
+bool SocketServer::removed() const { return state_->file.removed(); }
 
-int SocketServer::listen_fd() const { return state_->listener.get(); }
+int SocketServer::listen_fd() const { return state_->file.fd(); }
 
 }  // namespace vern

@@ -2,12 +2,12 @@
 // size and time, so that a slow or hostile client holds up nobody. Runs inside somebody else's poll loop;
 // never blocks. Control thread only.
 //
-// A request is answered whole before the next one of the same client is read. A request cut off by the end of
-// the connection is not answered. Buffers are wiped: they may hold keys.
+// A request is lines, ended by an empty one. It is answered whole before the next one of the same client is
+// read. A request cut off by the end of the connection is not answered. Buffers are wiped: they may hold
+// keys.
 #pragma once
 
 #include <poll.h>
-#include <sys/types.h>
 
 #include <chrono>
 #include <memory>
@@ -25,8 +25,8 @@ namespace vern {
 class SocketProtocol {
   public:
     virtual ~SocketProtocol() = default;
-    // `request` without the line ends that close it; `uid` is the client's. An error ends the connection.
-    virtual Result<SecretText> answer(std::string_view request, uid_t uid) = 0;
+    // `request` without the line ends that close it. An error ends the connection.
+    virtual Result<SecretText> answer(std::string_view request) = 0;
     // The last words to a client whose connection ends by `why`.
     virtual SecretText refusal(const Error& why) = 0;
     // The sentence for the log; it holds no secrets and one line.
@@ -34,8 +34,6 @@ class SocketProtocol {
 };
 
 struct SocketLimits {
-    bool ends_with_empty_line = false;  // a request; else it is one line
-    bool own_user_only = false;         // root and the daemon's own, whatever the file's mode lets in
     std::size_t line_bytes_max = 0;
     std::size_t request_bytes_max = 0;
     std::size_t buffered_bytes_max = 0;  // requests not yet complete, all clients together
@@ -45,13 +43,11 @@ struct SocketLimits {
 
 class SocketServer {
   public:
-    // Makes `directory`/NAME.sock (directory 0755, socket 0600 whatever the umask; a stale socket is
-    // replaced, a live one is the error EADDRINUSE), or takes a listening descriptor with adopt_fd >= 0,
-    // which it then owns. `protocol` must outlive the server.
+    // As SocketFile::open(). `protocol` must outlive the server.
     static Result<std::unique_ptr<SocketServer>> open(std::string_view name, std::string_view directory,
                                                       const SocketLimits& limits, SocketProtocol& protocol,
                                                       int adopt_fd = -1);
-    ~SocketServer();  // removes the socket file if it is still the one made (or adopted) here
+    ~SocketServer();
 
     // Appends the descriptors to poll; handle() takes them back after poll (others in `set` are passed over).
     // `now` is a steady clock.

@@ -21,7 +21,7 @@ class UapiServer::Protocol final : public SocketProtocol {
   public:
     explicit Protocol(UapiTarget& target) : target_(target) {}
 
-    Result<SecretText> answer(std::string_view request, uid_t) override {
+    Result<SecretText> answer(std::string_view request) override {
         const auto end = request.find('\n');
         const std::string_view operation = request.substr(0, end);
         const std::string_view body =
@@ -71,8 +71,7 @@ UapiServer::~UapiServer() = default;
 Result<std::unique_ptr<UapiServer>> UapiServer::open(std::string_view name, UapiTarget& target, int adopt_fd,
                                                      std::string_view directory) {
     auto protocol = std::make_unique<Protocol>(target);
-    const SocketLimits limits{.ends_with_empty_line = true,
-                              .line_bytes_max = kUapiLineBytesMax,
+    const SocketLimits limits{.line_bytes_max = kUapiLineBytesMax,
                               .request_bytes_max = kUapiRequestBytesMax,
                               .buffered_bytes_max = kUapiBufferedBytesMax,
                               .clients_max = kUapiClientsMax,

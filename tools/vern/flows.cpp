@@ -1,6 +1,7 @@
 // vern flows, vern explain: what passes now, and what would.
 #include <fmt/format.h>
 
+#include "control/api/target.h"
 #include "control/text.h"
 #include "policy.h"
 
@@ -31,19 +32,19 @@ void print_flow(const json& flow) {
 }
 
 int run_flows(const Invocation& invocation) {
-    json request{{"do", "flows"}};
-    if (invocation.has("peer")) request["peer"] = invocation.options["peer"].as<std::string>();
+    std::vector<std::pair<std::string, std::string>> query;
+    if (invocation.has("peer")) query.emplace_back("peer", invocation.options["peer"].as<std::string>());
     if (invocation.has("port")) {
         const auto port = parse_port(invocation.options["port"].as<std::string>());
         if (!port) {
             print_error("--port: a number from 0 to 65535 is wanted");
             return kUsage;
         }
-        request["port"] = *port;
+        query.emplace_back("port", std::to_string(*port));
     }
-    const auto answer = ask_policy(invocation, request);
+    const auto answer = ask_daemon(invocation, api::Method::get, api::with_query("/v1/flows", query));
     if (!answer) return failed(answer.error());
-    if (invocation.has("json")) return print_json(*answer);
+    if (invocation.has("json")) return print_done(*answer);
     if (const auto flows = answer->find("flows"); flows != answer->end() && flows->is_array()) {
         for (const json& flow : *flows) print_flow(flow);
         if (answer->contains("more") && (*answer)["more"] == json(true))
@@ -68,9 +69,10 @@ std::string rule_text(const json& rule) {
 int run_explain(const Invocation& invocation) {
     std::string question;
     for (const std::string& word : invocation.operands) question += (question.empty() ? "" : " ") + word;
-    const auto answer = ask_policy(invocation, {{"do", "explain"}, {"question", question}});
+    const auto answer =
+        ask_daemon(invocation, api::Method::get, api::with_query("/v1/explain", {{"q", question}}));
     if (!answer) return failed(answer.error());
-    if (invocation.has("json")) return print_json(*answer);
+    if (invocation.has("json")) return print_done(*answer);
     const auto state = text_of(*answer, "policy");
     if (state == "none") {
         fmt::print("allow: there is no policy, only allowed IPs decide\n");

@@ -5,8 +5,10 @@
 
 #include <ctime>
 
+#include "control/api/client.h"
+#include "control/api/parameters.h"
+#include "control/api/target.h"
 #include "control/policy/control.h"
-#include "control/policy/control_client.h"
 #include "control/policy/diff.h"
 #include "control/policy/evaluate.h"
 #include "control/policy/file.h"
@@ -108,49 +110,45 @@ int test(const Invocation& invocation, const std::string& file) {
     return failures.empty() ? kSuccess : kFailure;
 }
 
+// Of a list in an answer, each fit for a terminal.
+std::vector<std::string> texts_of(const json& object, const char* key) {
+    std::vector<std::string> texts;
+    const auto list = object.find(key);
+    if (list == object.end() || !list->is_array()) return texts;
+    for (const json& text : *list)
+        if (text.is_string()) texts.push_back(printable(text.get<std::string>(), 1000));
+    return texts;
+}
+
+policy::Difference difference_of(const json& answer) {
+    policy::Difference found{.added = texts_of(answer, "added"),
+                             .removed = texts_of(answer, "removed"),
+                             .changed = {},
+                             .other = texts_of(answer, "other")};
+    if (const auto changed = answer.find("changed"); changed != answer.end() && changed->is_object()) {
+        for (const auto& [id, what] : changed->items())
+            found.changed.emplace_back(printable(id, 1000), text_of(*changed, id.c_str()));
+    }
+    return found;
+}
+
 int diff(const Invocation& invocation, const std::string& file) {
     const auto read = read_file(file);
     if (!read) return refuse(invocation, read.error());
-    const auto live = ask_policy(invocation, {{"do", "show"}, {"text", true}});
-    if (!live) return refuse(invocation, live.error());
-    Document before;
-    before.name = read->document.name;
-    const bool none = text_of(*live, "state") == "none";
-    if (const auto text = live->find("text"); text != live->end() && text->is_string()) {
-        auto parsed = policy::parse_policy(text->get<std::string>(), "the policy in force", clocks().wall);
-        if (!parsed) return refuse(invocation, parsed.error());
-        before = std::move(*parsed);
-    }
-    const auto found = policy::difference(before, read->document);
+    auto answer = ask_daemon(invocation, api::Method::post,
+                             api::with_query("/v1/policy/diff", {{"file", shown_name(file)}}), read->text);
+    if (!answer) return refuse(invocation, answer.error());
     if (invocation.has("json")) {
-        json changed = json::object();
-        for (const auto& [id, what] : found.changed) changed[id] = what;
-        return print_json({{"ok", true},
-                           {"added", found.added},
-                           {"removed", found.removed},
-                           {"changed", std::move(changed)},
-                           {"other", found.other},
-                           {"none_before", none}});
+        answer->erase("warnings");
+        return print_done(std::move(*answer));
     }
     print_warnings(read->document.warnings);
+    const bool none = answer->value("none_before", json()) == json(true);
     if (none) fmt::print("* there is no policy yet: from now on everything is denied that no rule allows\n");
+    const auto found = difference_of(*answer);
     fmt::print("{}", policy::to_text(found));
     if (found.empty() && !none) fmt::print("no difference\n");
     return kSuccess;
-}
-
-// "60", "60s", "5m", "1h"
-Result<std::uint64_t> parse_seconds(std::string text) {
-    std::uint64_t unit = 1;
-    if (text.ends_with('s') || text.ends_with('m') || text.ends_with('h')) {
-        unit = text.back() == 'h' ? 3600 : text.back() == 'm' ? 60 : 1;
-        text.pop_back();
-    }
-    const auto number = parse_decimal<std::uint64_t>(text, 1'000'000);
-    const auto most = static_cast<std::uint64_t>(policy::kConfirmMax.count());
-    if (!number || *number == 0 || *number * unit > most)
-        return fail("--confirm: a time from 1s to 24h is wanted (60s, 5m)");
-    return *number * unit;
 }
 
 void print_state(const json& answer) {
@@ -168,38 +166,34 @@ void print_state(const json& answer) {
 
 int print_answer(const Invocation& invocation, const Result<json>& answer) {
     if (!answer) return refuse(invocation, answer.error());
-    if (invocation.has("json")) return print_json(*answer);
-    if (const auto warnings = answer->find("warnings"); warnings != answer->end() && warnings->is_array()) {
-        for (const json& warning : *warnings)
-            fmt::print(stderr, "Warning: {}\n",
-                       warning.is_string() ? printable(warning.get<std::string>(), 500) : "");
-    }
+    if (invocation.has("json")) return print_done(*answer);
+    print_warnings(texts_of(*answer, "warnings"));
     print_state(*answer);
     return kSuccess;
 }
 
 int apply(const Invocation& invocation, const std::string& file) {
-    json request{{"do", "apply"}};
+    std::vector<std::pair<std::string, std::string>> query{{"file", shown_name(file)}};
     if (invocation.has("confirm")) {
-        const auto seconds = parse_seconds(invocation.options["confirm"].as<std::string>());
-        if (!seconds) {
-            print_error(seconds.error().message);
+        const auto time =
+            api::parse_duration(invocation.options["confirm"].as<std::string>(), policy::kConfirmMax);
+        if (!time) {
+            print_error("--confirm: a time from 1s to 24h is wanted (60s, 5m)");
             return kUsage;
         }
-        request["confirm_s"] = *seconds;
+        query.emplace_back("confirm", std::to_string(time->count()));
     }
     // Read here first: mistakes are told as of the file that was named, and without the daemon.
     const auto read = read_file(file);
     if (!read) return refuse(invocation, read.error());
-    request["text"] = read->text;
-    request["file"] = shown_name(file);
-    return print_answer(invocation, ask_policy(invocation, request));
+    return print_answer(invocation, ask_daemon(invocation, api::Method::put,
+                                               api::with_query("/v1/policy", query), read->text));
 }
 
 int counters(const Invocation& invocation) {
-    const auto answer = ask_policy(invocation, {{"do", "counters"}});
+    const auto answer = ask_daemon(invocation, api::Method::get, "/v1/policy/counters");
     if (!answer) return refuse(invocation, answer.error());
-    if (invocation.has("json")) return print_json(*answer);
+    if (invocation.has("json")) return print_done(*answer);
     fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}\n", "rule", "", "", "new flows", "packets", "bytes");
     if (const auto rules = answer->find("rules"); rules != answer->end() && rules->is_array()) {
         for (const json& rule : *rules) {
@@ -251,9 +245,12 @@ int run_policy(const Invocation& invocation) {
         if (what == name) return wants_file(true) ? run(invocation, file) : kUsage;
     }
     if (what == "from-nft") return wants_file(true) ? from_nft(invocation, file) : kUsage;
-    for (const char* name : {"confirm", "rollback", "show"}) {
+    for (const auto& [name, method, target] :
+         {std::tuple("confirm", api::Method::post, "/v1/policy/confirm"),
+          std::tuple("rollback", api::Method::post, "/v1/policy/rollback"),
+          std::tuple("show", api::Method::get, "/v1/policy")}) {
         if (what == name)
-            return wants_file(false) ? print_answer(invocation, ask_policy(invocation, {{"do", name}}))
+            return wants_file(false) ? print_answer(invocation, ask_daemon(invocation, method, target))
                                      : kUsage;
     }
     if (what == "counters") return wants_file(false) ? counters(invocation) : kUsage;
@@ -271,16 +268,17 @@ void declare(po::options_description& options) {
 
 }  // namespace
 
-Result<json> ask_policy(const Invocation& invocation, const json& request) {
+Result<json> ask_daemon(const Invocation& invocation, api::Method method, std::string_view target,
+                        std::string_view body) {
     std::string interface;
     if (invocation.has("interface")) {
         interface = invocation.options["interface"].as<std::string>();
     } else {
-        auto only = policy::only_interface();
+        auto only = api::only_interface();
         if (!only) return tl::unexpected(only.error());
         interface = *only;
     }
-    return policy::ask_daemon(interface, request);
+    return api::ask(interface, method, target, body);
 }
 
 void declare_interface(po::options_description& options) {
@@ -291,6 +289,11 @@ void declare_interface(po::options_description& options) {
 int print_json(const json& document) {
     fmt::print("{}\n", document.dump(-1, ' ', false, json::error_handler_t::replace));
     return kSuccess;
+}
+
+int print_done(json answer) {
+    answer["ok"] = true;
+    return print_json(answer);
 }
 
 std::string text_of(const json& object, const char* key) {

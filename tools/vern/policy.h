@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "command.h"
+#include "control/api/message.h"
 #include "control/policy/document.h"
 
 namespace vern::cli {
@@ -22,10 +23,12 @@ struct NftRequest {
 };
 int run_from_nft(const NftRequest& request);
 
-// Asks the daemon of --interface, or of the only one there is.
-Result<nlohmann::json> ask_policy(const Invocation& invocation, const nlohmann::json& request);
+// Asks the daemon of --interface, or of the only one there is (api/client.h).
+Result<nlohmann::json> ask_daemon(const Invocation& invocation, api::Method method, std::string_view target,
+                                  std::string_view body = {});
 void declare_interface(boost::program_options::options_description& options);
 int print_json(const nlohmann::json& document);
+int print_done(nlohmann::json answer);  // what the daemon has said, as JSON with "ok": true
 // What a JSON answer says, fit for a terminal; nothing if there is no such member.
 std::string text_of(const nlohmann::json& object, const char* key);
 std::uint64_t number_of(const nlohmann::json& object, const char* key);

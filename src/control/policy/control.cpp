@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "control/log.h"
+#include "control/policy/diff.h"
 #include "control/policy/file.h"
 #include "control/policy/language.h"
 #include "control/policy/service_text.h"
@@ -18,8 +19,6 @@ namespace vern::policy {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t kFlowsTold = 10'000;  // unless more are asked for
 
 std::string hash_of(std::string_view text) {
     std::array<std::byte, blake2s::kHashBytes> hash;
@@ -46,31 +45,16 @@ std::string shown_name(const std::string& name) {
     return name.empty() ? "policy without a name" : "policy '" + printable(name) + "'";
 }
 
-template <typename T>
-std::optional<T> member(const json& object, const char* key) {
-    const auto found = object.find(key);
-    if (found == object.end()) return std::nullopt;
-    if constexpr (std::is_same_v<T, std::string>) {
-        if (found->is_string()) return found->get<std::string>();
-    } else if constexpr (std::is_same_v<T, bool>) {
-        if (found->is_boolean()) return found->get<bool>();
-    } else if (found->is_number_integer() &&
-               (found->is_number_unsigned() || found->get<std::int64_t>() >= 0)) {
-        return found->get<T>();
-    }
-    return std::nullopt;
+tl::unexpected<Refused> refuse(Refused::Why why, std::string message) {
+    return tl::unexpected<Refused>(Refused{why, std::move(message)});
+}
+
+json counts_of(const RuleCounts& counts) {
+    return {{"flows", counts.flows},   {"packets", counts.packets},   {"bytes", counts.bytes},
+            {"denied", counts.denied}, {"would_be", counts.would_be}, {"limited", counts.limited}};
 }
 
 }  // namespace
-
-SocketLimits control_limits() {
-    return {.own_user_only = true,
-            .line_bytes_max = kControlRequestBytesMax,
-            .request_bytes_max = kControlRequestBytesMax,
-            .buffered_bytes_max = 2 * kControlRequestBytesMax,
-            .clients_max = 16,
-            .idle_max = std::chrono::seconds(60)};
-}
 
 Control::~Control() { store_.note_time(); }
 
@@ -167,11 +151,11 @@ std::optional<Instant> Control::deadline() const {
 }
 
 void Control::tick() {
-    if (trial_ && plane_.now().boot >= trial_->deadline) back("not confirmed in time");
+    if (trial_ && plane_.now().boot >= trial_->deadline) back("not confirmed in time", "the clock");
 }
 
 // The one before the trial comes back, in memory at once and then on disk.
-void Control::back(std::string_view why) {
+void Control::back(std::string_view why, std::string_view who) {
     Governing before = std::move(trial_->before);
     trial_.reset();
     log_notice(fmt::format("the policy on trial is gone ({})", why));
@@ -183,6 +167,7 @@ void Control::back(std::string_view why) {
     if (auto settled = settle_disk(governing_); !settled)
         log_error("the previous policy is in force, and cannot be put back on disk: " +
                   settled.error().message);
+    tell("policy.rolled-back", who);
 }
 
 // After something went wrong half way the disk must hold what governs.
@@ -248,58 +233,53 @@ json Control::summary() const {
     return summary;
 }
 
+void Control::tell(std::string_view event, std::string_view who) const {
+    if (!tell_) return;
+    json what = summary();
+    what["by"] = who;
+    tell_(event, what);
+}
+
 // Requests
 
-Result<SecretText> Control::answer(std::string_view request, uid_t uid) {
-    const json parsed = json::parse(request, nullptr, false);
-    if (!parsed.is_object()) return fail("not a line of JSON with an object", EPROTO);
-    auto done = perform(parsed, uid);
-    json answer;
-    if (done) {
-        answer = std::move(*done);
-        answer["ok"] = true;
-    } else {
-        answer = {{"ok", false}, {"error", done.error().message}, {"code", done.error().code}};
-    }
-    const std::string text = answer.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-    return SecretText(text.begin(), text.end());
+json Control::show(bool with_text) const {
+    json answer = summary();
+    if (governing_.loaded && with_text) answer["text"] = governing_.loaded->text;
+    return answer;
 }
 
-SecretText Control::refusal(const Error& why) {
-    const std::string text = json{{"ok", false}, {"error", why.message}, {"code", why.code}}.dump(
-                                 -1, ' ', false, json::error_handler_t::replace) +
-                             "\n";
-    return SecretText(text.begin(), text.end());
+Outcome<json> Control::check(std::string text, std::string_view file) const {
+    const auto loaded = load(std::move(text), printable(file, 256), plane_.now());
+    if (!loaded) return refuse(Refused::Why::wrong, loaded.error().message);
+    const Document& document = (*loaded)->document;
+    return json{{"name", document.name},
+                {"rules", document.rules.size()},
+                {"tests", document.tests.size()},
+                {"warnings", document.warnings}};
 }
 
-void Control::refused(const Error& why) { log_error("control socket: " + why.message); }
-
-Result<json> Control::perform(const json& request, uid_t uid) {
-    const auto what = member<std::string>(request, "do").value_or("");
-    if (what == "apply") return apply(request, uid);
-    if (what == "confirm") return confirm(uid);
-    if (what == "rollback") return rollback(uid);
-    if (what == "show") return show(request);
-    if (what == "counters") return counters();
-    if (what == "explain") return explain(request);
-    if (what == "flows") return flows(request);
-    return fail("unknown request '" + printable(what, 32) + "'", ENOSYS);
+Outcome<json> Control::diff(std::string_view text, std::string_view file) const {
+    const auto after = parse_policy(text, printable(file, 256), plane_.now().wall);
+    if (!after) return refuse(Refused::Why::wrong, after.error().message);
+    Document before;
+    before.name = after->name;
+    const Difference found = difference(governing_.loaded ? governing_.loaded->document : before, *after);
+    json changed = json::object();
+    for (const auto& [id, what] : found.changed) changed[id] = what;
+    return json{{"added", found.added}, {"removed", found.removed},         {"changed", std::move(changed)},
+                {"other", found.other}, {"none_before", governing_.none()}, {"warnings", after->warnings}};
 }
 
-Result<json> Control::apply(const json& request, uid_t uid) {
-    auto text = member<std::string>(request, "text");
-    if (!text) return fail("apply: no text");
-    const std::string file = printable(member<std::string>(request, "file").value_or("policy"), 256);
-    const auto confirm_s = member<std::uint64_t>(request, "confirm_s").value_or(0);
-    if (confirm_s > static_cast<std::uint64_t>(kConfirmMax.count()))
-        return fail("a policy can be on trial for a day at most");
+Outcome<json> Control::apply(std::string text, std::string_view file_name, std::chrono::seconds confirm,
+                             std::string_view who) {
+    const std::string file = printable(file_name, 256);
+    const bool on_trial = confirm.count() > 0;
     if (trial_)
-        return fail("a policy is on trial until " + date_text(trial_->wall_deadline) +
-                        ": confirm it or roll it back first",
-                    EBUSY);
+        return refuse(Refused::Why::state, "a policy is on trial until " + date_text(trial_->wall_deadline) +
+                                               ": confirm it or roll it back first");
     const ClockPair now = plane_.now();
-    auto loaded = load(std::move(*text), file, now);
-    if (!loaded) return tl::unexpected(loaded.error());
+    auto loaded = load(std::move(text), file, now);
+    if (!loaded) return refuse(Refused::Why::wrong, loaded.error().message);
     json warnings = (*loaded)->document.warnings;
     std::vector<PublicKey> peers = plane_.peers();
     std::sort(peers.begin(), peers.end());
@@ -307,71 +287,66 @@ Result<json> Control::apply(const json& request, uid_t uid) {
         if (!std::binary_search(peers.begin(), peers.end(), key) && warnings.size() < 20)
             warnings.push_back(file + ": peer '" + name + "' is not a peer of this interface");
     }
-    const WallTime wall_deadline = now.wall + std::chrono::seconds(confirm_s);
+    const WallTime wall_deadline = now.wall + confirm;
     const auto stored =
-        confirm_s > 0 ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
+        on_trial ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
     if (!stored) {
         if (auto settled = settle_disk(governing_); !settled)
             log_error("the disk may hold another policy than the one in force: " + settled.error().message);
-        return fail("nothing was changed: the policy cannot be kept: " + stored.error().message,
-                    stored.error().code);
+        return refuse(Refused::Why::failed,
+                      "nothing was changed: the policy cannot be kept: " + stored.error().message);
     }
     const std::string name = shown_name((*loaded)->document.name);
     Governing before = governing_;
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) {
-        if (confirm_s > 0) store_.drop_trial();
+        if (on_trial) store_.drop_trial();
         if (auto settled = settle_disk(governing_); !settled)
             log_error("the disk may hold another policy than the one in force: " + settled.error().message);
-        return tl::unexpected(done.error());
+        return refuse(Refused::Why::failed, done.error().message);
     }
-    if (confirm_s > 0)
-        trial_ = Trial{.before = std::move(before),
-                       .deadline = now.boot + std::chrono::seconds(confirm_s),
-                       .wall_deadline = wall_deadline};
-    log_notice(fmt::format("{} applied by uid {}{}", name, uid,
-                           confirm_s > 0 ? ", on trial until " + date_text(wall_deadline) : ""));
+    if (on_trial)
+        trial_ = Trial{
+            .before = std::move(before), .deadline = now.boot + confirm, .wall_deadline = wall_deadline};
+    log_notice(fmt::format("{} applied by {}{}", name, who,
+                           on_trial ? ", on trial until " + date_text(wall_deadline) : ""));
+    tell("policy.loaded", who);
     json answer = summary();
     answer["warnings"] = std::move(warnings);
     return answer;
 }
 
-Result<json> Control::confirm(uid_t uid) {
-    if (!trial_) return fail("no policy is on trial", ENOENT);
+Outcome<json> Control::confirm(std::string_view who) {
+    if (!trial_) return refuse(Refused::Why::state, "no policy is on trial");
     if (auto kept = store_.confirm_trial(); !kept)
-        return fail("not confirmed, and still on trial: " + kept.error().message, kept.error().code);
+        return refuse(Refused::Why::failed, "not confirmed, and still on trial: " + kept.error().message);
     trial_.reset();
-    log_notice(fmt::format("the policy is confirmed by uid {}", uid));
+    log_notice(fmt::format("the policy is confirmed by {}", who));
+    tell("policy.confirmed", who);
     return summary();
 }
 
-Result<json> Control::rollback(uid_t uid) {
+Outcome<json> Control::rollback(std::string_view who) {
     if (trial_) {
-        back(fmt::format("rolled back by uid {}", uid));
+        back(fmt::format("rolled back by {}", who), who);
         return summary();
     }
     const auto previous = store_.load_previous();
-    if (!previous) return tl::unexpected(previous.error());
-    if (!*previous) return fail("there is no earlier policy to go back to", ENOENT);
+    if (!previous) return refuse(Refused::Why::failed, previous.error().message);
+    if (!*previous) return refuse(Refused::Why::state, "there is no earlier policy to go back to");
     ClockPair now = plane_.now();
     now.wall = std::max(now.wall, (*previous)->written);
     auto loaded = load((*previous)->text, store_.directory() + "/previous.toml", now);
-    if (!loaded) return tl::unexpected(loaded.error());
+    if (!loaded) return refuse(Refused::Why::failed, loaded.error().message);
     if (auto kept = store_.replace((*loaded)->text); !kept) {
         (void)settle_disk(governing_);
-        return fail("nothing was changed: the policy cannot be kept: " + kept.error().message,
-                    kept.error().code);
+        return refuse(Refused::Why::failed,
+                      "nothing was changed: the policy cannot be kept: " + kept.error().message);
     }
-    log_notice(fmt::format("rolled back by uid {}", uid));
+    log_notice(fmt::format("rolled back by {}", who));
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done)
-        return tl::unexpected(done.error());
+        return refuse(Refused::Why::failed, done.error().message);
+    tell("policy.rolled-back", who);
     return summary();
-}
-
-Result<json> Control::show(const json& request) const {
-    json answer = summary();
-    if (governing_.loaded && member<bool>(request, "text").value_or(false))
-        answer["text"] = governing_.loaded->text;
-    return answer;
 }
 
 json Control::rule_json(std::uint32_t index) const {
@@ -383,13 +358,8 @@ json Control::rule_json(std::uint32_t index) const {
             {"action", word_of(rule.rule.action)}};
 }
 
-json counts_of(const RuleCounts& counts) {
-    return {{"flows", counts.flows},   {"packets", counts.packets},   {"bytes", counts.bytes},
-            {"denied", counts.denied}, {"would_be", counts.would_be}, {"limited", counts.limited}};
-}
-
-Result<json> Control::counters() const {
-    if (governing_.none()) return fail("no policy is in force", ENOENT);
+Outcome<json> Control::counters() const {
+    if (governing_.none()) return refuse(Refused::Why::state, "no policy is in force");
     const auto counts = plane_.counts();
     json rules = json::array();
     for (std::uint32_t i = 0; i < counts.size(); ++i) {
@@ -403,6 +373,30 @@ Result<json> Control::counters() const {
     return answer;
 }
 
+Measured Control::measured(std::size_t rules_max) const {
+    Measured measured{.state = governing_.loaded   ? Measured::State::active
+                               : governing_.none() ? Measured::State::none
+                                                   : Measured::State::failed,
+                      .on_trial = trial_.has_value(),
+                      .observe = governing_.loaded && governing_.loaded->document.observe,
+                      .generation = governing_.none() ? 0 : generation_,
+                      .flows = plane_.live_flows(),
+                      .rules_total = governing_.loaded ? governing_.loaded->document.rules.size() : 0,
+                      .rules = {}};
+    if (governing_.none()) return measured;
+    const auto counts = plane_.counts();
+    for (std::uint32_t i = 0; i < std::min(measured.rules_total, rules_max) && i + 1 < counts.size(); ++i) {
+        const DocumentRule& rule = governing_.loaded->document.rules[i];
+        measured.rules.push_back({.id = rule.id,
+                                  .direction = rule.rule.direction == Direction::in ? "in" : "out",
+                                  .action = word_of(rule.rule.action),
+                                  .counts = counts[i]});
+    }
+    if (!counts.empty())
+        measured.rules.push_back({.id = {}, .direction = {}, .action = "deny", .counts = counts.back()});
+    return measured;
+}
+
 json Control::counts_json(std::uint32_t index) const {
     const auto counts = plane_.counts();
     const std::size_t slot = index == Policy::kNoRule ? counts.size() - 1 : index;
@@ -410,15 +404,13 @@ json Control::counts_json(std::uint32_t index) const {
     return counts_of(counts[slot]);
 }
 
-Result<json> Control::explain(const json& request) const {
-    const auto text = member<std::string>(request, "question");
-    if (!text) return fail("explain: no question");
+Outcome<json> Control::explain(std::string_view text) const {
     if (governing_.none())
         return json{{"verdict", "allow"}, {"policy", "none"}, {"considered", json::array()}};
     static const Document kEmpty;
     const Document& document = governing_.loaded ? governing_.loaded->document : kEmpty;
-    const auto question = parse_question(*text, document);
-    if (!question) return tl::unexpected(question.error());
+    const auto question = parse_question(text, document);
+    if (!question) return refuse(Refused::Why::wrong, question.error().message);
     // The packet path's own answer where the peer is one of the interface's; else what the rules alone say.
     const auto live = plane_.explain(*question);
     const Ruling ruling = decide(*published_, *question, plane_.now().boot, true);
@@ -449,20 +441,17 @@ Result<json> Control::explain(const json& request) const {
     return answer;
 }
 
-Result<json> Control::flows(const json& request) const {
-    const auto wanted_peer = member<std::string>(request, "peer");
-    const auto wanted_port = member<std::uint64_t>(request, "port");
-    const auto limit = member<std::uint64_t>(request, "limit").value_or(kFlowsTold);
+json Control::flows(const FlowsWanted& wanted) const {
     const Instant now = plane_.now().boot;
     json flows = json::array();
     bool more = false;
     plane_.each_flow([&](const Flow& flow, const PublicKey& key) {
         const bool in = flow.began == Direction::in;
         const std::uint16_t port = in ? flow.key.local_port : flow.key.remote_port;
-        if (wanted_port && *wanted_port != port) return true;
+        if (wanted.port && *wanted.port != port) return true;
         const std::string peer = peer_name(key);
-        if (wanted_peer && *wanted_peer != peer && *wanted_peer != to_base64(key.bytes)) return true;
-        if (flows.size() >= limit) {
+        if (wanted.peer && *wanted.peer != peer && *wanted.peer != to_base64(key.bytes)) return true;
+        if (flows.size() >= wanted.limit) {
             more = true;
             return false;
         }

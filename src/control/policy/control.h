@@ -1,10 +1,5 @@
-// The policy of a running daemon: which one governs, which one is on trial, what the disk holds of them; and
-// the requests of /run/vern/NAME.sock, one line of JSON each, answered by one line:
-//
-//   {"do": "apply", "text": "...", "file": "db.toml", "confirm_s": 60}     {"ok": true, ...}
-//   {"do": "confirm"}  "rollback"  "show"  "counters"  "flows"             {"ok": false, "error": "...",
-//   "code": 22}
-//   {"do": "explain", "question": "in web-1 tcp 10.100.0.2:40000 > 10.100.0.1:3306"}
+// The policy of a running daemon: which one governs, which one is on trial, what the disk holds of them. What
+// may be asked of it is asked through the control API (api/policy_routes.h).
 //
 // A policy is read, compiled and tested before anything changes; then it is on disk; then it governs. When
 // the one on trial is not confirmed in time, or this process dies, the one before it comes back, never none
@@ -16,20 +11,45 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "control/policy/evaluate.h"
 #include "control/policy/store.h"
-#include "control/socket_server.h"
 #include "dataplane/policy/gate.h"
 
 namespace vern::policy {
 
-inline constexpr std::string_view kControlDirectory = "/run/vern";
 inline constexpr std::string_view kStateDirectory = "/var/lib/vern";
-inline constexpr std::size_t kControlRequestBytesMax = std::size_t{64}
-                                                       << 20;  // a policy of 8 MiB, each byte escaped
 inline constexpr std::chrono::seconds kConfirmMax{24 * 3600};
-SocketLimits control_limits();
+
+// Why something was not done; nothing has changed then.
+struct Refused {
+    enum class Why : std::uint8_t {
+        wrong,   // the text or the question: `message` has a line for each mistake
+        state,   // it does not fit what governs now
+        failed,  // disk or memory
+    };
+    Why why = Why::wrong;
+    std::string message;
+};
+template <typename T>
+using Outcome = tl::expected<T, Refused>;
+
+// What there is to measure of a policy.
+struct Measured {
+    enum class State : std::uint8_t { none, active, failed };
+    struct Rule {
+        std::string id;  // empty: what no rule matched
+        std::string_view direction, action;
+        RuleCounts counts;
+    };
+    State state = State::none;
+    bool on_trial = false, observe = false;
+    std::uint32_t generation = 0;
+    std::uint64_t flows = 0;
+    std::size_t rules_total = 0;
+    std::vector<Rule> rules;
+};
 
 // What is asked of the data plane.
 class DataPlane {
@@ -50,14 +70,16 @@ class DataPlane {
         const = 0;  // until it says false
 };
 
-class Control final : public SocketProtocol {
+class Control {
   public:
     Control(Store store, DataPlane& plane) : store_(std::move(store)), plane_(plane) {}
 
     // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded
     // denies everything; an error means that not even that can be had.
     Result<void> start(const std::string& first);
-    ~Control() override;
+    ~Control();
+    Control(const Control&) = delete;
+    Control& operator=(const Control&) = delete;
 
     // When tick() must be called, to end a trial.
     std::optional<Instant> deadline() const;
@@ -65,16 +87,35 @@ class Control final : public SocketProtocol {
     // The wall clock has been set: ends that come sooner by it come sooner; none comes later.
     void clock_was_set();
 
-    // For `vern show`.
-    nlohmann::json summary() const;
     bool logs() const { return published_ != nullptr; }
     // The line that a decision makes in the log. `peer`: nothing if it is gone.
     std::string log_line(const LogRecord& record, const std::optional<PublicKey>& peer) const;
+    // `tell` hears of every change: "policy.loaded", "policy.confirmed", "policy.rolled-back".
+    using Tell = std::function<void(std::string_view event, const nlohmann::json& what)>;
+    void on_change(Tell tell) { tell_ = std::move(tell); }
 
-    // SocketProtocol
-    Result<SecretText> answer(std::string_view request, uid_t uid) override;
-    SecretText refusal(const Error& why) override;
-    void refused(const Error& why) override;
+    // Requests. Answers are JSON objects (docs/openapi.json has their members). `who` is for log and events;
+    // `file` is what errors call the text.
+    using Json = nlohmann::json;
+    Json summary() const;
+    Json show(bool with_text) const;
+    // On trial for `confirm`, unless that is zero.
+    Outcome<Json> apply(std::string text, std::string_view file, std::chrono::seconds confirm,
+                        std::string_view who);
+    Outcome<Json> confirm(std::string_view who);
+    Outcome<Json> rollback(std::string_view who);
+    Outcome<Json> check(std::string text, std::string_view file) const;
+    Outcome<Json> diff(std::string_view text, std::string_view file) const;
+    Outcome<Json> counters() const;
+    Outcome<Json> explain(std::string_view question) const;
+    struct FlowsWanted {
+        std::optional<std::string> peer;  // its name or key
+        std::optional<std::uint16_t> port;
+        std::uint64_t limit = 10'000;
+    };
+    Json flows(const FlowsWanted& wanted) const;
+    Measured measured(std::size_t rules_max) const;
+    std::string peer_name(const PublicKey& key) const;  // its name in the policy, or its key
 
   private:
     struct Loaded {
@@ -93,31 +134,22 @@ class Control final : public SocketProtocol {
         Instant deadline;
         WallTime wall_deadline;
     };
-    using Json = nlohmann::json;
-
     Result<std::shared_ptr<Loaded>> load(std::string text, std::string file, const ClockPair& now) const;
     Governing load_first(const std::string& file);
     Result<void> publish(Governing governing);
     Result<void> deny_everything(std::string why);
-    void back(std::string_view why);
+    void back(std::string_view why, std::string_view who);
     Result<void> settle_disk(const Governing& wanted);
     std::uint32_t next_generation();
 
-    Result<Json> perform(const Json& request, uid_t uid);
-    Result<Json> apply(const Json& request, uid_t uid);
-    Result<Json> confirm(uid_t uid);
-    Result<Json> rollback(uid_t uid);
-    Result<Json> show(const Json& request) const;
-    Result<Json> counters() const;
-    Result<Json> explain(const Json& request) const;
-    Result<Json> flows(const Json& request) const;
+    void tell(std::string_view event, std::string_view who) const;
     Json rule_json(std::uint32_t index) const;
     Json counts_json(std::uint32_t index) const;
     std::string rule_id(std::uint32_t index) const;
-    std::string peer_name(const PublicKey& key) const;
 
     Store store_;
     DataPlane& plane_;
+    Tell tell_;
     Governing governing_;
     std::optional<Trial> trial_;
     std::uint32_t generation_ = 0;

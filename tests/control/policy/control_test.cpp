@@ -36,15 +36,17 @@ class ControlTest : public testing::Test {
         control = std::make_unique<Control>(Store(state(), std::move(hook)), *plane);
         ASSERT_TRUE(control->start(first));
     }
-    json ask(const json& request) {
-        const auto answer = control->answer(request.dump(), 0);
-        return answer ? json::parse(answer->begin(), answer->end()) : json();
+    static json told(const Outcome<json>& outcome) {
+        json answer = outcome ? *outcome : json{{"error", outcome.error().message}};
+        answer["ok"] = outcome.has_value();
+        return answer;
     }
     json apply(const std::string& text, int confirm_s = 0) {
-        json request{{"do", "apply"}, {"text", text}, {"file", "f"}};
-        if (confirm_s > 0) request["confirm_s"] = confirm_s;
-        return ask(request);
+        return told(control->apply(text, "f", std::chrono::seconds(confirm_s), "uid 0"));
     }
+    json confirm() { return told(control->confirm("uid 0")); }
+    json rollback() { return told(control->rollback("uid 0")); }
+    json explain(const std::string& question) { return told(control->explain(question)); }
     std::string name() { return control->summary().value("name", control->summary().value("state", "")); }
     std::string on_disk() const { return read_file(state() + "/policy.toml"); }
 
@@ -59,8 +61,8 @@ TEST_F(ControlTest, WithoutAnyPolicyNothingIsPublishedAndNothingWritten) {
     EXPECT_EQ(plane->publications, 0);
     EXPECT_FALSE(std::filesystem::exists(directory.path() + "/state"));
     EXPECT_FALSE(control->deadline());
-    EXPECT_FALSE(ask({{"do", "counters"}})["ok"]);
-    EXPECT_EQ(ask({{"do", "explain"}, {"question", "x"}})["verdict"], "allow");
+    EXPECT_FALSE(control->counters().has_value());
+    EXPECT_EQ(explain("x")["verdict"], "allow");
 }
 
 TEST_F(ControlTest, AppliedIsPublishedKeptAndLoadedAgain) {
@@ -100,7 +102,7 @@ TEST_F(ControlTest, TheTrialEndsAtItsTime) {
     EXPECT_EQ(apply(policy("b"), 60)["pending_s"], 60);
     EXPECT_EQ(name(), "b");
     EXPECT_EQ(on_disk(), policy("a"));
-    EXPECT_EQ(apply(policy("c"))["code"], EBUSY);
+    EXPECT_EQ(control->apply(policy("c"), "f", {}, "uid 0").error().why, Refused::Why::state);
     plane->pass(std::chrono::seconds(59));
     control->tick();
     EXPECT_EQ(name(), "b");
@@ -109,7 +111,7 @@ TEST_F(ControlTest, TheTrialEndsAtItsTime) {
     control->tick();
     EXPECT_EQ(name(), "a");
     EXPECT_FALSE(control->deadline());
-    EXPECT_FALSE(ask({{"do", "confirm"}})["ok"]);
+    EXPECT_FALSE(confirm()["ok"]);
     EXPECT_FALSE(std::filesystem::exists(state() + "/pending.toml"));
 }
 
@@ -117,23 +119,23 @@ TEST_F(ControlTest, ConfirmedItStays) {
     start();
     apply(policy("a"));
     apply(policy("b"), 60);
-    EXPECT_TRUE(ask({{"do", "confirm"}})["ok"]);
+    EXPECT_TRUE(confirm()["ok"]);
     plane->pass(std::chrono::hours(1));
     control->tick();
     EXPECT_EQ(name(), "b");
     EXPECT_EQ(on_disk(), policy("b"));
-    EXPECT_TRUE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_TRUE(rollback()["ok"]);
     EXPECT_EQ(name(), "a");
     EXPECT_EQ(on_disk(), policy("a"));
-    EXPECT_TRUE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_TRUE(rollback()["ok"]);
     EXPECT_EQ(name(), "b");
 }
 
 TEST_F(ControlTest, TheFirstTrialGoesBackToNoPolicyAtAll) {
     start();
-    EXPECT_FALSE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_FALSE(rollback()["ok"]);
     apply(policy("a"), 60);
-    EXPECT_TRUE(ask({{"do", "rollback"}})["ok"]);
+    EXPECT_TRUE(rollback()["ok"]);
     EXPECT_EQ(name(), "none");
     EXPECT_EQ(plane->published, nullptr);
     start();
@@ -158,7 +160,7 @@ TEST_F(ControlTest, WhatCannotBeLoadedDeniesEverythingAlsoAfterATrial) {
     EXPECT_EQ(name(), "failed");
     ASSERT_NE(plane->published, nullptr);
     EXPECT_TRUE(plane->published->rules().rules.empty());
-    EXPECT_EQ(ask({{"do", "explain"}, {"question", "in - tcp 10.0.0.2:1 > 10.0.0.1:22"}})["verdict"], "deny");
+    EXPECT_EQ(explain("in - tcp 10.0.0.2:1 > 10.0.0.1:22")["verdict"], "deny");
     apply(policy("b"), 60);
     EXPECT_EQ(name(), "b");
     plane->pass(std::chrono::seconds(60));
@@ -221,7 +223,7 @@ TEST_F(ControlTest, FailingStepsOfTheDisk) {
         apply(policy("a"));
         apply(policy("b"), 60);
         armed = true;
-        EXPECT_FALSE(ask({{"do", "confirm"}})["ok"]);
+        EXPECT_FALSE(confirm()["ok"]);
         armed = false;
         EXPECT_EQ(name(), "b");
         EXPECT_TRUE(control->deadline());
@@ -249,7 +251,7 @@ TEST_F(ControlTest, KilledAtAnyStep) {
                     return 0;
                 });
                 apply(policy("b"), confirm_s);
-                if (confirm_s > 0) ask({{"do", "confirm"}});
+                if (confirm_s > 0) confirm();
                 ::_exit(0);
             }
             int status = 0;
@@ -289,19 +291,44 @@ TEST_F(ControlTest, WhatHasEndedStaysEnded) {
     EXPECT_EQ(expires(), end - std::chrono::seconds(500));
 }
 
-TEST_F(ControlTest, RequestsThatAreNone) {
+TEST_F(ControlTest, CheckAndDiffChangeNothing) {
     start();
-    for (const char* request : {"", "x", "[]", "{", "\"do\""})
-        EXPECT_FALSE(control->answer(request, 0)) << request;
-    for (const json& request : {json::object(), json{{"do", 7}}, json{{"do", "fly"}}, json{{"do", "apply"}},
-                                json{{"do", "apply"}, {"text", 7}}, json{{"do", "explain"}}}) {
-        const json answer = ask(request);
-        EXPECT_FALSE(answer["ok"].is_boolean() && answer["ok"].get<bool>() &&
-                     request.value("do", json()) != "explain")
-            << request;
-    }
-    EXPECT_FALSE(ask({{"do", "apply"}, {"text", policy("a")}, {"confirm_s", 86401}})["ok"]);
-    EXPECT_EQ(name(), "none");
+    EXPECT_TRUE(told(control->diff(policy("a"), "f"))["none_before"]);
+    apply(policy("a"));
+    const int before = plane->publications;
+    EXPECT_EQ(told(control->check(policy("b"), "f"))["rules"], 1);
+    const auto wrong = control->check("version = 1\nx = 1\n", "f");
+    ASSERT_FALSE(wrong);
+    EXPECT_EQ(wrong.error().why, Refused::Why::wrong);
+    EXPECT_TRUE(wrong.error().message.starts_with("f:2:1: "));
+    const json found =
+        told(control->diff(policy("a", "[[rule]]\nid = \"s\"\nin = {}\ndeny = [\"tcp/23\"]\n"), "f"));
+    EXPECT_EQ(found["added"], json::array({"s"}));
+    EXPECT_FALSE(found["none_before"]);
+    EXPECT_FALSE(control->diff("version = 2\n", "f"));
+    EXPECT_EQ(plane->publications, before);
+    EXPECT_EQ(on_disk(), policy("a"));
+}
+
+TEST_F(ControlTest, EveryChangeIsTold) {
+    start();
+    std::vector<std::string> heard;
+    control->on_change([&](std::string_view event, const json& what) {
+        heard.push_back(std::string(event) + " " + what.value("name", "-") + " by " +
+                        what["by"].get<std::string>());
+    });
+    apply(policy("a"));
+    apply(policy("b"), 60);
+    confirm();
+    rollback();
+    apply(policy("c"), 60);
+    plane->pass(std::chrono::seconds(60));
+    control->tick();
+    apply("nothing");
+    EXPECT_EQ(heard,
+              (std::vector<std::string>{"policy.loaded a by uid 0", "policy.loaded b by uid 0",
+                                        "policy.confirmed b by uid 0", "policy.rolled-back a by uid 0",
+                                        "policy.loaded c by uid 0", "policy.rolled-back a by the clock"}));
 }
 
 }  // namespace

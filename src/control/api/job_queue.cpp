@@ -1,0 +1,64 @@
+#include "control/api/job_queue.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <exception>
+
+#include "control/log.h"
+
+namespace vern::api {
+namespace {
+
+Response handle(const Job& job) {
+    try {
+        return job.route->handler(job.request);
+    } catch (const std::exception& error) {
+        log_error("control API: " + job.route->pattern + ": " + error.what());
+        return error_response(500, "internal", "the daemon could not do it");
+    }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<JobQueue>> JobQueue::make(std::size_t jobs_max) {
+    Fd waiting(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!waiting) return fail_errno("eventfd", errno);
+    return std::unique_ptr<JobQueue>(new JobQueue(jobs_max, std::move(waiting)));
+}
+
+bool JobQueue::push(Job& job) {
+    const std::lock_guard held(lock_);
+    if (jobs_.size() == jobs_max_) return false;
+    jobs_.push(std::move(job));
+    const std::uint64_t one = 1;
+    // It can fail only when it is readable anyway.
+    (void)!::write(waiting_.get(), &one, sizeof one);
+    return true;
+}
+
+bool JobQueue::pop(Job& job) {
+    const std::lock_guard held(lock_);
+    if (jobs_.empty()) return false;
+    job = std::move(jobs_.front());
+    jobs_.pop();
+    std::uint64_t ignored = 0;
+    if (jobs_.empty()) (void)!::read(waiting_.get(), &ignored, sizeof ignored);
+    return true;
+}
+
+void JobQueue::run(unsigned most) {
+    Job job;
+    for (unsigned i = 0; i < most && pop(job); ++i) {
+        job.answer(handle(job));
+        job = {};
+    }
+}
+
+void JobQueue::clear() {
+    std::queue<Job> gone;
+    const std::lock_guard held(lock_);
+    gone.swap(jobs_);
+}
+
+}  // namespace vern::api

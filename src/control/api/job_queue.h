@@ -1,0 +1,46 @@
+// Requests on their way from the API's thread to the control thread. Bounded: what finds no place is refused
+// there and then.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <queue>
+
+#include "control/api/message.h"
+#include "control/api/router.h"
+#include "crypto/error.h"
+#include "dataplane/io/fd.h"
+
+namespace vern::api {
+
+struct Job {
+    const Route* route = nullptr;
+    Request request;
+    std::function<void(Response)> answer;  // called on the control thread, once; or never, if the queue goes
+};
+
+class JobQueue {
+  public:
+    static Result<std::unique_ptr<JobQueue>> make(std::size_t jobs_max);
+
+    // Any thread. False: full, and `job` is as it was.
+    bool push(Job& job);
+
+    // Control thread. The descriptor is readable while there are jobs.
+    int fd() const { return waiting_.get(); }
+    // Handles up to `most` jobs. Whatever a handler throws is an answer of status 500.
+    void run(unsigned most);
+    void clear();  // what waits is never answered
+
+  private:
+    JobQueue(std::size_t jobs_max, Fd waiting) : jobs_max_(jobs_max), waiting_(std::move(waiting)) {}
+    bool pop(Job& job);
+
+    const std::size_t jobs_max_;
+    Fd waiting_;  // eventfd
+    std::mutex lock_;
+    std::queue<Job> jobs_;
+};
+
+}  // namespace vern::api

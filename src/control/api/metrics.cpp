@@ -1,0 +1,153 @@
+#include "control/api/metrics.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+namespace vern::api {
+namespace {
+
+using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
+
+class Exposition {
+  public:
+    explicit Exposition(std::string_view interface) : interface_(label_value(interface)) {}
+
+    // Samples of one family stand together, behind it.
+    void family(std::string_view name, std::string_view type, std::string_view help) {
+        name_ = name;
+        put("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+    }
+    void sample(std::uint64_t value, Labels labels = {}) {
+        put("{}{{interface=\"{}\"", name_, interface_);
+        for (const auto& [name, text] : labels) put(",{}=\"{}\"", name, label_value(text));
+        put("}} {}\n", value);
+    }
+    void counter(std::string_view name, std::string_view help, std::uint64_t value) {
+        family(name, "counter", help);
+        sample(value);
+    }
+    void gauge(std::string_view name, std::string_view help, std::uint64_t value) {
+        family(name, "gauge", help);
+        sample(value);
+    }
+    std::string take() { return std::move(text_); }
+
+  private:
+    template <typename... Arguments>
+    void put(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+        fmt::format_to(std::back_inserter(text_), format, std::forward<Arguments>(arguments)...);
+    }
+
+    std::string interface_, name_, text_;
+};
+
+void put_device(Exposition& out, const Measured& measured) {
+    out.family("vern_info", "gauge", "What runs: version, I/O engine and AEAD implementation.");
+    out.sample(1, {{"version", VERN_VERSION}, {"engine", measured.engine}, {"aead", measured.aead}});
+    out.gauge("vern_workers", "Threads that carry packets.", measured.workers);
+    out.gauge("vern_helpers", "Threads that only encrypt and decrypt.", measured.helpers);
+    out.family("vern_offload_enabled", "gauge", "Whether an offload is in use.");
+    for (const auto& [name, on] : measured.offloads) out.sample(on ? 1 : 0, {{"offload", name}});
+    for (std::size_t i = 0; i < kCounterCount; ++i)
+        out.counter(fmt::format("vern_{}_total", kCounterInfo[i].name), kCounterInfo[i].meaning,
+                    measured.counters[i]);
+}
+
+void put_peers(Exposition& out, const Measured& measured) {
+    out.gauge("vern_peers", "Peers of the interface; no more than 10,000 have series of their own.",
+              measured.peers_total);
+    const auto each = [&](std::string_view name, std::string_view type, std::string_view help, auto value) {
+        out.family(name, type, help);
+        for (const Measured::Peer& peer : measured.peers) {
+            if (const std::optional<std::uint64_t> number = value(peer))
+                out.sample(*number, {{"public_key", peer.key}, {"name", peer.name}});
+        }
+    };
+    using Number = std::optional<std::uint64_t>;
+    each("vern_peer_receive_bytes_total", "counter", "Bytes from the peer, without outer IP and UDP headers.",
+         [](const auto& peer) -> Number { return peer.receive_bytes; });
+    each("vern_peer_transmit_bytes_total", "counter", "Bytes to the peer, without outer IP and UDP headers.",
+         [](const auto& peer) -> Number { return peer.transmit_bytes; });
+    each("vern_peer_last_handshake_seconds", "gauge",
+         "When the last handshake succeeded, in seconds since 1970; not there if none has.",
+         [](const auto& peer) -> Number {
+             if (!peer.latest_handshake) return std::nullopt;
+             const auto since = peer.latest_handshake->time_since_epoch();
+             return static_cast<std::uint64_t>(std::chrono::floor<std::chrono::seconds>(since).count());
+         });
+}
+
+void put_policy(Exposition& out, const policy::Measured& measured) {
+    using State = policy::Measured::State;
+    out.family("vern_policy_state", "gauge", "1 for the state that the policy is in.");
+    for (const auto& [state, name] : {std::pair(State::none, "none"), std::pair(State::active, "active"),
+                                      std::pair(State::failed, "failed")})
+        out.sample(measured.state == state ? 1 : 0, {{"state", name}});
+    out.gauge("vern_policy_generation", "Rises with each policy that is put in force.", measured.generation);
+    out.gauge("vern_policy_on_trial", "1 while a policy waits to be confirmed.", measured.on_trial ? 1 : 0);
+    out.gauge("vern_policy_observe", "1 while the policy only observes.", measured.observe ? 1 : 0);
+    out.gauge("vern_policy_rules", "Rules of the policy; no more than 10,000 have series of their own.",
+              measured.rules_total);
+    out.gauge("vern_flows", "Live flows.", measured.flows);
+    const auto each = [&](std::string_view name, std::string_view help,
+                          std::uint64_t policy::RuleCounts::*what) {
+        out.family(name, "counter", help);
+        for (const auto& rule : measured.rules)
+            out.sample(rule.counts.*what,
+                       {{"rule", rule.id}, {"direction", rule.direction}, {"action", rule.action}});
+    };
+    using Of = policy::RuleCounts;
+    each("vern_rule_packets_total", "Packets of the rule's flows, and those that it stopped.", &Of::packets);
+    each("vern_rule_bytes_total", "Bytes of the rule's flows, and those that it stopped.", &Of::bytes);
+    each("vern_rule_flows_total", "New flows that the rule allowed.", &Of::flows);
+    each("vern_rule_denied_packets_total", "Packets that the rule stopped.", &Of::denied);
+    each("vern_rule_would_deny_packets_total", "Packets that the rule would have stopped (observe).",
+         &Of::would_be);
+    each("vern_rule_limited_flows_total", "New flows that found no token of the rule's rate.", &Of::limited);
+}
+
+void put_api(Exposition& out, const Counts& counts) {
+    out.family("vern_api_requests_total", "counter", "Requests to the control API, by route and status.");
+    for (const auto& [what, count] : counts.requests) {
+        const auto& [route, status] = what;
+        out.sample(count, {{"method", route ? name_of(route->method) : ""},
+                           {"route", route ? std::string_view(route->pattern) : ""},
+                           {"status", std::to_string(status)}});
+    }
+    out.gauge("vern_api_connections", "Open connections to the control API.", counts.connections);
+    out.counter("vern_api_connections_refused_total", "Connections over a limit.",
+                counts.connections_refused);
+    out.counter("vern_api_handshakes_failed_total", "TLS connections without a valid certificate.",
+                counts.handshakes_failed);
+    out.counter("vern_api_timeouts_total", "Clients that were too slow.", counts.timeouts);
+    out.gauge("vern_api_event_clients", "Clients that listen to events.", counts.event_clients);
+    out.counter("vern_api_event_clients_cut_total", "Clients that were too slow to take their events.",
+                counts.event_clients_cut);
+    out.counter("vern_api_events_total", "Events published.", counts.events_published);
+}
+
+}  // namespace
+
+std::string label_value(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '\\' || c == '"') out += '\\';
+        if (c == '\n')
+            out += "\\n";
+        else
+            out += c;
+    }
+    return out;
+}
+
+std::string format_metrics(std::string_view interface, const Measured& measured) {
+    Exposition out(interface);
+    put_device(out, measured);
+    put_peers(out, measured);
+    put_policy(out, measured.policy);
+    put_api(out, measured.api);
+    return out.take();
+}
+
+}  // namespace vern::api

@@ -1,0 +1,283 @@
+#include "control/api/server.h"
+
+#include <fmt/format.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <map>
+#include <thread>
+
+#include "control/api/session.h"
+#include "control/log.h"
+#include "control/socket_file.h"
+#include "control/text.h"
+
+namespace vern::api {
+namespace {
+
+namespace net = boost::asio;
+using Failure = boost::system::error_code;
+
+constexpr std::chrono::milliseconds kAcceptPause{100};  // when the process has no descriptors left
+constexpr unsigned kJobsPerTurn = 16;
+constexpr unsigned kEventsUnderWayMax = 1024;  // from the control thread to ours
+
+// Who has a place here. The API's own thread only.
+class Places {
+  public:
+    explicit Places(const Limits& limits, Statistics& statistics)
+        : limits_(limits), statistics_(statistics) {}
+
+    Session::Place take(const Caller& caller) {
+        const bool stranger = caller.role == Role::none, reader = caller.role != Role::write;
+        unsigned& of_caller = callers_[caller.name];
+        if (total_ >= limits_.connections_max || of_caller >= limits_.of_caller_max ||
+            (reader && readers_ >= limits_.readers_max) ||
+            (stranger && strangers_ >= limits_.strangers_max)) {
+            statistics_.add(&Counts::connections_refused);
+            if (of_caller == 0) callers_.erase(caller.name);
+            return nullptr;
+        }
+        ++total_, ++of_caller, readers_ += reader, strangers_ += stranger;
+        statistics_.add(&Counts::connections);
+        return Session::Place(this, [this, name = caller.name, reader, stranger](void*) {
+            --total_, readers_ -= reader, strangers_ -= stranger;
+            if (--callers_[name] == 0) callers_.erase(name);
+            statistics_.add(&Counts::connections, -1);
+        });
+    }
+    Session::Place take_for_handshake() {
+        if (handshakes_ >= limits_.handshakes_max) {
+            statistics_.add(&Counts::connections_refused);
+            return nullptr;
+        }
+        ++handshakes_;
+        return Session::Place(this, [this](void*) { --handshakes_; });
+    }
+
+  private:
+    const Limits& limits_;
+    Statistics& statistics_;
+    std::map<std::string, unsigned> callers_;
+    unsigned total_ = 0, readers_ = 0, strangers_ = 0, handshakes_ = 0;
+};
+
+// Accepts until it is closed.
+template <typename Protocol>
+class Listener {
+  public:
+    using Socket = typename Protocol::socket;
+    using Take = std::function<void(Socket)>;
+
+    Listener(net::io_context& io, Take take) : acceptor_(io), pause_(io), take_(std::move(take)) {}
+    typename Protocol::acceptor& acceptor() { return acceptor_; }
+
+    void accept() {
+        acceptor_.async_accept([this](const Failure& error, Socket socket) {
+            if (error == net::error::operation_aborted) return;
+            if (!error) take_(std::move(socket));
+            if (!error || error == net::error::connection_aborted) return accept();
+            // The connection stays queued, and would be told of at once.
+            pause_.expires_after(kAcceptPause);
+            pause_.async_wait([this](const Failure& ended) {
+                if (!ended) accept();
+            });
+        });
+    }
+
+  private:
+    typename Protocol::acceptor acceptor_;
+    net::steady_timer pause_;
+    Take take_;
+};
+
+struct FreeContext {
+    void operator()(SSL_CTX* context) const { ::SSL_CTX_free(context); }
+};
+
+// What must hold of every context, whoever made it.
+Result<void> tighten(SSL_CTX* context) {
+    constexpr int kWanted = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+    if ((::SSL_CTX_get_verify_mode(context) & kWanted) != kWanted)
+        return fail("control API: TLS without client certificates is not spoken");
+    if (::SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1 ||
+        ::SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) != 1 ||
+        ::SSL_CTX_set_num_tickets(context, 0) != 1 || ::SSL_CTX_set_max_early_data(context, 0) != 1)
+        return fail("control API: TLS 1.3 cannot be set up");
+    ::SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    return {};
+}
+
+}  // namespace
+
+struct Server::State {
+    using Unix = net::local::stream_protocol;
+    using Tcp = net::ip::tcp;
+
+    State(const Router& router, const Access& of, const Limits& limits, SocketFile socket_file,
+          std::unique_ptr<JobQueue> queue)
+        : access(of),
+          file(std::move(socket_file)),
+          jobs(std::move(queue)),
+          common{.router = router, .limits = limits, .jobs = *jobs, .statistics = {}, .listeners = {}},
+          places(common.limits, common.statistics) {}
+    ~State();
+
+    void greet(Unix::socket socket);
+    void greet(Tcp::socket socket);
+    void run();
+
+    const Access access;
+    SocketFile file;
+    std::unique_ptr<JobQueue> jobs;
+    Common common;
+    Places places;
+    std::optional<Listener<Unix>> unix_listener;
+    std::unique_ptr<SSL_CTX, FreeContext> context;
+    Identify identify;
+    std::optional<Listener<Tcp>> tls_listener;
+    std::atomic<unsigned> events_under_way{0};
+    std::uint64_t events = 0;  // published so far
+    std::thread thread;
+};
+
+// Sessions go before what they are made of: those that wait for the control thread, those that listen, and
+// with the io_context the rest.
+Server::State::~State() {
+    common.io.stop();
+    if (thread.joinable()) thread.join();
+    jobs->clear();
+    common.listeners.clear();
+}
+
+void Server::State::greet(Unix::socket socket) {
+    auto peer = peer_of(socket.native_handle());
+    if (!peer) return;
+    Caller caller = caller_of(std::move(*peer), access);
+    auto place = places.take(caller);
+    if (!place) return;
+    Session::make(common, make_unix_stream(std::move(socket), std::move(caller)), std::move(place), {})
+        ->start();
+}
+
+void Server::State::greet(Tcp::socket socket) {
+    auto place = places.take_for_handshake();
+    if (!place) return;
+    Failure ignored;
+    socket.set_option(Tcp::no_delay(true), ignored);
+    Session::make(common, make_tls_stream(std::move(socket), context.get(), identify), std::move(place),
+                  [this](const Caller& caller) { return places.take(caller); })
+        ->start();
+}
+
+void Server::State::run() {
+    for (;;) {
+        try {
+            common.io.run();
+            return;
+        } catch (const std::exception& error) {  // no memory: that client's deadline ends it
+            log_error(std::string("control API: ") + error.what());
+        }
+    }
+}
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Server::~Server() = default;
+
+Result<std::unique_ptr<Server>> Server::open(std::string_view name, const Router& router,
+                                             const Access& access, const Limits& limits,
+                                             std::string_view directory) {
+    auto file = SocketFile::open(name, directory);
+    if (!file) return tl::unexpected(file.error());
+    auto jobs = JobQueue::make(limits.jobs_max);
+    if (!jobs) return tl::unexpected(jobs.error());
+    const mode_t mode = access.socket_mode();
+    if (mode != 0600) {
+        if (auto shared = file->share(mode, access.socket_group()); !shared)
+            log_error("the control API is for its owner only: " + shared.error().message);
+    }
+    Fd listener = file->take_listener();
+    auto state = std::make_unique<State>(router, access, limits, std::move(*file), std::move(*jobs));
+    State& made = *state;
+    made.unix_listener.emplace(made.common.io,
+                               [&made](State::Unix::socket socket) { made.greet(std::move(socket)); });
+    Failure error;
+    made.unix_listener->acceptor().assign(State::Unix(), listener.get(), error);
+    if (error) return fail("control API: " + error.message(), error.value());
+    (void)listener.release();
+    return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+Result<std::uint16_t> Server::listen_tls(const IpAddress& address, std::uint16_t port, ssl_ctx_st* context,
+                                         Identify identify) {
+    if (auto tight = tighten(context); !tight) return tl::unexpected(tight.error());
+    State& state = *state_;
+    Failure error;
+    const State::Tcp::endpoint at(net::ip::make_address(to_text(address), error), port);
+    if (error) return fail("control API: that is no address to listen on");
+    ::SSL_CTX_up_ref(context);
+    state.context.reset(context);
+    state.identify = std::move(identify);
+    state.tls_listener.emplace(state.common.io,
+                               [&state](State::Tcp::socket socket) { state.greet(std::move(socket)); });
+    auto& acceptor = state.tls_listener->acceptor();
+    const std::string where = fmt::format("control API: {} port {}: ", to_text(address), port);
+    acceptor.open(at.protocol(), error);
+    if (!error) acceptor.set_option(State::Tcp::acceptor::reuse_address(true), error);
+    if (!error && at.address().is_v6()) acceptor.set_option(net::ip::v6_only(true), error);
+    if (!error) acceptor.bind(at, error);
+    if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
+    if (error) return fail(where + error.message(), error.value());
+    return acceptor.local_endpoint(error).port();
+}
+
+void Server::start() {
+    State& state = *state_;
+    state.unix_listener->accept();
+    if (state.tls_listener) state.tls_listener->accept();
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    state.thread = std::thread([&state] { state.run(); });
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void Server::add_to(std::vector<pollfd>& set) const {
+    set.push_back({.fd = state_->jobs->fd(), .events = POLLIN, .revents = 0});
+}
+
+void Server::handle(const std::vector<pollfd>& set) {
+    for (const pollfd& entry : set) {
+        if (entry.fd == state_->jobs->fd() && entry.revents != 0) return state_->jobs->run(kJobsPerTurn);
+    }
+}
+
+void Server::publish(std::string_view event, const nlohmann::json& data) {
+    State& state = *state_;
+    ++state.events;
+    state.common.statistics.add(&Counts::events_published);
+    if (state.events_under_way.fetch_add(1) >= kEventsUnderWayMax) {
+        state.events_under_way.fetch_sub(1);
+        return;
+    }
+    auto text = std::make_shared<const std::string>(
+        fmt::format("id: {}\nevent: {}\ndata: {}\n\n", state.events, event,
+                    data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+    net::post(state.common.io, [&state, text = std::move(text)] {
+        state.events_under_way.fetch_sub(1);
+        // One that is too slow goes, and with it its place in the set.
+        const auto listeners = state.common.listeners;
+        for (const auto& session : listeners) session->tell(text);
+    });
+}
+
+Counts Server::counts() const { return state_->common.statistics.read(); }
+
+const std::string& Server::path() const { return state_->file.path(); }
+
+}  // namespace vern::api

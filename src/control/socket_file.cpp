@@ -1,0 +1,128 @@
+#include "control/socket_file.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "control/text.h"
+#include "control/uapi.h"
+
+namespace vern {
+namespace {
+
+Result<sockaddr_un> address_of(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
+    std::copy(path.begin(), path.end(), address.sun_path);
+    return address;
+}
+
+bool is_socket(const std::string& path) {
+    struct stat status {};
+    return ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+Result<void> make_directory(const std::string& path) {
+    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+        const std::string part = path.substr(0, slash);
+        if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
+        if (slash == std::string::npos) return {};
+    }
+}
+
+// A socket file that nobody listens on is what a killed daemon left behind.
+Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
+    if (!is_socket(path)) return {};
+    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!probe) return fail_errno("socket", errno);
+    const int status = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    if (status == 0 || errno == EAGAIN) {  // EAGAIN: alive, its queue is full
+        return fail(path + ": another daemon serves this interface", EADDRINUSE);
+    }
+    if (errno != ECONNREFUSED) return fail_errno("connect " + path, errno);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unlink " + path, errno);
+    return {};
+}
+
+Result<Fd> listen_at(const std::string& path) {
+    const auto address = address_of(path);
+    if (!address) return tl::unexpected(address.error());
+    if (auto cleared = clear_stale(path, *address); !cleared) return tl::unexpected(cleared.error());
+    Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!listener) return fail_errno("socket", errno);
+    // bind() gives the file the descriptor's mode: no moment in which others could connect, and the umask is
+    // left alone.
+    if (::fchmod(listener.get(), 0600) != 0) return fail_errno("fchmod " + path, errno);
+    if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+        return fail_errno("bind " + path, errno);
+    }
+    if (::listen(listener.get(), SOMAXCONN) != 0) {
+        const int code = errno;
+        ::unlink(path.c_str());
+        return fail_errno("listen " + path, code);
+    }
+    return listener;
+}
+
+Result<Fd> adopt(int fd) {
+    Fd listener(fd);
+    int listening = 0;
+    socklen_t length = sizeof listening;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) != 0 || listening == 0) {
+        return fail("descriptor " + std::to_string(fd) + " is not a listening socket", ENOTSOCK);
+    }
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        return fail_errno("fcntl", errno);
+    }
+    return listener;
+}
+
+}  // namespace
+
+Result<SocketFile> SocketFile::open(std::string_view name, std::string_view directory, int adopt_fd) {
+    Fd adopted(adopt_fd);
+    if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
+    const std::string directory_path(directory);
+    std::string path = directory_path + "/" + std::string(name) + ".sock";
+    if (adopt_fd < 0) {
+        if (auto made = make_directory(directory_path); !made) return tl::unexpected(made.error());
+    }
+    auto listener = adopt_fd < 0 ? listen_at(path) : adopt(adopted.release());
+    if (!listener) return tl::unexpected(listener.error());
+    return SocketFile(std::move(path), std::move(*listener));
+}
+
+SocketFile::SocketFile(SocketFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      listener_(std::move(other.listener_)),
+      identity_(std::exchange(other.identity_, std::nullopt)) {}
+
+SocketFile::~SocketFile() {
+    if (identity_ && !removed()) ::unlink(path_.c_str());
+}
+
+std::optional<SocketFile::Identity> SocketFile::identity_of(const std::string& path) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return std::nullopt;
+    return Identity{status.st_dev, status.st_ino};
+}
+
+bool SocketFile::removed() const { return identity_ && identity_of(path_) != identity_; }
+
+// The group first: a mode that lets the group in must not let in another one.
+Result<void> SocketFile::share(mode_t mode, std::optional<gid_t> group) const {
+    if (group && ::lchown(path_.c_str(), static_cast<uid_t>(-1), *group) != 0)
+        return fail_errno("chown " + path_, errno);
+    if (::chmod(path_.c_str(), mode) != 0) return fail_errno("chmod " + path_, errno);
+    return {};
+}
+
+}  // namespace vern
