@@ -28,6 +28,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 Daemon::~Daemon() {
     control_socket_.reset();
     policy_.reset();
+    audit_.reset();  // reads the clock of what follows
     runtime_.reset();
     uapi_.reset();
 }
@@ -71,6 +72,8 @@ Result<void> Daemon::open() {
     auto uapi = UapiServer::open(options_.interface_name, *this, options_.uapi_fd);
     if (!uapi) return tl::unexpected(uapi.error());
     uapi_ = std::move(*uapi);
+    plane_.emplace(runtime_->device());
+    if (auto recorded = open_audit(); !recorded) return recorded;
     // Before the first packet.
     if (auto governed = open_policy(); !governed) return governed;
     runtime_->start();
@@ -79,10 +82,25 @@ Result<void> Daemon::open() {
     return {};
 }
 
+Result<void> Daemon::open_audit() {
+    if (!options_.audit) return {};
+    audit::RecorderOptions options;
+    options.required = !options_.audit_directory.empty();
+    options.directory = options.required
+                            ? options_.audit_directory
+                            : options_.state_directory + "/" + options_.interface_name + "/audit";
+    options.interface = options_.interface_name;
+    options.journal = options_.audit_journal;
+    auto recorder = audit::Recorder::start(std::move(options), [this] { return plane_->now(); });
+    if (!recorder) return tl::unexpected(recorder.error());
+    audit_ = std::move(*recorder);
+    return {};
+}
+
 Result<void> Daemon::open_policy() {
     runtime_->device().pick_up_flows(boot_time_now());
-    plane_.emplace(runtime_->device());
     policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
+    policy_->observe(audit_.get());
     if (auto started = policy_->start(options_.policy_file); !started) return started;
     auto socket = SocketServer::open(options_.interface_name, policy::kControlDirectory,
                                      policy::control_limits(), *policy_);
@@ -111,9 +129,11 @@ int Daemon::poll_timeout() const {
     };
     consider(uapi_->next_deadline());
     consider(control_socket_->next_deadline());
-    if (const auto trial = policy_->deadline())
-        left = std::min<std::int64_t>(
-            left, std::chrono::ceil<std::chrono::milliseconds>(*trial - boot_time_now()).count());
+    for (const auto& due : {policy_->deadline(), audit_ ? audit_->deadline() : std::nullopt}) {
+        if (due)
+            left = std::min<std::int64_t>(
+                left, std::chrono::ceil<std::chrono::milliseconds>(*due - boot_time_now()).count());
+    }
     if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
     return left == kLongest ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0));
 }
@@ -126,15 +146,30 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
     }
     policy_->tick();
     // Before requests: what was decided by the policy that they change is told in its words.
-    policy::LogRecord record;
-    for (unsigned worker = 0; worker < runtime_->device().workers(); ++worker) {
-        for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i)
-            log_notice(policy_->log_line(record, runtime_->device().public_key_of(record.peer)));
-    }
+    record_decisions();
     control_socket_->handle(set, std::chrono::steady_clock::now());
 }
 
+void Daemon::record_decisions() {
+    policy::LogRecord record;
+    for (unsigned worker = 0; worker < runtime_->device().workers(); ++worker) {
+        for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i) {
+            const auto peer = runtime_->device().public_key_of(record.peer);
+            log_notice(policy_->log_line(record, peer));
+            if (audit_) audit_->flow(record, peer, policy_->in_force());
+        }
+    }
+    if (audit_) audit_->tick(runtime_->count(Counter::policy_log_suppressed));
+}
+
 std::string Daemon::run() {
+    std::string why = serve();
+    record_decisions();
+    if (audit_) audit_->stop(why);
+    return why;
+}
+
+std::string Daemon::serve() {
     using Clock = std::chrono::steady_clock;
     std::vector<pollfd> set;
     release_startup_memory();
@@ -265,6 +300,7 @@ std::string Daemon::status_json() {
     };
     status["counters"] = std::move(counters);
     status["policy"] = policy_->summary();
+    if (audit_) status["audit"] = audit_->summary();
     return status.dump();
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "control/audit/recorder.h"
 #include "control/link_monitor.h"
 #include "control/policy/control.h"
 #include "control/policy/device_plane.h"
@@ -24,6 +25,10 @@ struct DaemonOptions {
     std::string aead_reason;                     // why it is not the best one
     std::string policy_file;                     // a first policy, where none is stored; empty: none
     std::string state_directory{policy::kStateDirectory};  // the interface's is made in it
+    bool audit = true;
+    std::string
+        audit_directory;  // it must be fit for a trail; empty: the interface's state directory, if it is
+    bool audit_journal = false;  // to systemd's journal as well
 };
 
 class Daemon final : private UapiTarget {
@@ -42,7 +47,10 @@ class Daemon final : private UapiTarget {
     Result<void> open();
     void handle_link();
     void follow_interface(LinkEvents& events);
+    Result<void> open_audit();
     Result<void> open_policy();
+    std::string serve();
+    void record_decisions();
     int poll_timeout() const;
     void handle_policy(const std::vector<pollfd>& set);
     void watch_clock();
@@ -58,6 +66,7 @@ class Daemon final : private UapiTarget {
     std::optional<LinkMonitor> links_;
     std::optional<LinkMonitor> moved_links_;  // of the namespace that the interface was moved to
     std::unique_ptr<UapiServer> uapi_;
+    std::unique_ptr<audit::Recorder> audit_;    // nullptr: none is wanted
     std::optional<policy::DevicePlane> plane_;  // of the runtime's device
     std::optional<policy::Control> policy_;
     std::unique_ptr<SocketServer> control_socket_;

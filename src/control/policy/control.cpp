@@ -114,7 +114,9 @@ Result<void> Control::start(const std::string& first) {
         else
             governing.failure = loaded.error().message;
     }
-    return publish(std::move(governing));
+    auto published = publish(std::move(governing));
+    if (published && governing_.loaded) tell(PolicyEvent::Kind::loaded, {}, "at the start");
+    return published;
 }
 
 Control::Governing Control::load_first(const std::string& file) {
@@ -158,6 +160,7 @@ Result<void> Control::deny_everything(std::string why) {
     governing_ = {.loaded = {}, .failure = std::move(why)};
     log_error("the policy cannot be loaded, and EVERYTHING IS DENIED until one is applied: " +
               governing_.failure);
+    tell(PolicyEvent::Kind::refused, {}, "everything is denied: " + governing_.failure);
     return {};
 }
 
@@ -167,11 +170,11 @@ std::optional<Instant> Control::deadline() const {
 }
 
 void Control::tick() {
-    if (trial_ && plane_.now().boot >= trial_->deadline) back("not confirmed in time");
+    if (trial_ && plane_.now().boot >= trial_->deadline) back("not confirmed in time", {});
 }
 
 // The one before the trial comes back, in memory at once and then on disk.
-void Control::back(std::string_view why) {
+void Control::back(std::string_view why, std::optional<uid_t> uid) {
     Governing before = std::move(trial_->before);
     trial_.reset();
     log_notice(fmt::format("the policy on trial is gone ({})", why));
@@ -180,6 +183,7 @@ void Control::back(std::string_view why) {
     // better than none.
     if (auto done = publish(std::move(before)); !done)
         return log_error("the previous policy cannot be put back: " + done.error().message);
+    tell(PolicyEvent::Kind::rolled_back, uid, std::string(why));
     if (auto settled = settle_disk(governing_); !settled)
         log_error("the previous policy is in force, and cannot be put back on disk: " +
                   settled.error().message);
@@ -211,6 +215,22 @@ void Control::clock_was_set() {
     if (!tighten(governing_)) return;
     if (auto done = publish(governing_); !done)
         log_error("the policy cannot be published anew: " + done.error().message);
+}
+
+InForce Control::in_force() const {
+    if (!governing_.loaded) return {.document = nullptr, .hash = {}, .generation = generation_};
+    return {
+        .document = &governing_.loaded->document, .hash = governing_.loaded->hash, .generation = generation_};
+}
+
+void Control::tell(PolicyEvent::Kind kind, std::optional<uid_t> uid, std::string detail) const {
+    if (!observer_) return;
+    PolicyEvent event{.kind = kind, .name = {}, .hash = {}, .uid = uid, .detail = std::move(detail)};
+    if (governing_.loaded) {
+        event.name = governing_.loaded->document.name;
+        event.hash = governing_.loaded->hash;
+    }
+    observer_->policy_event(event);
 }
 
 std::string Control::rule_id(std::uint32_t index) const {
@@ -276,7 +296,11 @@ void Control::refused(const Error& why) { log_error("control socket: " + why.mes
 
 Result<json> Control::perform(const json& request, uid_t uid) {
     const auto what = member<std::string>(request, "do").value_or("");
-    if (what == "apply") return apply(request, uid);
+    if (what == "apply") {
+        auto applied = apply(request, uid);
+        if (!applied) tell(PolicyEvent::Kind::refused, uid, applied.error().message);
+        return applied;
+    }
     if (what == "confirm") return confirm(uid);
     if (what == "rollback") return rollback(uid);
     if (what == "show") return show(request);
@@ -330,6 +354,8 @@ Result<json> Control::apply(const json& request, uid_t uid) {
                        .wall_deadline = wall_deadline};
     log_notice(fmt::format("{} applied by uid {}{}", name, uid,
                            confirm_s > 0 ? ", on trial until " + date_text(wall_deadline) : ""));
+    tell(PolicyEvent::Kind::loaded, uid,
+         confirm_s > 0 ? "from " + file + ", on trial until " + date_text(wall_deadline) : "from " + file);
     json answer = summary();
     answer["warnings"] = std::move(warnings);
     return answer;
@@ -341,12 +367,13 @@ Result<json> Control::confirm(uid_t uid) {
         return fail("not confirmed, and still on trial: " + kept.error().message, kept.error().code);
     trial_.reset();
     log_notice(fmt::format("the policy is confirmed by uid {}", uid));
+    tell(PolicyEvent::Kind::confirmed, uid, {});
     return summary();
 }
 
 Result<json> Control::rollback(uid_t uid) {
     if (trial_) {
-        back(fmt::format("rolled back by uid {}", uid));
+        back(fmt::format("rolled back by uid {}", uid), uid);
         return summary();
     }
     const auto previous = store_.load_previous();
@@ -364,6 +391,7 @@ Result<json> Control::rollback(uid_t uid) {
     log_notice(fmt::format("rolled back by uid {}", uid));
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done)
         return tl::unexpected(done.error());
+    tell(PolicyEvent::Kind::rolled_back, uid, "to the policy before");
     return summary();
 }
 

@@ -50,9 +50,28 @@ class DataPlane {
         const = 0;  // until it says false
 };
 
+// What became of a policy, and who asked for it.
+struct PolicyEvent {
+    enum class Kind : std::uint8_t { loaded, confirmed, rolled_back, refused };
+    Kind kind = Kind::loaded;
+    std::string name, hash;    // of the policy that governs now
+    std::optional<uid_t> uid;  // nothing: the daemon by itself
+    std::string detail;
+};
+
+class PolicyObserver {
+  public:
+    virtual ~PolicyObserver() = default;
+    virtual void policy_event(const PolicyEvent& event) = 0;
+};
+
 class Control final : public SocketProtocol {
   public:
     Control(Store store, DataPlane& plane) : store_(std::move(store)), plane_(plane) {}
+
+    // Told what becomes of policies, after the fact; outlives this.
+    void observe(PolicyObserver* observer) { observer_ = observer; }
+    InForce in_force() const;
 
     // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded
     // denies everything; an error means that not even that can be had.
@@ -99,7 +118,7 @@ class Control final : public SocketProtocol {
     Governing load_first(const std::string& file);
     Result<void> publish(Governing governing);
     Result<void> deny_everything(std::string why);
-    void back(std::string_view why);
+    void back(std::string_view why, std::optional<uid_t> uid);
     Result<void> settle_disk(const Governing& wanted);
     std::uint32_t next_generation();
 
@@ -113,11 +132,13 @@ class Control final : public SocketProtocol {
     Result<Json> flows(const Json& request) const;
     Json rule_json(std::uint32_t index) const;
     Json counts_json(std::uint32_t index) const;
+    void tell(PolicyEvent::Kind kind, std::optional<uid_t> uid, std::string detail) const;
     std::string rule_id(std::uint32_t index) const;
     std::string peer_name(const PublicKey& key) const;
 
     Store store_;
     DataPlane& plane_;
+    PolicyObserver* observer_ = nullptr;
     Governing governing_;
     std::optional<Trial> trial_;
     std::uint32_t generation_ = 0;
