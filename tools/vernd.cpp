@@ -181,8 +181,15 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
         return read;
     if (values.count("policy")) arguments.daemon.policy_file = values["policy"].as<std::string>();
     if (values.count("state-dir")) arguments.daemon.state_directory = values["state-dir"].as<std::string>();
+    if (values.count("audit-dir")) arguments.daemon.audit_directory = values["audit-dir"].as<std::string>();
+    arguments.daemon.audit = values.count("no-audit") == 0;
+    arguments.daemon.audit_journal = values.count("audit-journal") > 0;
+    if (!arguments.daemon.audit &&
+        (arguments.daemon.audit_journal || !arguments.daemon.audit_directory.empty()))
+        return fail("--no-audit: with --audit-dir or --audit-journal it makes no sense");
     // The daemon changes to / when it goes to the background.
-    for (std::string* path : {&arguments.daemon.policy_file, &arguments.daemon.state_directory}) {
+    for (std::string* path : {&arguments.daemon.policy_file, &arguments.daemon.state_directory,
+                              &arguments.daemon.audit_directory}) {
         if (!path->empty()) *path = std::filesystem::absolute(*path).string();
     }
     const unsigned workers = values["workers"].as<unsigned>();
@@ -260,6 +267,9 @@ int main(int argc, char** argv) {
         ("hand-over", po::value<std::string>()->default_value("auto")->value_name("WHEN"), "whether idle workers encrypt for busy ones: auto (while CPUs are free), always, never")
         ("policy", po::value<std::string>()->value_name("FILE"), "the policy to begin with, where none was applied before; VERN_POLICY if not given")
         ("state-dir", po::value<std::string>()->value_name("DIR"), "where policies are kept; VERN_STATE_DIR if not given, else /var/lib/vern")
+        ("audit-dir", po::value<std::string>()->value_name("DIR"), "where this interface's audit trail is kept, or the daemon does not start; if not given, in its state directory")
+        ("audit-journal", "send audit records to systemd's journal as well")
+        ("no-audit", "keep no audit trail")
         ("log-level", po::value<std::string>()->value_name("LEVEL"), "silent, error or verbose; LOG_LEVEL if not given, else error")
         ("version", "print the version and end")
         ("help,h", "print this and end");

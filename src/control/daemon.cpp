@@ -29,6 +29,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 Daemon::~Daemon() {
     api_.reset();
     policy_.reset();
+    audit_.reset();  // reads the clock of what follows
     runtime_.reset();
     uapi_.reset();
 }
@@ -72,6 +73,8 @@ Result<void> Daemon::open() {
     auto uapi = UapiServer::open(options_.interface_name, *this, options_.uapi_fd);
     if (!uapi) return tl::unexpected(uapi.error());
     uapi_ = std::move(*uapi);
+    plane_.emplace(runtime_->device());
+    if (auto recorded = open_audit(); !recorded) return recorded;
     // Before the first packet.
     if (auto governed = open_policy(); !governed) return governed;
     if (auto answering = open_api(); !answering) return answering;
@@ -81,10 +84,25 @@ Result<void> Daemon::open() {
     return {};
 }
 
+Result<void> Daemon::open_audit() {
+    if (!options_.audit) return {};
+    audit::RecorderOptions options;
+    options.required = !options_.audit_directory.empty();
+    options.directory = options.required
+                            ? options_.audit_directory
+                            : options_.state_directory + "/" + options_.interface_name + "/audit";
+    options.interface = options_.interface_name;
+    options.journal = options_.audit_journal;
+    auto recorder = audit::Recorder::start(std::move(options), [this] { return plane_->now(); });
+    if (!recorder) return tl::unexpected(recorder.error());
+    audit_ = std::move(*recorder);
+    return {};
+}
+
 Result<void> Daemon::open_policy() {
     runtime_->device().pick_up_flows(boot_time_now());
-    plane_.emplace(runtime_->device());
     policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
+    policy_->observe(this);
     if (auto started = policy_->start(options_.policy_file); !started) return started;
     clock_.reset(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
     if (clock_) watch_clock();
@@ -98,10 +116,16 @@ Result<void> Daemon::open_api() {
     auto server = api::Server::open(options_.interface_name, router_, api::system_access());
     if (!server) return tl::unexpected(server.error());
     api_ = std::move(*server);
-    policy_->on_change(
-        [this](std::string_view event, const nlohmann::json& what) { api_->publish(event, what); });
     api_->start();
     return {};
+}
+
+void Daemon::policy_event(const policy::PolicyEvent& event) {
+    if (audit_) audit_->policy_event(event);
+    if (!api_) return;
+    nlohmann::json what = policy_->summary();
+    what["by"] = event.who;
+    api_->publish(policy::name_of(event.kind), what);
 }
 
 // A timer that never ends, but is cancelled when somebody sets the clock.
@@ -121,9 +145,11 @@ int Daemon::poll_timeout() const {
                 std::min(left, std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count());
     };
     consider(uapi_->next_deadline());
-    if (const auto trial = policy_->deadline())
-        left = std::min<std::int64_t>(
-            left, std::chrono::ceil<std::chrono::milliseconds>(*trial - boot_time_now()).count());
+    for (const auto& due : {policy_->deadline(), audit_ ? audit_->deadline() : std::nullopt}) {
+        if (due)
+            left = std::min<std::int64_t>(
+                left, std::chrono::ceil<std::chrono::milliseconds>(*due - boot_time_now()).count());
+    }
     if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
     return left == kLongest ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0));
 }
@@ -136,15 +162,30 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
     }
     policy_->tick();
     // Before requests: what was decided by the policy that they change is told in its words.
-    policy::LogRecord record;
-    for (unsigned worker = 0; worker < runtime_->device().workers(); ++worker) {
-        for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i)
-            log_notice(policy_->log_line(record, runtime_->device().public_key_of(record.peer)));
-    }
+    record_decisions();
     api_->handle(set);
 }
 
+void Daemon::record_decisions() {
+    policy::LogRecord record;
+    for (unsigned worker = 0; worker < runtime_->device().workers(); ++worker) {
+        for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i) {
+            const auto peer = runtime_->device().public_key_of(record.peer);
+            log_notice(policy_->log_line(record, peer));
+            if (audit_) audit_->flow(record, peer, policy_->in_force());
+        }
+    }
+    if (audit_) audit_->tick(runtime_->count(Counter::policy_log_suppressed));
+}
+
 std::string Daemon::run() {
+    std::string why = serve();
+    record_decisions();
+    if (audit_) audit_->stop(why);
+    return why;
+}
+
+std::string Daemon::serve() {
     using Clock = std::chrono::steady_clock;
     std::vector<pollfd> set;
     release_startup_memory();
@@ -270,7 +311,7 @@ nlohmann::json Daemon::interface_facts() {
     for (const auto& [name, state] : offloads())
         offloads_json[name] = {{"on", state.on}, {"reason", state.reason}};
     const HandOverCounts hand_over = runtime_->hand_over();
-    return {
+    json facts{
         {"version", VERN_VERSION},
         {"engine", {{"name", runtime_->engine_name()}, {"reason", runtime_->engine_reason()}}},
         {"aead", {{"name", options_.aead->name}, {"reason", options_.aead_reason}}},
@@ -281,6 +322,8 @@ nlohmann::json Daemon::interface_facts() {
         {"offloads", std::move(offloads_json)},
         {"counters", std::move(counters)},
         {"policy", policy_->summary()}};
+    if (audit_) facts["audit"] = audit_->summary();
+    return facts;
 }
 
 api::Measured Daemon::measured() {

@@ -8,6 +8,7 @@
 
 #include "control/api/interface_routes.h"
 #include "control/api/server.h"
+#include "control/audit/recorder.h"
 #include "control/link_monitor.h"
 #include "control/policy/control.h"
 #include "control/policy/device_plane.h"
@@ -26,9 +27,13 @@ struct DaemonOptions {
     std::string aead_reason;                     // why it is not the best one
     std::string policy_file;                     // a first policy, where none is stored; empty: none
     std::string state_directory{policy::kStateDirectory};  // the interface's is made in it
+    bool audit = true;
+    std::string
+        audit_directory;  // it must be fit for a trail; empty: the interface's state directory, if it is
+    bool audit_journal = false;  // to systemd's journal as well
 };
 
-class Daemon final : private UapiTarget, private api::InterfaceSource {
+class Daemon final : private UapiTarget, private api::InterfaceSource, private policy::PolicyObserver {
   public:
     // Makes interface, sockets and threads; on return the daemon carries packets and the UAPI socket answers.
     // Blocks SIGTERM, SIGINT and SIGHUP in this thread first, so call it before there are others.
@@ -44,8 +49,11 @@ class Daemon final : private UapiTarget, private api::InterfaceSource {
     Result<void> open();
     void handle_link();
     void follow_interface(LinkEvents& events);
+    Result<void> open_audit();
     Result<void> open_policy();
     Result<void> open_api();
+    std::string serve();
+    void record_decisions();
     int poll_timeout() const;
     void handle_policy(const std::vector<pollfd>& set);
     void watch_clock();
@@ -55,6 +63,9 @@ class Daemon final : private UapiTarget, private api::InterfaceSource {
     Result<void> apply(DeviceChange change) override;
     std::string status_json() override;
     void refused(const Error& why) override;
+
+    // PolicyObserver
+    void policy_event(const policy::PolicyEvent& event) override;
 
     // InterfaceSource
     nlohmann::json interface_facts() override;
@@ -72,6 +83,7 @@ class Daemon final : private UapiTarget, private api::InterfaceSource {
     std::optional<LinkMonitor> links_;
     std::optional<LinkMonitor> moved_links_;  // of the namespace that the interface was moved to
     std::unique_ptr<UapiServer> uapi_;
+    std::unique_ptr<audit::Recorder> audit_;    // nullptr: none is wanted
     std::optional<policy::DevicePlane> plane_;  // of the runtime's device
     std::optional<policy::Control> policy_;
     api::Router router_;

@@ -98,7 +98,9 @@ Result<void> Control::start(const std::string& first) {
         else
             governing.failure = loaded.error().message;
     }
-    return publish(std::move(governing));
+    auto published = publish(std::move(governing));
+    if (published && governing_.loaded) tell(PolicyEvent::Kind::loaded, {}, "at the start");
+    return published;
 }
 
 Control::Governing Control::load_first(const std::string& file) {
@@ -142,6 +144,7 @@ Result<void> Control::deny_everything(std::string why) {
     governing_ = {.loaded = {}, .failure = std::move(why)};
     log_error("the policy cannot be loaded, and EVERYTHING IS DENIED until one is applied: " +
               governing_.failure);
+    tell(PolicyEvent::Kind::refused, {}, "everything is denied: " + governing_.failure);
     return {};
 }
 
@@ -164,10 +167,10 @@ void Control::back(std::string_view why, std::string_view who) {
     // better than none.
     if (auto done = publish(std::move(before)); !done)
         return log_error("the previous policy cannot be put back: " + done.error().message);
+    tell(PolicyEvent::Kind::rolled_back, who, std::string(why));
     if (auto settled = settle_disk(governing_); !settled)
         log_error("the previous policy is in force, and cannot be put back on disk: " +
                   settled.error().message);
-    tell("policy.rolled-back", who);
 }
 
 // After something went wrong half way the disk must hold what governs.
@@ -196,6 +199,33 @@ void Control::clock_was_set() {
     if (!tighten(governing_)) return;
     if (auto done = publish(governing_); !done)
         log_error("the policy cannot be published anew: " + done.error().message);
+}
+
+InForce Control::in_force() const {
+    if (!governing_.loaded) return {.document = nullptr, .hash = {}, .generation = generation_};
+    return {
+        .document = &governing_.loaded->document, .hash = governing_.loaded->hash, .generation = generation_};
+}
+
+std::string_view name_of(PolicyEvent::Kind kind) noexcept {
+    switch (kind) {
+        case PolicyEvent::Kind::loaded: return "policy.loaded";
+        case PolicyEvent::Kind::confirmed: return "policy.confirmed";
+        case PolicyEvent::Kind::rolled_back: return "policy.rolled-back";
+        case PolicyEvent::Kind::refused: return "policy.refused";
+    }
+    return "";
+}
+
+void Control::tell(PolicyEvent::Kind kind, std::string_view who, std::string detail) const {
+    if (!observer_) return;
+    PolicyEvent event{
+        .kind = kind, .name = {}, .hash = {}, .who = std::string(who), .detail = std::move(detail)};
+    if (governing_.loaded) {
+        event.name = governing_.loaded->document.name;
+        event.hash = governing_.loaded->hash;
+    }
+    observer_->policy_event(event);
 }
 
 std::string Control::rule_id(std::uint32_t index) const {
@@ -231,13 +261,6 @@ json Control::summary() const {
     }
     summary["flows"] = plane_.live_flows();
     return summary;
-}
-
-void Control::tell(std::string_view event, std::string_view who) const {
-    if (!tell_) return;
-    json what = summary();
-    what["by"] = who;
-    tell_(event, what);
 }
 
 // Requests
@@ -279,7 +302,10 @@ Outcome<json> Control::apply(std::string text, std::string_view file_name, std::
                                                ": confirm it or roll it back first");
     const ClockPair now = plane_.now();
     auto loaded = load(std::move(text), file, now);
-    if (!loaded) return refuse(Refused::Why::wrong, loaded.error().message);
+    if (!loaded) {
+        tell(PolicyEvent::Kind::refused, who, loaded.error().message);
+        return refuse(Refused::Why::wrong, loaded.error().message);
+    }
     json warnings = (*loaded)->document.warnings;
     std::vector<PublicKey> peers = plane_.peers();
     std::sort(peers.begin(), peers.end());
@@ -309,7 +335,8 @@ Outcome<json> Control::apply(std::string text, std::string_view file_name, std::
             .before = std::move(before), .deadline = now.boot + confirm, .wall_deadline = wall_deadline};
     log_notice(fmt::format("{} applied by {}{}", name, who,
                            on_trial ? ", on trial until " + date_text(wall_deadline) : ""));
-    tell("policy.loaded", who);
+    tell(PolicyEvent::Kind::loaded, who,
+         "from " + file + (on_trial ? ", on trial until " + date_text(wall_deadline) : ""));
     json answer = summary();
     answer["warnings"] = std::move(warnings);
     return answer;
@@ -321,7 +348,7 @@ Outcome<json> Control::confirm(std::string_view who) {
         return refuse(Refused::Why::failed, "not confirmed, and still on trial: " + kept.error().message);
     trial_.reset();
     log_notice(fmt::format("the policy is confirmed by {}", who));
-    tell("policy.confirmed", who);
+    tell(PolicyEvent::Kind::confirmed, who, {});
     return summary();
 }
 
@@ -345,7 +372,7 @@ Outcome<json> Control::rollback(std::string_view who) {
     log_notice(fmt::format("rolled back by {}", who));
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done)
         return refuse(Refused::Why::failed, done.error().message);
-    tell("policy.rolled-back", who);
+    tell(PolicyEvent::Kind::rolled_back, who, "to the policy before");
     return summary();
 }
 

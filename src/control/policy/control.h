@@ -70,9 +70,29 @@ class DataPlane {
         const = 0;  // until it says false
 };
 
+// What became of a policy, and who asked for it.
+struct PolicyEvent {
+    enum class Kind : std::uint8_t { loaded, confirmed, rolled_back, refused };
+    Kind kind = Kind::loaded;
+    std::string name, hash;  // of the policy that governs now
+    std::string who;         // "uid 0", or what a certificate says; empty: the daemon by itself
+    std::string detail;
+};
+std::string_view name_of(PolicyEvent::Kind kind) noexcept;  // "policy.rolled-back"
+
+class PolicyObserver {
+  public:
+    virtual ~PolicyObserver() = default;
+    virtual void policy_event(const PolicyEvent& event) = 0;
+};
+
 class Control {
   public:
     Control(Store store, DataPlane& plane) : store_(std::move(store)), plane_(plane) {}
+
+    // Told what becomes of policies, after the fact; outlives this.
+    void observe(PolicyObserver* observer) { observer_ = observer; }
+    InForce in_force() const;
 
     // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded
     // denies everything; an error means that not even that can be had.
@@ -90,9 +110,6 @@ class Control {
     bool logs() const { return published_ != nullptr; }
     // The line that a decision makes in the log. `peer`: nothing if it is gone.
     std::string log_line(const LogRecord& record, const std::optional<PublicKey>& peer) const;
-    // `tell` hears of every change: "policy.loaded", "policy.confirmed", "policy.rolled-back".
-    using Tell = std::function<void(std::string_view event, const nlohmann::json& what)>;
-    void on_change(Tell tell) { tell_ = std::move(tell); }
 
     // Requests. Answers are JSON objects (docs/openapi.json has their members). `who` is for log and events;
     // `file` is what errors call the text.
@@ -142,14 +159,14 @@ class Control {
     Result<void> settle_disk(const Governing& wanted);
     std::uint32_t next_generation();
 
-    void tell(std::string_view event, std::string_view who) const;
     Json rule_json(std::uint32_t index) const;
     Json counts_json(std::uint32_t index) const;
+    void tell(PolicyEvent::Kind kind, std::string_view who, std::string detail) const;
     std::string rule_id(std::uint32_t index) const;
 
     Store store_;
     DataPlane& plane_;
-    Tell tell_;
+    PolicyObserver* observer_ = nullptr;
     Governing governing_;
     std::optional<Trial> trial_;
     std::uint32_t generation_ = 0;

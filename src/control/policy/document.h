@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "control/policy/selector.h"
@@ -72,6 +73,13 @@ struct Document {
     std::vector<std::string> warnings;  // file:line:column and a sentence
 
     std::string peer_name(const PublicKey& key) const;  // its name here, or its key in base64
+};
+
+// Which policy governs.
+struct InForce {
+    const Document* document = nullptr;  // nullptr: none, or one that could not be loaded
+    std::string_view hash;
+    std::uint32_t generation = 0;
 };
 
 // The two clocks read at the same moment: ends written as dates become points of the clock that never steps

@@ -312,11 +312,13 @@ TEST_F(ControlTest, CheckAndDiffChangeNothing) {
 
 TEST_F(ControlTest, EveryChangeIsTold) {
     start();
-    std::vector<std::string> heard;
-    control->on_change([&](std::string_view event, const json& what) {
-        heard.push_back(std::string(event) + " " + what.value("name", "-") + " by " +
-                        what["by"].get<std::string>());
-    });
+    struct Observer final : PolicyObserver {
+        std::vector<std::string> heard;
+        void policy_event(const PolicyEvent& event) override {
+            heard.push_back(std::string(name_of(event.kind)) + " " + event.name + " by " + event.who);
+        }
+    } observer;
+    control->observe(&observer);
     apply(policy("a"));
     apply(policy("b"), 60);
     confirm();
@@ -325,10 +327,11 @@ TEST_F(ControlTest, EveryChangeIsTold) {
     plane->pass(std::chrono::seconds(60));
     control->tick();
     apply("nothing");
-    EXPECT_EQ(heard,
+    EXPECT_EQ(observer.heard,
               (std::vector<std::string>{"policy.loaded a by uid 0", "policy.loaded b by uid 0",
                                         "policy.confirmed b by uid 0", "policy.rolled-back a by uid 0",
-                                        "policy.loaded c by uid 0", "policy.rolled-back a by the clock"}));
+                                        "policy.loaded c by uid 0", "policy.rolled-back a by the clock",
+                                        "policy.refused a by uid 0"}));
 }
 
 }  // namespace

@@ -1,0 +1,158 @@
+#include "control/audit/recorder.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "control/audit/flow.h"
+#include "control/log.h"
+
+namespace vern::audit {
+namespace {
+
+constexpr Duration kOpenAgain = std::chrono::seconds(10);
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
+}
+
+Record record_of(Kind kind, WallTime time) {
+    Record record;
+    record.kind = kind;
+    record.time = time;
+    return record;
+}
+
+Kind kind_of(policy::PolicyEvent::Kind kind) {
+    switch (kind) {
+        case policy::PolicyEvent::Kind::loaded: return Kind::policy_loaded;
+        case policy::PolicyEvent::Kind::confirmed: return Kind::policy_confirmed;
+        case policy::PolicyEvent::Kind::rolled_back: return Kind::policy_rolled_back;
+        case policy::PolicyEvent::Kind::refused: return Kind::policy_refused;
+    }
+    return Kind::policy_refused;
+}
+
+}  // namespace
+
+Recorder::Recorder(RecorderOptions options, Clock clock)
+    : options_(std::move(options)),
+      clock_(std::move(clock)),
+      flows_([this](Record record) { write(std::move(record)); }) {
+    if (options_.journal) journal_.emplace(options_.journal_socket);
+}
+
+Recorder::~Recorder() { stop({}); }
+
+Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options, Clock clock) {
+    std::unique_ptr<Recorder> recorder(new Recorder(std::move(options), std::move(clock)));
+    if (auto opened = recorder->open_trail(); !opened) {
+        if (recorder->options_.required) {
+            recorder->stopped_ = true;
+            return tl::unexpected(opened.error());
+        }
+        log_error("audit: no trail is kept for now: " + opened.error().message);
+    }
+    return recorder;
+}
+
+Result<void> Recorder::open_trail() {
+    const policy::ClockPair now = clock_();
+    open_again_ = now.boot + kOpenAgain;
+    TrailOptions options{
+        .host = host_name(), .interface = options_.interface, .written = {}, .before_step = {}};
+    options.written = [this](const Record& record, const std::string& hash) {
+        if (!journal_ || journal_->send(record, hash)) return;
+        if (!std::exchange(journal_failed_, true))
+            log_error("audit: the journal does not take every record; the trail has them");
+    };
+    auto trail = Trail::open(options_.directory, std::move(options), now.wall);
+    if (!trail) return tl::unexpected(trail.error());
+    trail_.emplace(std::move(*trail));
+    Record started = record_of(Kind::started, now.wall);
+    started.detail = "vernd " VERN_VERSION;
+    trail_->write(std::move(started));
+    if (missed_ == 0) return {};
+    Record lost = record_of(Kind::records_lost, now.wall);
+    lost.reason = "no-trail";
+    lost.suppressed = std::exchange(missed_, 0);
+    trail_->write(std::move(lost));
+    return {};
+}
+
+void Recorder::write(Record record) {
+    if (trail_)
+        trail_->write(std::move(record));
+    else
+        ++missed_;
+}
+
+void Recorder::flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
+                    const policy::InForce& policy) {
+    const policy::ClockPair now = clock_();
+    flows_.add(flow_record(logged, peer, policy, now), now.boot);
+}
+
+void Recorder::policy_event(const policy::PolicyEvent& event) {
+    const policy::ClockPair now = clock_();
+    // What was counted by the policy before is told before it.
+    if (event.kind != policy::PolicyEvent::Kind::refused) flows_.end_interval(now.wall);
+    Record record = record_of(kind_of(event.kind), now.wall);
+    record.policy_version = event.name;
+    record.policy_hash = event.hash;
+    record.by = event.who;
+    record.detail = event.detail;
+    write(std::move(record));
+}
+
+void Recorder::tell_suppressed() {
+    if (suppressed_ == suppressed_told_) return;
+    Record record = record_of(Kind::records_lost, clock_().wall);
+    record.reason = kCounterInfo[static_cast<std::size_t>(Counter::policy_log_suppressed)].name;
+    record.suppressed = suppressed_ - std::exchange(suppressed_told_, suppressed_);
+    write(std::move(record));
+}
+
+void Recorder::tick(std::uint64_t suppressed) {
+    const policy::ClockPair now = clock_();
+    suppressed_ = suppressed;
+    if (suppressed_ != suppressed_told_ && now.boot >= suppressed_again_) {
+        suppressed_again_ = now.boot + AggregateLimits{}.interval;
+        tell_suppressed();
+    }
+    flows_.tick(now.boot, now.wall);
+    if (trail_)
+        trail_->tick(now.boot, now.wall);
+    else if (now.boot >= open_again_)
+        (void)open_trail();
+}
+
+std::optional<Instant> Recorder::deadline() const {
+    std::optional<Instant> first = flows_.deadline();
+    const auto other = trail_ ? trail_->deadline() : std::optional(open_again_);
+    if (!first || (other && *other < *first)) first = other;
+    return first;
+}
+
+void Recorder::stop(std::string_view why) {
+    if (std::exchange(stopped_, true)) return;
+    const WallTime now = clock_().wall;
+    flows_.end_interval(now);
+    tell_suppressed();
+    Record stopped = record_of(Kind::stopped, now);
+    stopped.detail = why;
+    write(std::move(stopped));
+}
+
+nlohmann::json Recorder::summary() const {
+    nlohmann::json summary{{"directory", options_.directory},
+                           {"active", trail_.has_value()},
+                           {"seq", trail_ ? trail_->seq() : 0},
+                           {"lost", missed_ + (trail_ ? trail_->lost() : 0)}};
+    if (journal_) summary["journal_lost"] = journal_->lost();
+    return summary;
+}
+
+}  // namespace vern::audit

@@ -1,0 +1,69 @@
+// What the daemon tells its audit trail: decisions of the data plane, what becomes of policies, its own start
+// and end. Owns trail, aggregation and journal. Control thread only; decisions come to it from the data
+// plane's bounded rings, so nobody's packets wait for a disk.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "control/audit/aggregate.h"
+#include "control/audit/journal.h"
+#include "control/audit/trail.h"
+#include "control/policy/control.h"
+
+namespace vern::audit {
+
+struct RecorderOptions {
+    std::string directory;
+    // Without its trail the daemon does not start. Else it starts, says so, and tries again.
+    bool required = false;
+    std::string interface;
+    bool journal = false;
+    std::string journal_socket{kJournalSocket};
+};
+
+class Recorder final : public policy::PolicyObserver {
+  public:
+    using Clock = std::function<policy::ClockPair()>;
+
+    // Errors: the trail is required, and cannot be written.
+    static Result<std::unique_ptr<Recorder>> start(RecorderOptions options, Clock clock);
+    Recorder(const Recorder&) = delete;
+    Recorder& operator=(const Recorder&) = delete;
+    ~Recorder() override;
+
+    void flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
+              const policy::InForce& policy);
+    void policy_event(const policy::PolicyEvent& event) override;
+    // `suppressed`: how many decisions the data plane has not logged since it began.
+    void tick(std::uint64_t suppressed);
+    std::optional<Instant> deadline() const;
+    // The last record. Nothing is to come after it.
+    void stop(std::string_view why);
+
+    // For `vern show --json`.
+    nlohmann::json summary() const;
+
+  private:
+    Recorder(RecorderOptions options, Clock clock);
+    Result<void> open_trail();
+    void write(Record record);
+    void tell_suppressed();
+
+    RecorderOptions options_;
+    Clock clock_;
+    std::optional<Journal> journal_;
+    bool journal_failed_ = false;
+    std::optional<Trail> trail_;
+    std::uint64_t missed_ = 0;  // while there was no trail
+    Instant open_again_{};
+    Aggregate flows_;
+    std::uint64_t suppressed_ = 0, suppressed_told_ = 0;
+    Instant suppressed_again_{};  // not told before
+    bool stopped_ = false;
+};
+
+}  // namespace vern::audit

@@ -1,0 +1,317 @@
+#include "control/audit/trail.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "control/log.h"
+
+namespace vern::audit {
+namespace {
+
+Result<void> make_directory(const std::string& directory) {
+    for (std::size_t slash = directory.find('/', 1);; slash = directory.find('/', slash + 1)) {
+        const std::string part = directory.substr(0, slash);
+        if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
+        if (slash == std::string::npos) return {};
+    }
+}
+
+// What a file ends in.
+struct Ending {
+    std::uint64_t whole = 0;          // its size without a line that was torn
+    std::optional<std::string> line;  // the last one
+    bool damaged = false;             // nothing that a writer of ours leaves, whatever ended it
+};
+
+Result<Ending> ending_of(int fd, std::uint64_t size) {
+    constexpr std::size_t kLine = kLineBytesMax + 1;
+    std::string last(std::min<std::uint64_t>(size, 3 * kLine), '\0');
+    for (std::size_t have = 0; have < last.size();) {
+        const ssize_t got = ::pread(fd, last.data() + have, last.size() - have,
+                                    static_cast<off_t>(size - last.size() + have));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return fail_errno("read the end of the trail", got < 0 ? errno : EIO);
+        have += static_cast<std::size_t>(got);
+    }
+    Ending ending;
+    const std::size_t end = last.rfind('\n');
+    const std::size_t torn = end == std::string::npos ? last.size() : last.size() - end - 1;
+    ending.damaged = torn >= kLine;
+    if (end == std::string::npos) return ending;
+    ending.whole = size - torn;
+    const std::size_t before = end == 0 ? std::string::npos : last.rfind('\n', end - 1);
+    const std::size_t begin = before == std::string::npos ? 0 : before + 1;
+    ending.damaged |= end - begin >= kLine;
+    if (!ending.damaged) ending.line = last.substr(begin, end - begin);
+    return ending;
+}
+
+Result<std::optional<std::string>> last_line_before(const std::string& directory) {
+    const auto numbers = rotated_numbers(directory);
+    if (!numbers) return tl::unexpected(numbers.error());
+    if (numbers->empty()) return std::nullopt;
+    const auto file = open_trail_file(directory, rotated_name(numbers->front()));
+    if (!file) return tl::unexpected(file.error());
+    struct stat status {};
+    if (::fstat(file->fd.get(), &status) != 0) return fail_errno(file->name, errno);
+    auto ending = ending_of(file->fd.get(), static_cast<std::uint64_t>(status.st_size));
+    if (!ending) return tl::unexpected(ending.error());
+    return std::move(ending->line);
+}
+
+void add_sentence(std::string& note, std::string_view sentence) {
+    note.append(note.empty() ? "" : "; ").append(sentence);
+}
+
+}  // namespace
+
+Result<Trail> Trail::open(std::string directory, TrailOptions options, WallTime now) {
+    Trail trail(std::move(directory), std::move(options));
+    if (auto locked = trail.lock(); !locked) return tl::unexpected(locked.error());
+    auto lost = trail.open_file().and_then([&] { return trail.resume(); });
+    if (!lost) return tl::unexpected(lost.error());
+    if (!lost->what.empty()) {
+        log_error("audit: " + lost->what);
+        Record record;
+        record.time = now;
+        record.kind = Kind::records_lost;
+        record.reason = "trail-damaged";
+        record.suppressed = lost->records;
+        record.detail = lost->what;
+        trail.write(std::move(record));
+    }
+    return trail;
+}
+
+Trail::~Trail() {
+    if (!fd_ || !dirty_) return;
+    if (auto synced = sync(); !synced) failed(synced.error());
+}
+
+Result<void> Trail::step(std::string_view what) const {
+    const int code = options_.before_step ? options_.before_step(what) : 0;
+    if (code != 0) return fail_errno(std::string(what) + " in " + directory_, code);
+    return {};
+}
+
+// The lock is the directory's, so it goes with the process, however that ends.
+Result<void> Trail::lock() {
+    if (auto made = make_directory(directory_); !made) return made;
+    directory_fd_.reset(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory_fd_) return fail_errno(directory_, errno);
+    if (::flock(directory_fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) return fail(directory_ + ": another daemon writes its trail there", EBUSY);
+        return fail_errno("lock " + directory_, errno);
+    }
+    head_fd_.reset(::open(path(kHeadName).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!head_fd_) return fail_errno(path(kHeadName), errno);
+    return {};
+}
+
+Result<void> Trail::open_file() {
+    const std::string file = path(kTrailName);
+    if (auto allowed = step("open"); !allowed) return allowed;
+    fd_.reset(::open(file.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (!fd_) return fail_errno(file, errno);
+    struct stat status {};
+    if (::fstat(fd_.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+        fd_.reset();
+        return fail(file + ": not a file");
+    }
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    rotate_at_ = options_.file_bytes_max;
+    torn_ = false;
+    ::fsync(directory_fd_.get());  // its name; file systems that cannot do that say so, and lose nothing
+    return {};
+}
+
+// Number and hash of the last line that counts. What was lost on the way is said.
+Result<Trail::Lost> Trail::resume() {
+    Lost lost;
+    auto ending = ending_of(fd_.get(), size_);
+    if (!ending) return tl::unexpected(ending.error());
+    if (ending->damaged) {
+        if (auto put_aside = rotate(); !put_aside) return tl::unexpected(put_aside.error());
+        add_sentence(lost.what, fmt::format("{} ends in what is no trail", rotated_name(1)));
+    } else if (ending->whole < size_) {
+        if (::ftruncate(fd_.get(), static_cast<off_t>(ending->whole)) != 0)
+            return fail_errno("cut off a torn line of " + path(kTrailName), errno);
+        add_sentence(lost.what, fmt::format("a torn line of {} bytes was cut off", size_ - ending->whole));
+        lost.records = 1;
+        size_ = ending->whole;
+    }
+    if (!ending->line && !ending->damaged) {
+        auto line = last_line_before(directory_);
+        if (!line) return tl::unexpected(line.error());
+        ending->line = std::move(*line);
+    }
+    hash_ = no_hash();
+    if (ending->line) {
+        hash_ = hash_of(*ending->line);
+        if (const auto read = read_line(*ending->line))
+            seq_ = read->record.seq;
+        else
+            add_sentence(lost.what, "the last line is no record: " + read.error().message);
+    }
+    compare_with_head(lost);
+    return lost;
+}
+
+// Where the head knows of more, or of another record, the chain goes on from there: what is missing stays
+// missing, for everybody to see.
+void Trail::compare_with_head(Lost& lost) {
+    const auto read = read_head(directory_);
+    if (!read) return add_sentence(lost.what, read.error().message);
+    if (!*read) return;
+    const Head& head = **read;
+    if (head.seq < seq_ || (head.seq == seq_ && head.hash == hash_)) return;
+    add_sentence(lost.what, head.seq == seq_ ? fmt::format("record {} is not as it was written", seq_)
+                                             : fmt::format("records {} to {} had been written, and are gone",
+                                                           seq_ + 1, head.seq));
+    lost.records += head.seq - seq_;
+    seq_ = head.seq;
+    hash_ = head.hash;
+}
+
+void Trail::write(Record record) {
+    if (untold_ > 0) tell_losses(record.time);
+    if (untold_ == 0) {
+        const auto done = put(std::move(record));
+        if (done) return;
+        failed(done.error());
+    }
+    ++lost_;
+    ++untold_;
+}
+
+void Trail::tell_losses(WallTime wall) {
+    Record record;
+    record.time = wall;
+    record.kind = Kind::records_lost;
+    record.reason = "write-failed";
+    record.suppressed = untold_;
+    record.detail = failure_;
+    if (!put(std::move(record))) return;
+    log_notice(fmt::format("audit: records are written again; {} were lost", untold_));
+    untold_ = 0;
+    failure_.clear();
+}
+
+// Once, until writing works again: a full disk would fill the log as well.
+void Trail::failed(const Error& why) {
+    if (failure_.empty()) log_error("audit: records are being lost: " + why.message);
+    failure_ = why.message;
+}
+
+Result<void> Trail::put(Record record) {
+    record.seq = seq_ + 1;
+    record.host = options_.host;
+    record.interface = options_.interface;
+    const std::string line = line_of(record, hash_);
+    if (fd_ && size_ > 0 && size_ + line.size() + 1 > rotate_at_) {
+        if (auto rotated = rotate(); !rotated) {
+            log_error("audit: the trail cannot be rotated, and grows: " + rotated.error().message);
+            rotate_at_ = size_ + options_.file_bytes_max;
+        }
+    }
+    if (auto appended = append(line + "\n"); !appended) return appended;
+    ++seq_;
+    hash_ = hash_of(line);
+    dirty_ = true;
+    if (options_.written) options_.written(record, hash_);
+    return {};
+}
+
+// A line is in the file whole or not at all.
+Result<void> Trail::append(std::string_view text) {
+    if (!fd_) {
+        if (auto opened = open_file(); !opened) return opened;
+    }
+    const auto take_back = [this] {
+        torn_ = torn_ && ::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0;
+        return !torn_;
+    };
+    if (!take_back()) return fail_errno("cut off a torn line of " + path(kTrailName), errno);
+    if (auto allowed = step("write"); !allowed) return allowed;
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t put = ::write(fd_.get(), text.data() + done, text.size() - done);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) {
+            const int code = put < 0 ? errno : EIO;
+            (void)take_back();
+            return fail_errno("write " + path(kTrailName), code);
+        }
+        torn_ = true;
+        done += static_cast<std::size_t>(put);
+    }
+    torn_ = false;
+    size_ += text.size();
+    return {};
+}
+
+Result<void> Trail::rotate() {
+    if (dirty_) {
+        if (auto synced = sync(); !synced) return synced;
+    }
+    if (auto shifted = shift_files(); !shifted) return shifted;
+    fd_.reset();
+    return open_file();
+}
+
+Result<void> Trail::shift_files() {
+    auto numbers = rotated_numbers(directory_);
+    if (!numbers) return tl::unexpected(numbers.error());
+    numbers->insert(numbers->begin(), 0);
+    for (auto number = numbers->rbegin(); number != numbers->rend(); ++number) {
+        const std::string from = path(rotated_name(*number)), to = path(rotated_name(*number + 1));
+        if (auto allowed = step("rename"); !allowed) return allowed;
+        const bool too_old = *number >= std::clamp(options_.files_kept, 1u, kFileNumberMax - 1);
+        if (too_old ? ::unlink(from.c_str()) != 0 : ::rename(from.c_str(), to.c_str()) != 0)
+            return fail_errno((too_old ? "remove " : "rename ") + from, errno);
+    }
+    return {};
+}
+
+// The head last: it must never know of what is not there.
+Result<void> Trail::sync() {
+    if (auto allowed = step("fsync"); !allowed) return allowed;
+    if (::fdatasync(fd_.get()) != 0) return fail_errno("fsync " + path(kTrailName), errno);
+    const std::string head = text_of(Head{.seq = seq_, .hash = hash_});
+    if (::pwrite(head_fd_.get(), head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()))
+        return fail_errno("write " + path(kHeadName), errno);
+    dirty_ = false;
+    return {};
+}
+
+// By somebody else's rotation, or removed: what is written now would be seen by nobody.
+bool Trail::is_moved() const {
+    struct stat named {
+    }, ours{};
+    return ::stat(path(kTrailName).c_str(), &named) != 0 || ::fstat(fd_.get(), &ours) != 0 ||
+           named.st_dev != ours.st_dev || named.st_ino != ours.st_ino;
+}
+
+void Trail::tick(Instant now, WallTime wall) {
+    if ((!dirty_ && untold_ == 0) || now < synced_ + kSyncInterval) return;
+    synced_ = now;
+    if (fd_ && dirty_) {
+        const auto synced = sync();
+        if (!synced)
+            failed(synced.error());
+        else if (untold_ == 0)
+            failure_.clear();
+        if (is_moved()) fd_.reset();
+    }
+    if (untold_ > 0) tell_losses(wall);
+}
+
+std::optional<Instant> Trail::deadline() const {
+    if (!dirty_ && untold_ == 0) return std::nullopt;
+    return synced_ + kSyncInterval;
+}
+
+}  // namespace vern::audit
