@@ -215,6 +215,7 @@ Verdict<Identity> verify_ssh_certificate(const SshCertificate& certificate, cons
     identity.key_id = certificate.key_id;
     identity.principals = std::move(*principals);
     identity.groups = ca->groups;
+    identity.authority = ca->name;
     return identity;
 }
 

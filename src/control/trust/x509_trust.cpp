@@ -98,6 +98,7 @@ Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, Unix
     auto ca = std::make_shared<X509Ca>();
     ca->certificates = std::move(*certificates);
     ca->groups = text.groups;
+    ca->name = text.name;
     for (const Certificate& certificate : ca->certificates) {
         if (auto fit = check_is_ca(certificate); !fit) return tl::unexpected(fit.error());
     }

@@ -25,6 +25,7 @@ struct X509CaText {
     std::string certificates;         // PEM
     std::vector<std::string> crls;    // each PEM of one or more, or one in DER
     std::vector<std::string> groups;  // that every identity of this CA is in
+    std::string name;                 // under which it is trusted here
 };
 
 struct X509Ca {
@@ -33,6 +34,7 @@ struct X509Ca {
     // At most one of an issuer's key. Not empty: every certificate below the anchors must be covered by one.
     std::vector<Crl> crls;
     std::vector<std::string> groups;
+    std::string name;
     std::shared_ptr<X509_STORE> store;  // of `certificates`, for OpenSSL; never changed
 };
 

@@ -120,6 +120,7 @@ Verdict<Identity> verify_by(const X509Ca& ca, const Question& question) {
     if (!identity) return identity;
     if (auto good = check_chain(ca, chain, question, *identity); !good) return tl::unexpected(good.error());
     identity->groups = ca.groups;
+    identity->authority = ca.name;
     return identity;
 }
 

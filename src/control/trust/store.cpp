@@ -1,0 +1,289 @@
+#include "control/trust/store.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "control/log.h"
+#include "control/text.h"
+
+namespace vern::trust {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kFile = "trust.json";
+
+bool is_name(std::string_view text) {
+    return !text.empty() && text.size() <= kAuthorityNameBytesMax && std::ranges::all_of(text, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+               c == '_' || c == '.';
+    });
+}
+
+Verdict<void> check_names(std::string_view name, const std::vector<std::string>& groups) {
+    constexpr std::string_view kRule = ": up to 64 letters, digits and any of -_.";
+    if (!is_name(name))
+        return refuse(Refusal::malformed, "'" + printable(name) + "' cannot name a CA" + std::string(kRule));
+    if (groups.size() > kGroupsMax) return refuse(Refusal::too_large, "more than 64 groups of one CA");
+    for (const std::string& group : groups) {
+        if (!is_name(group))
+            return refuse(Refusal::malformed,
+                          "'" + printable(group) + "' cannot name a group" + std::string(kRule));
+    }
+    return {};
+}
+
+std::string base64_of(std::string_view bytes) {
+    std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+    const int length =
+        EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                        reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+    text.resize(static_cast<std::size_t>(length));
+    return text;
+}
+
+Verdict<SshCa> read(const SshSource& source) {
+    if (auto fine = check_names(source.name, source.groups); !fine) return tl::unexpected(fine.error());
+    auto key = parse_ssh_key_line(source.key);
+    if (!key) return tl::unexpected(key.error());
+    SshCa ca{
+        .key = std::move(*key), .krl = {}, .principals = {}, .groups = source.groups, .name = source.name};
+    if (source.krl) {
+        auto krl = parse_krl(as_bytes(*source.krl));
+        if (!krl) return tl::unexpected(krl.error());
+        ca.krl.emplace(std::move(*krl));
+    }
+    if (source.principals) {
+        auto principals = parse_principals(*source.principals, source.principals_file);
+        if (!principals) return tl::unexpected(principals.error());
+        ca.principals.emplace(std::move(*principals));
+    }
+    return ca;
+}
+
+// Numbers without leading zeros, decimal or hexadecimal.
+bool below(std::string_view a, std::string_view b) {
+    return a.size() != b.size() ? a.size() < b.size() : a < b;
+}
+
+std::string floor_of(const SshCa& ca) { return "ssh " + ca.key.fingerprint(); }
+std::string floor_of(const Crl& crl) { return "x509 " + key_fingerprint(crl.signer.get()); }
+
+Refused disk_error(const Error& error) {
+    return {Refusal::limit, "nothing was changed: trust cannot be kept: " + error.message};
+}
+
+}  // namespace
+
+Verdict<void> TrustStore::put(SshSource source) {
+    auto ca = read(source);
+    if (!ca) return tl::unexpected(ca.error());
+    SshSources ssh = ssh_sources_;
+    Floors floors = floors_;
+    if (const auto before = floors.find(floor_of(*ca)); before != floors.end()) {
+        if (!ca->krl)
+            return refuse(Refusal::krl_invalid, "this CA had a KRL (version " + before->second +
+                                                    "): without one everything would be valid again");
+        if (const std::string version = std::to_string(ca->krl->version()); below(version, before->second))
+            return refuse(Refusal::krl_invalid, "the KRL is of version " + version + ", and version " +
+                                                    before->second + " was here already");
+    }
+    if (ca->krl) floors[floor_of(*ca)] = std::to_string(ca->krl->version());
+    std::string name = source.name;
+    ssh.insert_or_assign(std::move(name), SshEntry{std::move(source), std::move(*ca), {}});
+    return commit(std::move(ssh), x509_sources_, std::move(floors));
+}
+
+Verdict<void> TrustStore::put(X509CaText source, UnixSeconds now) {
+    if (auto fine = check_names(source.name, source.groups); !fine) return fine;
+    auto ca = load_x509_ca(source, now);
+    if (!ca) return tl::unexpected(ca.error());
+    X509Sources x509 = x509_sources_;
+    Floors floors = floors_;
+    for (const Certificate& anchor : (*ca)->certificates) {
+        const std::string key = "x509 " + key_fingerprint(anchor.x509.get());
+        if (floors.contains(key) && !crl_of(**ca, anchor.x509.get()))
+            return refuse(Refusal::crl_invalid,
+                          subject_text(anchor.x509.get()) +
+                              ": had a CRL, and without one everything would be valid again");
+    }
+    for (const Crl& crl : (*ca)->crls) {
+        std::string& floor = floors[floor_of(crl)];
+        if (below(crl.number, floor))
+            return refuse(Refusal::crl_invalid, "the CRL of " + crl.issuer + " has number " +
+                                                    (crl.number.empty() ? "none" : crl.number) +
+                                                    ", and number " + floor + " was here already");
+        floor = crl.number;
+    }
+    std::string name = source.name;
+    x509.insert_or_assign(std::move(name), X509Source{std::move(source), std::move(*ca), {}});
+    if (x509.size() > kX509CasMax) return refuse(Refusal::limit, "more than 64 X.509 CAs");
+    return commit(ssh_sources_, std::move(x509), std::move(floors));
+}
+
+Result<bool> TrustStore::remove(Identity::Kind kind, std::string_view name) {
+    SshSources ssh = ssh_sources_;
+    X509Sources x509 = x509_sources_;
+    const bool was = kind == Identity::Kind::ssh
+                         ? std::erase_if(ssh, [&](auto& e) { return e.first == name; }) > 0
+                         : std::erase_if(x509, [&](auto& e) { return e.first == name; }) > 0;
+    if (!was) return false;
+    if (auto done = commit(std::move(ssh), std::move(x509), floors_); !done)
+        return fail(done.error().sentence, EIO);
+    return true;
+}
+
+// First on disk, then in force.
+Verdict<void> TrustStore::commit(SshSources ssh, X509Sources x509, Floors floors) {
+    std::vector<SshCa> cas;
+    for (const auto& [name, entry] : ssh) {
+        if (entry.ca) cas.push_back(*entry.ca);
+    }
+    auto trusted = SshTrust::make(std::move(cas));
+    if (!trusted) return tl::unexpected(trusted.error());
+    auto chains = std::make_shared<X509Trust>();
+    json file{{"version", 1}, {"ssh", json::array()}, {"x509", json::array()}, {"floors", floors}};
+    for (const auto& [name, entry] : ssh) {
+        json one{{"name", name}, {"key", entry.source.key}, {"groups", entry.source.groups}};
+        if (entry.source.krl) one["krl"] = base64_of(*entry.source.krl);
+        if (entry.source.principals) {
+            one["principals"] = *entry.source.principals;
+            one["principals_file"] = entry.source.principals_file;
+        }
+        file["ssh"].push_back(std::move(one));
+    }
+    for (const auto& [name, entry] : x509) {
+        if (entry.ca) chains->cas.push_back(entry.ca);
+        json crls = json::array();
+        for (const std::string& crl : entry.text.crls) crls.push_back(base64_of(crl));
+        file["x509"].push_back({{"name", name},
+                                {"certificates", entry.text.certificates},
+                                {"crls", std::move(crls)},
+                                {"groups", entry.text.groups}});
+    }
+    const std::string text = file.dump(-1, ' ', true, json::error_handler_t::replace) + "\n";
+    if (text.size() > kTrustBytesMax) return refuse(Refusal::too_large, "more than 96 MiB of CAs and lists");
+    if (auto kept = files_.replace(kFile, text); !kept) return tl::unexpected(disk_error(kept.error()));
+    ssh_sources_ = std::move(ssh);
+    x509_sources_ = std::move(x509);
+    floors_ = std::move(floors);
+    ssh_ = std::make_shared<const SshTrust>(std::move(*trusted));
+    x509_ = std::move(chains);
+    return {};
+}
+
+namespace {
+
+std::string bytes_of(const json& text) {
+    auto bytes = decode_base64(text.get_ref<const std::string&>(), "", kFile);
+    if (!bytes) throw json::other_error::create(501, bytes.error().sentence, &text);
+    return std::move(*bytes);
+}
+
+SshSource ssh_source(const json& from) {
+    SshSource source{.name = from.at("name"),
+                     .key = from.at("key"),
+                     .krl = {},
+                     .principals = {},
+                     .principals_file = {},
+                     .groups = from.at("groups")};
+    if (from.contains("krl")) source.krl = bytes_of(from.at("krl"));
+    if (from.contains("principals")) {
+        source.principals = from.at("principals").get<std::string>();
+        source.principals_file = from.at("principals_file");
+    }
+    return source;
+}
+
+X509CaText x509_source(const json& from) {
+    X509CaText text{.certificates = from.at("certificates"),
+                    .crls = {},
+                    .groups = from.at("groups"),
+                    .name = from.at("name")};
+    for (const json& crl : from.at("crls")) text.crls.push_back(bytes_of(crl));
+    return text;
+}
+
+}  // namespace
+
+Result<void> TrustStore::load(UnixSeconds now) {
+    const auto stored = files_.read(kFile, kTrustBytesMax);
+    if (!stored) return tl::unexpected(stored.error());
+    if (!*stored) return {};
+    try {
+        const json file = json::parse((*stored)->text);
+        if (file.at("version") != 1)
+            return fail(files_.path_of(kFile) + ": of a version that is not known here");
+        SshSources ssh;
+        X509Sources x509;
+        std::vector<SshCa> cas;
+        auto chains = std::make_shared<X509Trust>();
+        for (const json& from : file.at("ssh")) {
+            SshEntry entry{ssh_source(from), {}, {}};
+            if (auto ca = read(entry.source))
+                cas.push_back(entry.ca.emplace(std::move(*ca)));
+            else
+                entry.unusable = ca.error().sentence;
+            const std::string name = entry.source.name;
+            ssh.insert_or_assign(name, std::move(entry));
+        }
+        for (const json& from : file.at("x509")) {
+            X509Source entry{x509_source(from), nullptr, {}};
+            if (auto ca = load_x509_ca(entry.text, now))
+                chains->cas.push_back(entry.ca = std::move(*ca));
+            else
+                entry.unusable = ca.error().sentence;
+            const std::string name = entry.text.name;
+            x509.insert_or_assign(name, std::move(entry));
+        }
+        auto trusted = SshTrust::make(std::move(cas));
+        if (!trusted) return fail(files_.path_of(kFile) + ": " + trusted.error().sentence);
+        floors_ = file.at("floors").get<Floors>();
+        ssh_sources_ = std::move(ssh);
+        x509_sources_ = std::move(x509);
+        ssh_ = std::make_shared<const SshTrust>(std::move(*trusted));
+        x509_ = std::move(chains);
+    } catch (const json::exception& wrong) {
+        return fail(files_.path_of(kFile) + ": " + printable(wrong.what(), 200));
+    }
+    return {};
+}
+
+std::vector<TrustStore::Entry> TrustStore::entries() const {
+    std::vector<Entry> all;
+    for (const auto& [name, entry] : ssh_sources_) {
+        Entry one{.kind = Identity::Kind::ssh,
+                  .name = name,
+                  .subject = {},
+                  .groups = entry.source.groups,
+                  .revocations = {},
+                  .principals = {},
+                  .unusable = entry.unusable};
+        if (entry.ca) {
+            one.subject = std::string(entry.ca->key.type()) + " " + entry.ca->key.fingerprint();
+            if (entry.ca->krl) one.revocations = fmt::format("KRL version {}", entry.ca->krl->version());
+            if (entry.ca->principals) one.principals = entry.ca->principals->principals().size();
+        }
+        all.push_back(std::move(one));
+    }
+    for (const auto& [name, entry] : x509_sources_) {
+        Entry one{.kind = Identity::Kind::x509,
+                  .name = name,
+                  .subject = {},
+                  .groups = entry.text.groups,
+                  .revocations = {},
+                  .principals = {},
+                  .unusable = entry.unusable};
+        if (entry.ca) {
+            one.subject = subject_text(entry.ca->certificates.front().x509.get());
+            if (!entry.ca->crls.empty()) one.revocations = fmt::format("{} CRLs", entry.ca->crls.size());
+        }
+        all.push_back(std::move(one));
+    }
+    return all;
+}
+
+}  // namespace vern::trust
