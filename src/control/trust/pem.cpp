@@ -11,6 +11,7 @@ Verdict<std::vector<PemBlock>> read_pem(std::string_view text, std::size_t block
                                         std::string_view what) {
     const ErrorQueueScope scope;
     if (text.size() > INT_MAX) return refuse(Refusal::too_large, std::string(what) + ": too large");
+    if (text.empty()) return std::vector<PemBlock>{};
     const BioPtr bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
     std::vector<PemBlock> blocks;
     while (bio) {
