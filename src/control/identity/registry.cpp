@@ -21,7 +21,7 @@ std::string_view name_of(Means means) noexcept {
 trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
     const Key key{binding.identity.kind, binding.identity.key};
     std::uint64_t id = next_id_;
-    bool changed = true;
+    bool changed = true, renewed = false;
     if (const auto known = by_key_.find(key); known != by_key_.end()) {
         const Binding& before = bindings_.at(known->second);
         if (before.peer != binding.peer)
@@ -34,6 +34,7 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
         same.not_after = binding.identity.not_after;
         same.serial = binding.identity.serial;
         changed = !(same == binding.identity) || before.identity.serial != binding.identity.serial;
+        renewed = true;
         id = before.id;
         erase(bindings_.find(id));
     } else {
@@ -49,7 +50,7 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
     by_peer_[binding.peer].insert(id);
     ends_.emplace(binding.deadline, id);
     const auto at = bindings_.emplace(id, std::move(binding)).first;
-    return Bound{&at->second, changed};
+    return Bound{&at->second, changed, renewed};
 }
 
 void Registry::erase(std::map<std::uint64_t, Binding>::iterator at) {
@@ -79,13 +80,16 @@ std::size_t Registry::end_due(Instant now, const std::function<void(const Bindin
     return ended;
 }
 
-std::size_t Registry::end_if(const std::function<bool(const Binding&)>& over,
-                             const std::function<void(const Binding&)>& tell) {
+std::size_t Registry::prove_again(const Again& again, const TellWhy& tell) {
     std::size_t ended = 0;
     for (auto at = bindings_.begin(); at != bindings_.end();) {
         const auto here = at++;
-        if (!over(here->second)) continue;
-        tell(here->second);
+        Binding& binding = here->second;
+        ends_.erase({binding.deadline, binding.id});
+        const auto why = again(binding);
+        ends_.emplace(binding.deadline, binding.id);
+        if (!why) continue;
+        tell(binding, *why);
         erase(here);
         ++ended;
     }

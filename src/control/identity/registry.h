@@ -37,10 +37,11 @@ struct Binding {
     trust::Identity identity;
     Means means = Means::tunnel_ssh;
     trust::UnixSeconds bound_at = 0;
-    trust::UnixSeconds ends = 0;  // the least of all ends
-    Instant deadline{};           // of `ends`
-    std::string evidence;         // the certificates, for when trust changes; see proof.h
-    bool kept = false;            // over a restart
+    trust::UnixSeconds ends = 0;      // the least of all ends
+    Instant deadline{};               // of `ends`
+    std::string evidence;             // the certificates, for when trust changes; see proof.h
+    std::optional<IpAddress> source;  // where it was presented from, inside the tunnel
+    bool kept = false;                // over a restart
 };
 
 class Registry {
@@ -50,14 +51,18 @@ class Registry {
     struct Bound {
         const Binding* binding;
         bool changed;
+        bool renewed;
     };
     trust::Verdict<Bound> bind(Binding binding);
 
     bool end(std::uint64_t id);
-    // Those that are over by `now`, or that `over` names; each is told to `tell` before it goes. How many.
+    // Those that are over by `now`; each is told to `tell` before it goes. How many.
     std::size_t end_due(Instant now, const std::function<void(const Binding&)>& tell);
-    std::size_t end_if(const std::function<bool(const Binding&)>& over,
-                       const std::function<void(const Binding&)>& tell);
+    // `again` mends a binding (its identity, and ends that come sooner), or says why it is over; then it is
+    // told to `tell`, and goes.
+    using Again = std::function<std::optional<std::string>(Binding&)>;
+    using TellWhy = std::function<void(const Binding&, const std::string& why)>;
+    std::size_t prove_again(const Again& again, const TellWhy& tell);
     // The wall clock has been set: ends that come sooner by it come sooner; none comes later.
     void clock_was_set(const policy::ClockPair& now);
 

@@ -121,11 +121,21 @@ TEST(IdentityRegistry, EndsByNumberAndByWhatIsSaid) {
     EXPECT_FALSE(registry.end(id));
     EXPECT_EQ(registry.find(id), nullptr);
     std::vector<std::string> told;
-    EXPECT_EQ(registry.end_if([](const Binding& one) { return one.identity.key == "b"; },
-                              [&](const Binding& one) { told.push_back(one.identity.key); }),
-              1u);
-    EXPECT_EQ(told, (std::vector<std::string>{"b"}));
-    EXPECT_TRUE(registry.holders().empty());
+    ASSERT_TRUE(registry.bind(binding(2, "c", 100)));
+    EXPECT_EQ(
+        registry.prove_again(
+            [](Binding& one) -> std::optional<std::string> {
+                if (one.identity.key == "b") return "revoked";
+                one.identity.principals = {"less"};
+                one.deadline = Instant(seconds(7));
+                return std::nullopt;
+            },
+            [&](const Binding& one, const std::string& why) { told.push_back(one.identity.key + why); }),
+        1u);
+    EXPECT_EQ(told, (std::vector<std::string>{"brevoked"}));
+    EXPECT_EQ(registry.holders().size(), 1u);
+    EXPECT_EQ(registry.next_end(), Instant(seconds(7)));
+    EXPECT_EQ(due(registry, 7), (std::vector<std::string>{"c"}));
 }
 
 }  // namespace

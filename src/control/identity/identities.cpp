@@ -1,0 +1,352 @@
+#include "control/identity/identities.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "control/log.h"
+#include "control/text.h"
+
+namespace vern::identity {
+namespace {
+
+using nlohmann::json;
+using trust::Identity;
+using trust::Refusal;
+using trust::refuse;
+using trust::Refused;
+using trust::UnixSeconds;
+using trust::Verdict;
+
+constexpr std::string_view kFile = "identities.json";
+constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
+constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
+
+UnixSeconds seconds_of(WallTime wall) {
+    return std::chrono::floor<std::chrono::seconds>(wall).time_since_epoch().count();
+}
+
+std::string time_of(UnixSeconds time) {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
+                       fmt::gmtime(static_cast<std::time_t>(std::min(time, kLastSecond))));
+}
+
+// Ends beyond what a clock of nanoseconds can say are never.
+Instant deadline_of(UnixSeconds ends, const policy::ClockPair& now) {
+    constexpr UnixSeconds kFar = 9'000'000'000;  // the year 2255
+    return policy::instant_of(WallTime(std::chrono::seconds(std::min(ends, kFar))), now);
+}
+
+}  // namespace
+
+std::string_view name_of(IdentityEvent::Kind kind) noexcept {
+    switch (kind) {
+        case IdentityEvent::Kind::bound: return "identity.bound";
+        case IdentityEvent::Kind::renewed: return "identity.renewed";
+        case IdentityEvent::Kind::refused: return "identity.refused";
+        case IdentityEvent::Kind::ended: return "identity.ended";
+        case IdentityEvent::Kind::trust_changed: return "trust.changed";
+    }
+    return "";
+}
+
+Identities::Identities(std::string directory, const Peers& peers, Random& random, Tell tell, Changed changed,
+                       StateDirectory::StepHook before_step)
+    : peers_(peers),
+      tell_(std::move(tell)),
+      changed_(std::move(changed)),
+      files_(directory, before_step),
+      store_(std::move(directory), std::move(before_step)),
+      nonces_(random) {}
+
+Identities::~Identities() {
+    if (!store_.empty() || !handed_in_.empty()) keep();
+}
+
+UnixSeconds Identities::now() const { return std::max(latest_, seconds_of(peers_.now().wall)); }
+
+Trusted Identities::trusted() const { return {store_.ssh(), store_.x509(), now()}; }
+
+std::vector<std::string> Identities::start() {
+    std::vector<std::string> wrong;
+    const auto stored = files_.read(kFile, kFileBytesMax);
+    json handed_in = json::array();
+    if (!stored) {
+        wrong.push_back(stored.error().message);
+    } else if (*stored) {
+        const json file = json::parse((*stored)->text, nullptr, false);
+        if (!file.is_object() || !file.value("handed_in", json()).is_array())
+            wrong.push_back(files_.path_of(kFile) + ": is not what was written there");
+        else
+            handed_in = file["handed_in"];
+        if (file.is_object() && file.value("latest", json()).is_number_integer())
+            latest_ = file["latest"].get<UnixSeconds>();
+        latest_ = std::max(latest_, seconds_of((*stored)->written));
+    }
+    if (auto loaded = store_.load(now()); !loaded)
+        wrong.push_back("nobody is trusted: " + loaded.error().message);
+    for (const auto& entry : store_.entries()) {
+        if (!entry.unusable.empty())
+            wrong.push_back("the CA '" + entry.name + "' is not used: " + entry.unusable);
+    }
+    const auto part = [](const json& one, const char* key) {
+        return one.is_object() && one.value(key, json()).is_string() ? one[key].get<std::string>()
+                                                                     : std::string();
+    };
+    for (const json& one : handed_in) {
+        const std::string means = part(one, "means"), proof = part(one, "proof");
+        Verdict<Binding> again = means == name_of(Means::statement_ssh)
+                                     ? add_ssh(part(one, "statement"), proof, "")
+                                 : means == name_of(Means::statement_cms) ? add_cms(proof, "")
+                                                                          : add_certificate(proof, "");
+        if (!again)
+            wrong.push_back("an identity that was handed in is no longer one: " + again.error().sentence);
+    }
+    return wrong;
+}
+
+std::optional<Instant> Identities::deadline() const {
+    auto due = registry_.next_end();
+    if (dirty_) due = std::min(due.value_or(settled_), settled_);
+    return due;
+}
+
+void Identities::tick() {
+    const policy::ClockPair now = peers_.now();
+    latest_ = std::max(latest_, seconds_of(now.wall));
+    if (registry_.end_due(now.boot, [&](const Binding& one) { ended(one, "expired", ""); }) > 0) changed();
+    if (dirty_ && now.boot >= settled_) {
+        dirty_ = false;
+        settled_ = now.boot + kSettleTime;
+        changed_();
+    }
+}
+
+void Identities::clock_was_set() {
+    const policy::ClockPair now = peers_.now();
+    latest_ = std::max(latest_, seconds_of(now.wall));
+    registry_.clock_was_set(now);
+}
+
+// The first change after a pause is told with the next tick, those that follow closely together.
+void Identities::changed() { dirty_ = true; }
+
+void Identities::ended(const Binding& binding, std::string_view reason, std::string_view by) {
+    handed_in_.erase(binding.id);
+    tell_({.kind = IdentityEvent::Kind::ended,
+           .peer = binding.peer,
+           .binding = &binding,
+           .reason = std::string(reason),
+           .detail = {},
+           .by = std::string(by)});
+}
+
+Verdict<PublicKey> Identities::peer_at(const IpAddress& source) const {
+    const auto peer = peers_.peer_of(source);
+    if (!peer) return refuse(Refusal::peer_key, "no peer here has the address " + to_text(source));
+    return *peer;
+}
+
+Verdict<PublicKey> Identities::own_key() const {
+    const auto own = peers_.own_public_key();
+    if (!own) return refuse(Refusal::audience, "the interface has no private key yet");
+    return *own;
+}
+
+Verdict<Identities::Invitation> Identities::invite(const IpAddress& source) {
+    const auto peer = peer_at(source);
+    if (!peer) return tl::unexpected(peer.error());
+    const auto own = own_key();
+    if (!own) return tl::unexpected(own.error());
+    return Invitation{*peer, *own, nonces_.give(*peer, peers_.now().boot)};
+}
+
+Verdict<Binding> Identities::present_ssh(const IpAddress& source, std::string_view statement,
+                                         std::string_view signature) {
+    const auto peer = peer_at(source);
+    if (!peer) return refused(peer.error(), std::nullopt, "");
+    const auto own = own_key();
+    if (!own) return refused(own.error(), *peer, "");
+    const Expected expected{*own, *peer, source};
+    const auto said = read_statement(statement, expected, now());
+    if (!said) return refused(said.error(), *peer, "");
+    if (!nonces_.take(*peer, said->nonce, peers_.now().boot))
+        return refused(
+            {Refusal::nonce, "the nonce is not one that this peer has been given, or was used already"},
+            *peer, "");
+    auto proof = prove_by_ssh(statement, signature, expected, trusted());
+    if (!proof) return refused(proof.error(), *peer, "");
+    return bind(std::move(proof), Means::tunnel_ssh, source, {}, "");
+}
+
+Verdict<Binding> Identities::present_tls(const IpAddress& source, const std::vector<std::string>& chain) {
+    const auto peer = peer_at(source);
+    if (!peer) return refused(peer.error(), std::nullopt, "");
+    auto proof = prove_by_tls(chain, *peer, trusted());
+    if (!proof) return refused(proof.error(), *peer, "");
+    return bind(std::move(proof), Means::tunnel_tls, source, {}, "");
+}
+
+Verdict<Binding> Identities::add_ssh(std::string_view statement, std::string_view signature,
+                                     std::string_view by) {
+    const auto own = own_key();
+    if (!own) return refused(own.error(), std::nullopt, by);
+    const json kept{{"means", name_of(Means::statement_ssh)}, {"statement", statement}, {"proof", signature}};
+    return bind(prove_by_ssh(statement, signature, {*own, std::nullopt, std::nullopt}, trusted()),
+                Means::statement_ssh, std::nullopt, kept.dump(-1, ' ', true, json::error_handler_t::replace),
+                by);
+}
+
+Verdict<Binding> Identities::add_cms(std::string_view cms, std::string_view by) {
+    const auto own = own_key();
+    if (!own) return refused(own.error(), std::nullopt, by);
+    const json kept{{"means", name_of(Means::statement_cms)}, {"proof", cms}};
+    return bind(prove_by_cms(cms, {*own, std::nullopt, std::nullopt}, trusted()), Means::statement_cms,
+                std::nullopt, kept.dump(-1, ' ', true, json::error_handler_t::replace), by);
+}
+
+Verdict<Binding> Identities::add_certificate(std::string_view pem, std::string_view by) {
+    const json kept{{"means", name_of(Means::certificate)}, {"proof", pem}};
+    return bind(prove_by_certificate(pem, trusted()), Means::certificate, std::nullopt,
+                kept.dump(-1, ' ', true, json::error_handler_t::replace), by);
+}
+
+Verdict<Binding> Identities::refused(Refused why, const std::optional<PublicKey>& peer, std::string_view by) {
+    tell_({.kind = IdentityEvent::Kind::refused,
+           .peer = peer,
+           .binding = nullptr,
+           .reason = std::string(trust::refusal_code(why.code)),
+           .detail = why.sentence,
+           .by = std::string(by)});
+    return tl::unexpected(std::move(why));
+}
+
+Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::optional<IpAddress>& source,
+                                  std::string handed_in, std::string_view by) {
+    if (!proof) return refused(proof.error(), std::nullopt, by);
+    if (!peers_.has_peer(proof->peer))
+        return refused({Refusal::peer_key, "the key is that of no peer here"}, proof->peer, by);
+    const policy::ClockPair now = peers_.now();
+    const UnixSeconds wall = this->now();
+    Binding binding;
+    binding.peer = proof->peer;
+    binding.identity = std::move(proof->identity);
+    binding.means = means;
+    binding.bound_at = wall;
+    binding.ends = proof->ends;
+    // By the time that counts here, which a clock set back is behind.
+    binding.deadline = deadline_of(proof->ends, {WallTime(std::chrono::seconds(wall)), now.boot});
+    binding.evidence = std::move(proof->evidence);
+    binding.source = source;
+    binding.kept = !handed_in.empty();
+    const auto bound = registry_.bind(std::move(binding));
+    if (!bound) return refused(bound.error(), proof->peer, by);
+    if (handed_in.empty())
+        handed_in_.erase(bound->binding->id);
+    else
+        handed_in_[bound->binding->id] = std::move(handed_in);
+    if (bound->changed) changed();
+    tell_({.kind = bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound,
+           .peer = bound->binding->peer,
+           .binding = bound->binding,
+           .reason = {},
+           .detail = {},
+           .by = std::string(by)});
+    if (bound->binding->kept && !by.empty()) keep();
+    return *bound->binding;
+}
+
+bool Identities::remove(std::uint64_t id, std::string_view by) {
+    const Binding* binding = registry_.find(id);
+    if (binding == nullptr) return false;
+    const bool kept = binding->kept;
+    ended(*binding, "removed", by);
+    registry_.end(id);
+    changed();
+    if (kept) keep();
+    return true;
+}
+
+// The latest time that was seen goes with it.
+void Identities::keep() {
+    json file{{"version", 1}, {"latest", now()}, {"handed_in", json::array()}};
+    for (const auto& [id, text] : handed_in_) file["handed_in"].push_back(json::parse(text));
+    if (auto kept = files_.replace(kFile, file.dump() + "\n"); !kept)
+        log_error("identities that were handed in will not outlive a restart: " + kept.error().message);
+}
+
+Verdict<void> Identities::trust(trust::SshSource source, std::string_view by) {
+    const std::string name = source.name;
+    if (auto done = store_.put(std::move(source)); !done) return done;
+    trust_changed("SSH CA '" + name + "' is trusted", by);
+    return {};
+}
+
+Verdict<void> Identities::trust(trust::X509CaText source, std::string_view by) {
+    const std::string name = source.name;
+    if (auto done = store_.put(std::move(source), now()); !done) return done;
+    trust_changed("X.509 CA '" + name + "' is trusted", by);
+    return {};
+}
+
+Result<bool> Identities::distrust(Identity::Kind kind, std::string_view name, std::string_view by) {
+    const auto removed = store_.remove(kind, name);
+    if (removed && *removed)
+        trust_changed(fmt::format("{} CA '{}' is no longer trusted",
+                                  kind == Identity::Kind::ssh ? "SSH" : "X.509", printable(name)),
+                      by);
+    return removed;
+}
+
+// What was proven by the trust before is proven again by this one: who is revoked now, or has no CA any more,
+// ends; names and groups may be others.
+void Identities::trust_changed(std::string_view what, std::string_view by) {
+    tell_({.kind = IdentityEvent::Kind::trust_changed,
+           .peer = {},
+           .binding = nullptr,
+           .reason = {},
+           .detail = std::string(what),
+           .by = std::string(by)});
+    const Trusted trusted = this->trusted();
+    const policy::ClockPair now{WallTime(std::chrono::seconds(trusted.now)), peers_.now().boot};
+    registry_.prove_again(
+        [&](Binding& one) -> std::optional<std::string> {
+            auto again = prove_again(one.means, one.evidence, one.source, trusted);
+            if (!again) return std::string(trust::refusal_code(again.error().code));
+            one.ends = std::min(one.ends, again->not_after);
+            one.deadline = std::min(one.deadline, deadline_of(one.ends, now));
+            one.identity = std::move(*again);
+            return std::nullopt;
+        },
+        [&](const Binding& one, const std::string& reason) { ended(one, reason, by); });
+    keep();
+    changed();
+}
+
+json to_json(const Binding& binding) {
+    const Identity& identity = binding.identity;
+    const bool ssh = identity.kind == Identity::Kind::ssh;
+    json out{{"id", binding.id},
+             {"peer", to_base64(binding.peer.bytes)},
+             {"kind", ssh ? "ssh" : "x509"},
+             {"means", name_of(binding.means)},
+             {"ca", identity.authority},
+             {"issuer", identity.issuer},
+             {"serial", identity.serial},
+             {"key", identity.key},
+             {"groups", identity.groups},
+             {"bound_at", time_of(binding.bound_at)},
+             {"ends", time_of(binding.ends)}};
+    if (ssh) {
+        out["key_id"] = identity.key_id;
+        out["principals"] = identity.principals;
+    } else {
+        out["common_name"] = identity.common_name;
+        out["org_units"] = identity.org_units;
+        out["alternatives"] = identity.alternatives;
+    }
+    return out;
+}
+
+}  // namespace vern::identity

@@ -1,0 +1,125 @@
+// Who the peers of an interface are, beyond their keys: takes proofs, binds identities, and ends them when
+// the first of their ends comes, when trust is taken back, or when somebody says so. Rules are compiled anew
+// by whoever is told of a change. Control thread only.
+//
+// On disk, in the interface's state directory: trust.json (trust/store.h), and identities.json with what was
+// handed in and must outlive a restart; it is proven again then. Proofs that came through the tunnel are
+// given again by those who gave them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/identity/nonces.h"
+#include "control/identity/proof.h"
+#include "control/identity/registry.h"
+#include "control/trust/store.h"
+#include "dataplane/core/admission.h"
+
+namespace vern::identity {
+
+// A burst of proofs becomes one change of rules; ends are never later than their second by more.
+inline constexpr Duration kSettleTime = std::chrono::milliseconds(100);
+
+// What is asked of the interface.
+class Peers {
+  public:
+    virtual ~Peers() = default;
+    virtual policy::ClockPair now() const = 0;
+    virtual std::optional<PublicKey> own_public_key() const = 0;
+    virtual std::optional<PublicKey> peer_of(const IpAddress& address) const = 0;
+    virtual bool has_peer(const PublicKey& peer) const = 0;
+};
+
+// What happened to identities, for the audit trail and for who listens to events.
+struct IdentityEvent {
+    enum class Kind : std::uint8_t { bound, renewed, refused, ended, trust_changed };
+    Kind kind = Kind::bound;
+    std::optional<PublicKey> peer;
+    const Binding* binding = nullptr;  // bound, renewed, ended; gone after the call
+    std::string reason;                // refused: refusal_code(); ended: "expired", "revoked", "removed", ...
+    std::string detail;                // a sentence
+    std::string by;                    // who asked for it; empty: the peer, or time
+};
+std::string_view name_of(IdentityEvent::Kind kind) noexcept;  // "identity.bound"
+
+class Identities {
+  public:
+    using Tell = std::function<void(const IdentityEvent& event)>;
+    using Changed = std::function<void()>;  // rules are to be compiled with holders() anew
+
+    Identities(std::string directory, const Peers& peers, Random& random, Tell tell, Changed changed,
+               StateDirectory::StepHook before_step = nullptr);
+    ~Identities();  // notes the time, so that a clock that is set back meanwhile is noticed
+
+    // What the disk holds. What cannot be read is nobody's: the sentences for the log.
+    std::vector<std::string> start();
+
+    // When tick() must be called.
+    std::optional<Instant> deadline() const;
+    void tick();
+    void clock_was_set();
+
+    // --- through the tunnel: `source` is where the connection comes from
+
+    struct Invitation {
+        PublicKey peer, audience;
+        Nonces::Nonce nonce;
+    };
+    trust::Verdict<Invitation> invite(const IpAddress& source);
+    trust::Verdict<Binding> present_ssh(const IpAddress& source, std::string_view statement,
+                                        std::string_view signature);
+    trust::Verdict<Binding> present_tls(const IpAddress& source, const std::vector<std::string>& chain);
+
+    // --- handed in
+
+    trust::Verdict<Binding> add_ssh(std::string_view statement, std::string_view signature,
+                                    std::string_view by);
+    trust::Verdict<Binding> add_cms(std::string_view cms, std::string_view by);
+    trust::Verdict<Binding> add_certificate(std::string_view pem, std::string_view by);
+    bool remove(std::uint64_t id, std::string_view by);
+
+    // --- trust
+
+    trust::Verdict<void> trust(trust::SshSource source, std::string_view by);
+    trust::Verdict<void> trust(trust::X509CaText source, std::string_view by);
+    Result<bool> distrust(trust::Identity::Kind kind, std::string_view name, std::string_view by);
+    const trust::TrustStore& store() const { return store_; }
+    trust::UnixSeconds now() const;  // never before the latest that was seen
+
+    const Registry& registry() const { return registry_; }
+
+  private:
+    Trusted trusted() const;
+    trust::Verdict<PublicKey> peer_at(const IpAddress& source) const;
+    trust::Verdict<PublicKey> own_key() const;
+    trust::Verdict<Binding> bind(trust::Verdict<Proof> proof, Means means,
+                                 const std::optional<IpAddress>& source, std::string handed_in,
+                                 std::string_view by);
+    trust::Verdict<Binding> refused(trust::Refused why, const std::optional<PublicKey>& peer,
+                                    std::string_view by);
+    void ended(const Binding& binding, std::string_view reason, std::string_view by);
+    void trust_changed(std::string_view what, std::string_view by);
+    void changed();
+    void keep();
+
+    const Peers& peers_;
+    Tell tell_;
+    Changed changed_;
+    StateDirectory files_;
+    trust::TrustStore store_;
+    Registry registry_;
+    Nonces nonces_;
+    trust::UnixSeconds latest_ = 0;
+    std::map<std::uint64_t, std::string> handed_in_;  // of kept bindings: what is proven again at a restart
+    bool dirty_ = false;                              // `changed_` is due
+    Instant settled_{};                               // no earlier than this
+};
+
+nlohmann::json to_json(const Binding& binding);
+
+}  // namespace vern::identity

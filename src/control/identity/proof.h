@@ -1,0 +1,57 @@
+// Proofs of identity, from bytes to what is proven: which peer, whose certificate, until when. They are
+// judged by themselves; who may claim what at the same time is the registry's. Threads: any; values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "control/identity/registry.h"
+#include "control/trust/ssh_trust.h"
+#include "control/trust/statement.h"
+#include "control/trust/x509_trust.h"
+
+namespace vern::identity {
+
+// What ssh-keygen -Y sign -n is to be given.
+inline constexpr std::string_view kNamespace = "wg-binding@vern";
+
+// Who is believed, and when it is: never earlier than the latest time that was seen.
+struct Trusted {
+    std::shared_ptr<const trust::SshTrust> ssh;
+    std::shared_ptr<const trust::X509Trust> x509;
+    trust::UnixSeconds now = 0;
+};
+
+struct Proof {
+    PublicKey peer;
+    trust::Identity identity;
+    trust::UnixSeconds ends = 0;  // the least of the certificates', the lists' and the statement's
+    std::string evidence;         // for prove_again()
+};
+
+// What a statement has to say besides being well signed.
+struct Expected {
+    PublicKey audience;               // this daemon
+    std::optional<PublicKey> peer;    // whom it came from; nothing: whom it names is to be seen by the caller
+    std::optional<IpAddress> source;  // from where, inside the tunnel
+};
+// Whose, for which daemon, until when; before anything costs a signature's verification.
+trust::Verdict<trust::Statement> read_statement(std::string_view text, const Expected& expected,
+                                                trust::UnixSeconds now);
+
+trust::Verdict<Proof> prove_by_ssh(std::string_view statement, std::string_view signature,
+                                   const Expected& expected, const Trusted& trusted);
+// The statement is within.
+trust::Verdict<Proof> prove_by_cms(std::string_view cms, const Expected& expected, const Trusted& trusted);
+// PEM: a certificate whose subject key is the peer's own (RFC 8410), then its intermediates.
+trust::Verdict<Proof> prove_by_certificate(std::string_view pem, const Trusted& trusted);
+// `chain`: what the client sent in a TLS handshake that proved its key, DER, the leaf first.
+trust::Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicKey& peer,
+                                   const Trusted& trusted);
+
+// Does what was proven once still hold, by what is trusted now?
+trust::Verdict<trust::Identity> prove_again(Means means, const std::string& evidence,
+                                            const std::optional<IpAddress>& source, const Trusted& trusted);
+
+}  // namespace vern::identity
