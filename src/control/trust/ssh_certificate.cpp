@@ -17,7 +17,7 @@ UnixSeconds clamped(std::uint64_t seconds) {
         std::min(seconds, std::uint64_t{std::numeric_limits<UnixSeconds>::max()}));
 }
 
-tl::unexpected<Refused> malformed(std::string why) {
+tl::unexpected<Refused> malformed(const std::string& why) {
     return refuse(Refusal::malformed, "the certificate is malformed: " + why);
 }
 
