@@ -12,6 +12,7 @@
 #include "control/text.h"
 #include "control/trust/openssl_handles.h"
 #include "control/trust/pem.h"
+#include "crypto/openssl.h"
 
 namespace vern::trust {
 namespace {
@@ -168,7 +169,7 @@ Verdict<Certificate> parse_certificate(Bytes der) {
     const ErrorQueueScope scope;
     if (auto strict = check_der(der, kCertificateBytesMax, "certificate"); !strict)
         return tl::unexpected(strict.error());
-    X509* raw = X509_new_ex(trust_library(), nullptr);
+    X509* raw = X509_new_ex(openssl_library(), nullptr);
     const auto* at = reinterpret_cast<const unsigned char*>(der.data());
     if (raw) d2i_X509(&raw, &at, static_cast<long>(der.size()));  // a failure frees it
     if (!raw) return refuse(Refusal::malformed, "certificate: is not an X.509 certificate");

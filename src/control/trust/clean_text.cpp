@@ -45,4 +45,15 @@ bool is_clean_text(std::string_view text) noexcept {
     return true;
 }
 
+std::string shown(std::string_view text, std::size_t max) {
+    std::string clean(text.substr(0, max));
+    if (!is_clean_text(clean)) {
+        for (char& c : clean) {
+            if (c < 0x20 || c > 0x7e) c = '?';
+        }
+    }
+    if (text.size() > max) clean += "...";
+    return clean;
+}
+
 }  // namespace vern::trust

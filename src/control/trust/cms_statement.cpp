@@ -8,6 +8,7 @@
 #include "control/trust/signature_algorithm.h"
 #include "control/trust/statement.h"
 #include "control/trust/x509_verify.h"
+#include "crypto/openssl.h"
 
 namespace vern::trust {
 namespace {
@@ -64,7 +65,7 @@ bool versions_fit(std::string_view der) {
 Verdict<CmsPtr> read(std::string_view der) {
     if (auto strict = check_der(bytes_of(der), kCmsBytesMax, "CMS"); !strict)
         return tl::unexpected(strict.error());
-    CMS_ContentInfo* raw = CMS_ContentInfo_new_ex(trust_library(), nullptr);
+    CMS_ContentInfo* raw = CMS_ContentInfo_new_ex(openssl_library(), nullptr);
     const auto* at = reinterpret_cast<const unsigned char*>(der.data());
     if (raw) d2i_CMS_ContentInfo(&raw, &at, static_cast<long>(der.size()));  // a failure frees it
     if (!raw) return malformed("is not a CMS object");

@@ -9,6 +9,7 @@
 #include "control/trust/openssl_handles.h"
 #include "control/trust/pem.h"
 #include "control/trust/signature_algorithm.h"
+#include "crypto/openssl.h"
 
 namespace vern::trust {
 namespace {
@@ -89,7 +90,7 @@ Verdict<Crl> check(CrlPtr x509_crl) {
 Verdict<Crl> parse_crl(Bytes der) {
     const ErrorQueueScope scope;
     if (auto strict = check_der(der, kCrlBytesMax, "CRL"); !strict) return tl::unexpected(strict.error());
-    X509_CRL* raw = X509_CRL_new_ex(trust_library(), nullptr);
+    X509_CRL* raw = X509_CRL_new_ex(openssl_library(), nullptr);
     const auto* at = reinterpret_cast<const unsigned char*>(der.data());
     if (raw) d2i_X509_CRL(&raw, &at, static_cast<long>(der.size()));  // a failure frees it
     if (!raw) return refuse(Refusal::malformed, "CRL: is not a certificate revocation list");

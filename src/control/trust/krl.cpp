@@ -9,7 +9,6 @@
 #include <optional>
 #include <vector>
 
-#include "control/text.h"
 #include "control/trust/serial_set.h"
 #include "crypto/openssl.h"
 
@@ -195,7 +194,7 @@ Verdict<void> Parser::read_extension(SshReader section) const {
     const bool critical = section.u8() != 0;
     section.string();
     if (auto done = finish(section); !done) return done;
-    if (critical) return invalid("the critical extension '" + printable(name) + "' is not known");
+    if (critical) return invalid("the critical extension '" + shown(name) + "' is not known");
     return {};
 }
 

@@ -1,5 +1,4 @@
-// Owners of OpenSSL's objects, and the library context that certificates and TLS are worked on in: one of our
-// own, so that neither the host's openssl.cnf nor whoever embeds us decides what is taken.
+// Owners of OpenSSL's objects.
 #pragma once
 
 #include <openssl/bio.h>
@@ -41,9 +40,6 @@ using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
 using X509Ptr = std::unique_ptr<X509, OpensslFree<X509_free>>;
 using X509ListPtr = std::unique_ptr<STACK_OF(X509), X509ListFree>;
 using X509StackPtr = std::unique_ptr<STACK_OF(X509), X509StackFree>;
-
-// Lives until the process ends. nullptr, OpenSSL's default one, if memory ran out. Any thread.
-OSSL_LIB_CTX* trust_library() noexcept;
 
 // What OpenSSL says of failures in this scope is of no further use: it must not be read as a later failure of
 // somebody else's on this thread.

@@ -4,7 +4,6 @@
 #include <array>
 #include <utility>
 
-#include "control/text.h"
 #include "control/trust/clean_text.h"
 
 namespace vern::trust {
@@ -39,7 +38,7 @@ Verdict<void> check_options(std::string_view options) {
                 kOptionsWithoutEffect.end() ||
             option.size() != name.size())
             return refuse(Refusal::unknown_critical,
-                          "the option '" + printable(option.substr(0, option.find('='))) +
+                          "the option '" + shown(option.substr(0, option.find('='))) +
                               "' cannot be enforced here (two words? a principal has no space)");
         options.remove_prefix(option.size());
         if (options.empty()) return {};
@@ -84,13 +83,13 @@ bool PrincipalsFile::accepts(std::string_view principal) const {
 
 Verdict<PrincipalsFile> parse_principals(std::string_view text, std::string file_name) {
     if (text.size() > kPrincipalsFileBytesMax)
-        return refuse(Refusal::too_large, printable(file_name, 256) + ": larger than 1 MiB");
+        return refuse(Refusal::too_large, shown(file_name, 256) + ": larger than 1 MiB");
     std::vector<std::string> principals;
     for (std::size_t number = 1; !text.empty(); ++number) {
         const auto end = text.find('\n');
         const auto principal = read_line(text.substr(0, end));
         if (!principal)
-            return refuse(principal.error().code, printable(file_name, 256) + ":" + std::to_string(number) +
+            return refuse(principal.error().code, shown(file_name, 256) + ":" + std::to_string(number) +
                                                       ": " + principal.error().sentence);
         if (!principal->empty()) principals.emplace_back(*principal);
         text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);

@@ -17,7 +17,7 @@ UnixSeconds clamped(std::uint64_t seconds) {
         std::min(seconds, std::uint64_t{std::numeric_limits<UnixSeconds>::max()}));
 }
 
-tl::unexpected<Refused> malformed(std::string why) {
+tl::unexpected<Refused> malformed(const std::string& why) {
     return refuse(Refusal::malformed, "the certificate is malformed: " + why);
 }
 
@@ -43,7 +43,7 @@ Verdict<std::vector<SshOption>> read_options(Bytes bytes) {
         if (reader.failed()) break;
         if (option.name.empty()) return malformed("an option has no name");
         if (!options.empty() && option.name <= options.back().name)
-            return malformed("the option '" + printable(option.name) + "' is repeated or out of order");
+            return malformed("the option '" + shown(option.name) + "' is repeated or out of order");
         if (options.size() == kSshOptionsMax)
             return refuse(Refusal::too_large, "the certificate has more than 256 options");
         options.push_back(std::move(option));
@@ -56,7 +56,7 @@ Verdict<SshPublicKey> read_certified_key(SshReader& reader) {
     std::string_view type = reader.name();
     if (reader.failed()) return tl::unexpected(reader.finish("the certificate").error());
     if (!type.ends_with(kSshCertificateSuffix))
-        return refuse(Refusal::cert_type, "'" + printable(type) + "' is not a type of certificate");
+        return refuse(Refusal::cert_type, "'" + shown(type) + "' is not a type of certificate");
     type.remove_suffix(kSshCertificateSuffix.size());
     reader.string();  // the nonce, of any length: it makes what the CA signs unforeseeable
     return SshPublicKey::read(type, reader);
@@ -73,7 +73,7 @@ Verdict<std::vector<Prefix>> source_networks(const SshOption& option) {
         const std::string_view text = list.substr(0, comma);
         const auto network = parse_prefix(text);
         if (!network || network != parse_interface_address(text))
-            return malformed("'" + printable(text) + "' in source-address is not a network");
+            return malformed("'" + shown(text) + "' in source-address is not a network");
         if (networks.size() == kSourceNetworksMax)
             return refuse(Refusal::too_large, "source-address has more than 256 networks");
         networks.push_back(*network);
@@ -108,9 +108,8 @@ Verdict<void> check_critical_options(const SshCertificate& certificate,
                                      const std::optional<IpAddress>& source) {
     for (const SshOption& option : certificate.critical_options) {
         if (option.name != "source-address")
-            return refuse(
-                Refusal::unknown_critical,
-                "the certificate's critical option '" + printable(option.name) + "' cannot be enforced here");
+            return refuse(Refusal::unknown_critical, "the certificate's critical option '" +
+                                                         shown(option.name) + "' cannot be enforced here");
     }
     for (const SshOption& option : certificate.critical_options) {
         if (auto allowed = check_source(option, source); !allowed) return allowed;
@@ -133,7 +132,7 @@ Verdict<std::vector<std::string>> accepted_principals(const SshCertificate& cert
     std::erase_if(accepted, [&](const std::string& principal) { return !ca.principals->accepts(principal); });
     if (accepted.empty())
         return refuse(Refusal::principal,
-                      "no principal of the certificate is in " + printable(ca.principals->file_name(), 256));
+                      "no principal of the certificate is in " + shown(ca.principals->file_name(), 256));
     return accepted;
 }
 

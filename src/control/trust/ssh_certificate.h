@@ -30,7 +30,7 @@ namespace vern::trust {
 
 class SshTrust;
 
-inline constexpr std::size_t kSshCertificateBytesMax = 64 * 1024;
+inline constexpr std::size_t kSshCertificateBytesMax = std::size_t{64} * 1024;
 inline constexpr std::size_t kSshPrincipalsMax = 256;  // of one certificate, as in OpenSSH
 inline constexpr std::size_t kSshOptionsMax = 256;
 inline constexpr UnixSeconds kSshSkewSeconds = 60;

@@ -11,7 +11,6 @@
 #include <array>
 #include <bit>
 
-#include "control/text.h"
 #include "crypto/openssl.h"
 
 namespace vern::trust {
@@ -145,7 +144,7 @@ tl::unexpected<Refused> not_taken(std::string_view type) {
             Refusal::cert_type,
             "keys of security keys (sk-…) are not taken: nothing here asks whether one was touched");
     if (type == "ssh-dss") return refuse(Refusal::weak_key, "DSA keys (ssh-dss) are not taken");
-    return refuse(Refusal::cert_type, "keys of the type '" + printable(type) + "' are not taken");
+    return refuse(Refusal::cert_type, "keys of the type '" + shown(type) + "' are not taken");
 }
 
 // L, the order of the main subgroup (RFC 8032 section 5.1), little-endian as S is.
@@ -263,7 +262,7 @@ Verdict<void> SshPublicKey::verify(Bytes message, Bytes signature) const {
     const Bytes body = reader.string();
     if (auto done = reader.finish("the signature"); !done) return done;
     if (!makes(*type_, algorithm))
-        return refuse(Refusal::bad_signature, "a signature of the type '" + printable(algorithm) +
+        return refuse(Refusal::bad_signature, "a signature of the type '" + shown(algorithm) +
                                                   "' is not made by a key of the type " +
                                                   std::string(type_->name));
     const auto made = [&]() -> Verdict<Signed> {

@@ -30,8 +30,8 @@ namespace vern::trust {
 
 inline constexpr std::size_t kSshRsaBitsMin = 2048;
 inline constexpr std::size_t kSshRsaBitsMax = 16384;
-inline constexpr std::size_t kSshKeyBytesMax = 8 * 1024;
-inline constexpr std::size_t kSshKeyLineBytesMax = 16 * 1024;
+inline constexpr std::size_t kSshKeyBytesMax = std::size_t{8} * 1024;
+inline constexpr std::size_t kSshKeyLineBytesMax = std::size_t{16} * 1024;
 inline constexpr std::string_view kSshCertificateSuffix = "-cert-v01@openssh.com";
 
 struct SshKeyType;  // what is known of one type

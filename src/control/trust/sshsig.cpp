@@ -4,8 +4,6 @@
 
 #include <array>
 
-#include "control/text.h"
-
 namespace vern::trust {
 namespace {
 
@@ -47,7 +45,7 @@ Verdict<Sshsig> parse_sshsig(Bytes bytes) {
     if (purpose.empty()) return refuse(Refusal::malformed, "the signature has no namespace");
     if (hash != "sha256" && hash != "sha512")
         return refuse(Refusal::weak_hash,
-                      "the message is hashed with '" + printable(hash) + "', neither sha256 nor sha512");
+                      "the message is hashed with '" + shown(hash) + "', neither sha256 nor sha512");
 
     std::optional<SshCertificate> certificate;
     if (SshReader(key_blob).name().ends_with(kSshCertificateSuffix)) {
@@ -81,8 +79,8 @@ Verdict<Sshsig> parse_sshsig_text(std::string_view text) {
 
 Verdict<void> verify_sshsig(const Sshsig& sshsig, std::string_view namespace_, Bytes message) {
     if (sshsig.namespace_ != namespace_)
-        return refuse(Refusal::namespace_, "signed for '" + printable(sshsig.namespace_) + "', not for '" +
-                                               printable(namespace_) + "'");
+        return refuse(Refusal::namespace_,
+                      "signed for '" + shown(sshsig.namespace_) + "', not for '" + shown(namespace_) + "'");
     SshWriter signed_bytes;
     signed_bytes.raw(kMagic).string(sshsig.namespace_).string(sshsig.reserved).string(sshsig.hash);
     signed_bytes.string(digest_of(sshsig.hash, message));

@@ -16,8 +16,8 @@
 
 namespace vern::trust {
 
-inline constexpr std::size_t kSshsigBytesMax = 80 * 1024;
-inline constexpr std::size_t kSshsigTextBytesMax = 128 * 1024;
+inline constexpr std::size_t kSshsigBytesMax = std::size_t{80} * 1024;
+inline constexpr std::size_t kSshsigTextBytesMax = std::size_t{128} * 1024;
 
 struct Sshsig {
     SshPublicKey key;  // that signed: the certified one if there is a certificate

@@ -10,6 +10,7 @@
 
 #include "control/trust/openssl_handles.h"
 #include "control/trust/x509_verify.h"
+#include "crypto/openssl.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::trust {
@@ -42,8 +43,8 @@ Result<KeyPtr> read_key(const std::string& path,
     if (!text) return tl::unexpected(text.error());
     const BioPtr bio(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())));
     Asked asked{passphrase};
-    KeyPtr key(bio ? PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, give_passphrase, &asked, trust_library(),
-                                                nullptr)
+    KeyPtr key(bio ? PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, give_passphrase, &asked,
+                                                openssl_library(), nullptr)
                    : nullptr);
     if (key) return key;
     if (asked.asked && !passphrase) return fail(path + ": the key is encrypted");

@@ -9,6 +9,7 @@
 #include "control/trust/tls_files.h"
 #include "control/trust/x509_refusal.h"
 #include "control/trust/x509_verify.h"
+#include "crypto/openssl.h"
 
 namespace vern::trust {
 namespace {
@@ -109,7 +110,7 @@ int on_server_certificate(X509_STORE_CTX* context, void* client) {
 }
 
 Result<TlsContext> make_context(const SSL_METHOD* method) {
-    TlsContext context(SSL_CTX_new_ex(trust_library(), nullptr, method), SSL_CTX_free);
+    TlsContext context(SSL_CTX_new_ex(openssl_library(), nullptr, method), SSL_CTX_free);
     if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(context.get(), TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_num_tickets(context.get(), 0) != 1 || SSL_CTX_set_max_early_data(context.get(), 0) != 1)

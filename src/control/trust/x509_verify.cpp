@@ -8,6 +8,7 @@
 #include "control/trust/signature_algorithm.h"
 #include "control/trust/x509_identity.h"
 #include "control/trust/x509_refusal.h"
+#include "crypto/openssl.h"
 
 namespace vern::trust {
 namespace {
@@ -41,7 +42,7 @@ int pass_over_times(int good, X509_STORE_CTX* context) {
 }
 
 Verdict<ContextPtr> prepare(const X509Ca& ca, const Question& question, STACK_OF(X509) * intermediates) {
-    ContextPtr context(X509_STORE_CTX_new_ex(trust_library(), nullptr));
+    ContextPtr context(X509_STORE_CTX_new_ex(openssl_library(), nullptr));
     if (!context ||
         X509_STORE_CTX_init(context.get(), ca.store.get(), question.leaf.x509.get(), intermediates) != 1)
         return refuse(Refusal::limit, "certificate: no memory to verify it");

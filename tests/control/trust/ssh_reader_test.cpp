@@ -80,6 +80,14 @@ TEST(CleanText, IsPrintableUtf8) {
         EXPECT_FALSE(is_clean_text(text));
 }
 
+TEST(CleanText, IsWhatIsShown) {
+    EXPECT_EQ(shown("B\u00e5rd"), "B\u00e5rd");
+    EXPECT_EQ(shown("a\n\xff"), "a??");
+    EXPECT_EQ(shown("B\u00e5rd", 2), "B?...");
+    EXPECT_EQ(shown("alice", 5), "alice");
+    EXPECT_EQ(shown("alice", 4), "alic...");
+}
+
 constexpr std::uint64_t kLast = ~std::uint64_t{0};
 
 TEST(SerialSet, RangesInAnyOrder) {
