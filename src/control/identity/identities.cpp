@@ -61,7 +61,7 @@ Identities::Identities(std::string directory, const Peers& peers, Random& random
       nonces_(random) {}
 
 Identities::~Identities() {
-    if (!store_.empty() || !handed_in_.empty()) keep();
+    if (!store_.empty() || !handed_in_.empty() || !waiting_.empty()) keep();
 }
 
 UnixSeconds Identities::now() const { return std::max(latest_, seconds_of(peers_.now().wall)); }
@@ -90,20 +90,49 @@ std::vector<std::string> Identities::start() {
         if (!entry.unusable.empty())
             wrong.push_back("the CA '" + entry.name + "' is not used: " + entry.unusable);
     }
+    waiting_.assign(handed_in.begin(), handed_in.end());
+    audience_ = peers_.own_public_key();
+    prove_waiting();
+    return wrong;
+}
+
+// At the start neither peers nor a key are there: those come by the UAPI.
+void Identities::prove_waiting() {
+    if (waiting_.empty() || !peers_.own_public_key()) return;
     const auto part = [](const json& one, const char* key) {
         return one.is_object() && one.value(key, json()).is_string() ? one[key].get<std::string>()
                                                                      : std::string();
     };
-    for (const json& one : handed_in) {
+    for (json& one : std::exchange(waiting_, {})) {
         const std::string means = part(one, "means"), proof = part(one, "proof");
-        Verdict<Binding> again = means == name_of(Means::statement_ssh)
-                                     ? add_ssh(part(one, "statement"), proof, "")
-                                 : means == name_of(Means::statement_cms) ? add_cms(proof, "")
-                                                                          : add_certificate(proof, "");
-        if (!again)
-            wrong.push_back("an identity that was handed in is no longer one: " + again.error().sentence);
+        if (PublicKey peer; from_base64(part(one, "peer"), peer.bytes) && !peers_.has_peer(peer)) {
+            waiting_.push_back(std::move(one));
+            continue;
+        }
+        const auto again = means == name_of(Means::statement_ssh) ? add_ssh(part(one, "statement"), proof, "")
+                           : means == name_of(Means::statement_cms) ? add_cms(proof, "")
+                                                                    : add_certificate(proof, "");
+        if (!again) log_error("an identity that was handed in is no longer one: " + again.error().sentence);
     }
-    return wrong;
+}
+
+void Identities::peers_changed() {
+    const auto own = peers_.own_public_key();
+    const bool other_key = audience_ && own != audience_;
+    audience_ = own;
+    const std::size_t ended_ = registry_.prove_again(
+        [&](Binding& one) -> std::optional<std::string> {
+            if (!peers_.has_peer(one.peer)) return "peer-removed";
+            if (other_key && one.means != Means::certificate) return "audience";
+            return std::nullopt;
+        },
+        [&](const Binding& one, const std::string& reason) {
+            if (const auto kept = handed_in_.find(one.id); kept != handed_in_.end())
+                waiting_.push_back(std::move(kept->second));
+            ended(one, reason, "");
+        });
+    if (ended_ > 0) changed();
+    prove_waiting();
 }
 
 std::optional<Instant> Identities::deadline() const {
@@ -144,7 +173,7 @@ void Identities::ended(const Binding& binding, std::string_view reason, std::str
 
 Verdict<PublicKey> Identities::peer_at(const IpAddress& source) const {
     const auto peer = peers_.peer_of(source);
-    if (!peer) return refuse(Refusal::peer_key, "no peer here has the address " + to_text(source));
+    if (!peer) return refuse(Refusal::no_peer, "no peer here has the address " + to_text(source));
     return *peer;
 }
 
@@ -192,7 +221,7 @@ Verdict<Binding> Identities::add_ssh(std::string_view statement, std::string_vie
                                      std::string_view by) {
     const auto own = own_key();
     if (!own) return refused(own.error(), std::nullopt, by);
-    const json kept{{"means", name_of(Means::statement_ssh)}, {"statement", statement}, {"proof", signature}};
+    json kept{{"means", name_of(Means::statement_ssh)}, {"statement", statement}, {"proof", signature}};
     return bind(prove_by_ssh(statement, signature, {*own, std::nullopt, std::nullopt}, trusted()),
                 Means::statement_ssh, std::nullopt, kept.dump(-1, ' ', true, json::error_handler_t::replace),
                 by);
@@ -201,15 +230,14 @@ Verdict<Binding> Identities::add_ssh(std::string_view statement, std::string_vie
 Verdict<Binding> Identities::add_cms(std::string_view cms, std::string_view by) {
     const auto own = own_key();
     if (!own) return refused(own.error(), std::nullopt, by);
-    const json kept{{"means", name_of(Means::statement_cms)}, {"proof", cms}};
+    json kept{{"means", name_of(Means::statement_cms)}, {"proof", cms}};
     return bind(prove_by_cms(cms, {*own, std::nullopt, std::nullopt}, trusted()), Means::statement_cms,
-                std::nullopt, kept.dump(-1, ' ', true, json::error_handler_t::replace), by);
+                std::nullopt, std::move(kept), by);
 }
 
 Verdict<Binding> Identities::add_certificate(std::string_view pem, std::string_view by) {
-    const json kept{{"means", name_of(Means::certificate)}, {"proof", pem}};
-    return bind(prove_by_certificate(pem, trusted()), Means::certificate, std::nullopt,
-                kept.dump(-1, ' ', true, json::error_handler_t::replace), by);
+    json kept{{"means", name_of(Means::certificate)}, {"proof", pem}};
+    return bind(prove_by_certificate(pem, trusted()), Means::certificate, std::nullopt, std::move(kept), by);
 }
 
 Verdict<Binding> Identities::refused(Refused why, const std::optional<PublicKey>& peer, std::string_view by) {
@@ -223,10 +251,10 @@ Verdict<Binding> Identities::refused(Refused why, const std::optional<PublicKey>
 }
 
 Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::optional<IpAddress>& source,
-                                  std::string handed_in, std::string_view by) {
+                                  json handed_in, std::string_view by) {
     if (!proof) return refused(proof.error(), std::nullopt, by);
     if (!peers_.has_peer(proof->peer))
-        return refused({Refusal::peer_key, "the key is that of no peer here"}, proof->peer, by);
+        return refused({Refusal::no_peer, "the key is that of no peer here"}, proof->peer, by);
     const policy::ClockPair now = peers_.now();
     const UnixSeconds wall = this->now();
     Binding binding;
@@ -239,13 +267,14 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
     binding.deadline = deadline_of(proof->ends, {WallTime(std::chrono::seconds(wall)), now.boot});
     binding.evidence = std::move(proof->evidence);
     binding.source = source;
-    binding.kept = !handed_in.empty();
+    binding.kept = !handed_in.is_null();
     const auto bound = registry_.bind(std::move(binding));
     if (!bound) return refused(bound.error(), proof->peer, by);
-    if (handed_in.empty())
-        handed_in_.erase(bound->binding->id);
-    else
+    handed_in_.erase(bound->binding->id);
+    if (!handed_in.is_null()) {
+        handed_in["peer"] = to_base64(bound->binding->peer.bytes);
         handed_in_[bound->binding->id] = std::move(handed_in);
+    }
     if (bound->changed) changed();
     tell_({.kind = bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound,
            .peer = bound->binding->peer,
@@ -271,8 +300,10 @@ bool Identities::remove(std::uint64_t id, std::string_view by) {
 // The latest time that was seen goes with it.
 void Identities::keep() {
     json file{{"version", 1}, {"latest", now()}, {"handed_in", json::array()}};
-    for (const auto& [id, text] : handed_in_) file["handed_in"].push_back(json::parse(text));
-    if (auto kept = files_.replace(kFile, file.dump() + "\n"); !kept)
+    for (const auto& [id, one] : handed_in_) file["handed_in"].push_back(one);
+    for (const json& one : waiting_) file["handed_in"].push_back(one);
+    if (auto kept = files_.replace(kFile, file.dump(-1, ' ', true, json::error_handler_t::replace) + "\n");
+        !kept)
         log_error("identities that were handed in will not outlive a restart: " + kept.error().message);
 }
 

@@ -58,6 +58,9 @@ class Identities {
 
     // What the disk holds. What cannot be read is nobody's: the sentences for the log.
     std::vector<std::string> start();
+    // Peers or the interface's key may be others: who is no peer any more proves nothing, and what was handed
+    // in for a peer that was not there, or for the key, is looked at again.
+    void peers_changed();
 
     // When tick() must be called.
     std::optional<Instant> deadline() const;
@@ -98,7 +101,7 @@ class Identities {
     trust::Verdict<PublicKey> peer_at(const IpAddress& source) const;
     trust::Verdict<PublicKey> own_key() const;
     trust::Verdict<Binding> bind(trust::Verdict<Proof> proof, Means means,
-                                 const std::optional<IpAddress>& source, std::string handed_in,
+                                 const std::optional<IpAddress>& source, nlohmann::json handed_in,
                                  std::string_view by);
     trust::Verdict<Binding> refused(trust::Refused why, const std::optional<PublicKey>& peer,
                                     std::string_view by);
@@ -106,6 +109,7 @@ class Identities {
     void trust_changed(std::string_view what, std::string_view by);
     void changed();
     void keep();
+    void prove_waiting();
 
     const Peers& peers_;
     Tell tell_;
@@ -115,9 +119,12 @@ class Identities {
     Registry registry_;
     Nonces nonces_;
     trust::UnixSeconds latest_ = 0;
-    std::map<std::uint64_t, std::string> handed_in_;  // of kept bindings: what is proven again at a restart
-    bool dirty_ = false;                              // `changed_` is due
-    Instant settled_{};                               // no earlier than this
+    // What is proven again at a restart, as it was handed in: of bindings, and of what waits for its peer.
+    std::map<std::uint64_t, nlohmann::json> handed_in_;
+    std::vector<nlohmann::json> waiting_;
+    std::optional<PublicKey> audience_;  // the interface's key that statements were for
+    bool dirty_ = false;                 // `changed_` is due
+    Instant settled_{};                  // no earlier than this
 };
 
 nlohmann::json to_json(const Binding& binding);

@@ -115,24 +115,43 @@ Control::Governing Control::load_first(const std::string& file) {
 Result<void> Control::publish(Governing governing) {
     if (governing.none()) {
         if (auto gone = plane_.publish(nullptr); !gone) return gone;
+        plane_.set_admission({});
         published_ = nullptr;
         governing_ = {};
         log_notice("no policy: allowed IPs only");
         return {};
     }
     if (!governing.loaded) return deny_everything(std::move(governing.failure));
+    const std::string name = shown_name(governing.loaded->document.name), file = governing.loaded->file;
+    const std::size_t rules = governing.loaded->document.rules.size();
+    if (auto done = put_in_force(std::move(governing)); !done || !governing_.loaded) return done;
+    log_notice(fmt::format("{}: {} rules, from {}", name, rules, file));
+    return {};
+}
+
+Result<void> Control::put_in_force(Governing governing) {
+    const std::vector<Holder> holders = holders_ ? holders_() : std::vector<Holder>{};
+    const Document& document = governing.loaded->document;
     RuleSet rules = governing.loaded->rules;
     rules.generation = next_generation();
+    rules.peer_sets = peer_sets_of(document, holders);
     auto policy = Policy::compile(std::move(rules), plane_.workers());
     // It was compiled before: only memory can be missing now.
     if (!policy) return deny_everything(policy.error().message);
     const Policy* published = policy->get();
     if (auto done = plane_.publish(std::move(*policy)); !done) return done;
     published_ = published;
+    PeerSet provers;
+    for (const Holder& holder : holders) provers.push_back(holder.peer);
+    plane_.set_admission(admission_of(document, std::move(provers)));
     governing_ = std::move(governing);
-    log_notice(fmt::format("{}: {} rules, from {}", shown_name(governing_.loaded->document.name),
-                           governing_.loaded->document.rules.size(), governing_.loaded->file));
     return {};
+}
+
+void Control::identities_changed() {
+    if (!governing_.loaded || !heeds_identities(governing_.loaded->document)) return;
+    if (auto done = put_in_force(governing_); !done)
+        log_error("rules for identities cannot be compiled anew: " + done.error().message);
 }
 
 Result<void> Control::deny_everything(std::string why) {

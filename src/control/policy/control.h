@@ -61,6 +61,8 @@ class DataPlane {
     // changed.
     virtual Result<void> publish(std::unique_ptr<const Policy> policy) = 0;
     virtual std::vector<PublicKey> peers() const = 0;
+    // Who may hold sessions; by the published policy, and what is proven.
+    virtual void set_admission(Admission admission) = 0;
     virtual std::uint64_t live_flows() const = 0;
     // Of each rule of the published policy, and last of what no rule matched.
     virtual std::vector<RuleCounts> counts() const = 0;
@@ -93,6 +95,11 @@ class Control {
     // Told what becomes of policies, after the fact; outlives this.
     void observe(PolicyObserver* observer) { observer_ = observer; }
     InForce in_force() const;
+    // Who has proven what: asked each time that rules are compiled. Before start().
+    using Holders = std::function<std::vector<Holder>()>;
+    void use_identities(Holders holders) { holders_ = std::move(holders); }
+    // They are others now: rules that heed them are compiled anew, and count for the next packet.
+    void identities_changed();
 
     // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded
     // denies everything; an error means that not even that can be had.
@@ -154,6 +161,7 @@ class Control {
     Result<std::shared_ptr<Loaded>> load(std::string text, std::string file, const ClockPair& now) const;
     Governing load_first(const std::string& file);
     Result<void> publish(Governing governing);
+    Result<void> put_in_force(Governing governing);
     Result<void> deny_everything(std::string why);
     void back(std::string_view why, std::string_view who);
     Result<void> settle_disk(const Governing& wanted);
@@ -167,6 +175,7 @@ class Control {
     Store store_;
     DataPlane& plane_;
     PolicyObserver* observer_ = nullptr;
+    Holders holders_;
     Governing governing_;
     std::optional<Trial> trial_;
     std::uint32_t generation_ = 0;

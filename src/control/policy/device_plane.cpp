@@ -17,6 +17,10 @@ std::vector<PublicKey> DevicePlane::peers() const {
     return keys;
 }
 
+void DevicePlane::set_admission(Admission admission) {
+    device_.set_admission(std::move(admission), boot_time_now());
+}
+
 std::optional<Explanation> DevicePlane::explain(const Question& question) const {
     return device_.explain(question.direction, question.peer, question.key, question.port, boot_time_now());
 }

@@ -16,6 +16,7 @@ class DevicePlane final : public DataPlane {
         return device_.set_policy(std::move(policy));
     }
     std::vector<PublicKey> peers() const override;
+    void set_admission(Admission admission) override;
     std::uint64_t live_flows() const override { return device_.flow_count(); }
     std::vector<RuleCounts> counts() const override { return device_.policy_counts(); }
     std::optional<Explanation> explain(const Question& question) const override;

@@ -38,12 +38,24 @@ PeerSet peers_of(const Members& members, const std::vector<Holder>& holders) {
 
 }  // namespace
 
+std::vector<PeerSet> peer_sets_of(const Document& document, const std::vector<Holder>& holders) {
+    std::vector<PeerSet> sets;
+    sets.reserve(document.member_sets.size());
+    for (const Members& members : document.member_sets) sets.push_back(peers_of(members, holders));
+    return sets;
+}
+
+bool heeds_identities(const Document& document) {
+    return document.all_prove || !document.some_prove.empty() ||
+           std::ranges::any_of(document.member_sets,
+                               [](const Members& one) { return !one.selectors.empty(); });
+}
+
 RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation,
                     const std::vector<Holder>& holders) {
     RuleSet set;
     set.generation = generation;
-    set.peer_sets.reserve(document.member_sets.size());
-    for (const Members& members : document.member_sets) set.peer_sets.push_back(peers_of(members, holders));
+    set.peer_sets = peer_sets_of(document, holders);
     set.flows_per_peer = document.flows_per_peer;
     set.observe = document.observe;
     set.log_default = document.log_denied;

@@ -93,6 +93,9 @@ Instant instant_of(WallTime end, const ClockPair& now);
 // With the sets of peers that follow from what is proven by now.
 RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation,
                     const std::vector<Holder>& holders = {});
+std::vector<PeerSet> peer_sets_of(const Document& document, const std::vector<Holder>& holders);
+// Whether anything in it depends on what is proven.
+bool heeds_identities(const Document& document);
 // `provers`: peers that have proven anything.
 Admission admission_of(const Document& document, PeerSet provers);
 

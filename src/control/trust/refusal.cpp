@@ -24,6 +24,7 @@ std::string_view refusal_code(Refusal refusal) noexcept {
         case Refusal::namespace_: return "namespace";
         case Refusal::audience: return "audience";
         case Refusal::nonce: return "nonce";
+        case Refusal::no_peer: return "no-peer";
         case Refusal::peer_key: return "peer-key";
         case Refusal::statement_expired: return "statement-expired";
         case Refusal::key_mismatch: return "key-mismatch";

@@ -31,6 +31,7 @@ enum class Refusal : std::uint8_t {
     namespace_,  // a signature made for another purpose
     audience,    // for another daemon
     nonce,       // unknown, used, or too old
+    no_peer,     // of nobody who is a peer here
     peer_key,    // names another peer than the one it came from
     statement_expired,
     key_mismatch,    // certificate and signature are of different keys

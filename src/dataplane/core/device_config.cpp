@@ -294,6 +294,11 @@ std::optional<PublicKey> Device::peer_of(const IpAddress& address) const {
     return peer->public_key;
 }
 
+bool Device::has_peer(const PublicKey& key) const {
+    const std::lock_guard hold(lock_);
+    return peers_by_key_.contains(key);
+}
+
 std::optional<PublicKey> Device::own_public_key() const {
     const std::lock_guard hold(lock_);
     if (!identity_) return std::nullopt;
