@@ -33,6 +33,7 @@ struct Response {
     unsigned status = 200;
     std::string body;
     std::string_view content_type = "application/json";
+    std::vector<std::pair<std::string_view, std::string>> headers{};  // printable ASCII, whoever made it
 };
 
 // Only ever called on the control thread.

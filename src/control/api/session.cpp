@@ -35,12 +35,19 @@ std::optional<Method> method_of(http::verb verb) {
     }
 }
 
-// Nothing of what is written here comes from a client.
+// Of what is written here only the response's own headers may come from outside.
 std::string head_of(const Response& response, bool keep, std::string_view more) {
+    std::string headers;
+    for (const auto& [name, value] : response.headers) {
+        headers += fmt::format("{}: {}\r\n", name, value);
+        std::replace_if(
+            headers.end() - static_cast<std::ptrdiff_t>(value.size() + 2), headers.end() - 2,
+            [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+    }
     return fmt::format(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{}{}\r\n",
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{}{}{}\r\n",
         response.status, view(http::obsolete_reason(static_cast<http::status>(response.status))),
-        response.content_type, response.body.size(), keep ? "" : "Connection: close\r\n", more);
+        response.content_type, response.body.size(), keep ? "" : "Connection: close\r\n", headers, more);
 }
 
 // Bytes of a budget that all sessions share.

@@ -355,6 +355,20 @@ void Identities::trust_changed(std::string_view what, std::string_view by) {
     changed();
 }
 
+std::string label_of(const Identity& identity) {
+    constexpr std::size_t kLabelBytesMax = 256;
+    const bool ssh = identity.kind == Identity::Kind::ssh;
+    std::string text =
+        (ssh ? "ssh:" + identity.key_id : "x509:" + identity.common_name) + "@" + identity.authority;
+    std::string names;
+    for (const std::string& one : ssh ? identity.principals : identity.org_units)
+        names += (names.empty() ? "" : ", ") + one;
+    if (!names.empty()) text += " (" + names + ")";
+    std::ranges::replace_if(
+        text, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+    return printable(text, kLabelBytesMax);
+}
+
 json to_json(const Binding& binding) {
     const Identity& identity = binding.identity;
     const bool ssh = identity.kind == Identity::Kind::ssh;

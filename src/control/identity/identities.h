@@ -128,5 +128,7 @@ class Identities {
 };
 
 nlohmann::json to_json(const Binding& binding);
+// In a few words of printable ASCII: "ssh:ada@corp (dba, web)", "x509:CN@ca".
+std::string label_of(const trust::Identity& identity);
 
 }  // namespace vern::identity
