@@ -82,7 +82,6 @@ std::vector<std::string> Identities::start() {
             handed_in = file["handed_in"];
         if (file.is_object() && file.value("latest", json()).is_number_integer())
             latest_ = file["latest"].get<UnixSeconds>();
-        latest_ = std::max(latest_, seconds_of((*stored)->written));
     }
     if (auto loaded = store_.load(now()); !loaded)
         wrong.push_back("nobody is trusted: " + loaded.error().message);
@@ -223,8 +222,7 @@ Verdict<Binding> Identities::add_ssh(std::string_view statement, std::string_vie
     if (!own) return refused(own.error(), std::nullopt, by);
     json kept{{"means", name_of(Means::statement_ssh)}, {"statement", statement}, {"proof", signature}};
     return bind(prove_by_ssh(statement, signature, {*own, std::nullopt, std::nullopt}, trusted()),
-                Means::statement_ssh, std::nullopt, kept.dump(-1, ' ', true, json::error_handler_t::replace),
-                by);
+                Means::statement_ssh, std::nullopt, std::move(kept), by);
 }
 
 Verdict<Binding> Identities::add_cms(std::string_view cms, std::string_view by) {

@@ -1,0 +1,455 @@
+// Proofs made by the real ssh-keygen and openssl, from the statement to the end of what they bind.
+#include "control/identity/identities.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <random>
+#include <set>
+
+#include "../trust/openssl_pki.h"
+#include "../trust/ssh_workshop.h"
+#include "control/text.h"
+
+namespace vern::identity {
+namespace {
+
+using std::chrono::seconds;
+using trust::Identity;
+using trust::Refusal;
+using trust::Statement;
+using trust::UnixSeconds;
+using trust::Verdict;
+using vern::test::TemporaryDirectory;
+using vern::test::Workshop;
+
+constexpr UnixSeconds kNow = vern::test::kNow;
+
+class SeededRandom final : public Random {
+  public:
+    void fill(std::span<std::byte> bytes) noexcept override {
+        for (auto& byte : bytes) byte = static_cast<std::byte>(engine_() & 0xff);
+    }
+
+  private:
+    std::mt19937_64 engine_{1};
+};
+
+PublicKey key_number(unsigned char number) {
+    PublicKey key;
+    key.bytes.fill(std::byte{number});
+    return key;
+}
+const PublicKey kDaemon = key_number(0xdd), kLaptop = key_number(1), kOther = key_number(2);
+const IpAddress kLaptopAddress = *parse_address("10.100.0.2"), kOtherAddress = *parse_address("10.100.0.3");
+
+struct FakePeers final : Peers {
+    policy::ClockPair clock{WallTime(seconds(kNow)), Instant(seconds(1000))};
+    std::map<std::string, PublicKey> at{{"10.100.0.2", kLaptop}, {"10.100.0.3", kOther}};
+    std::set<PublicKey> known{kLaptop, kOther};
+    std::optional<PublicKey> own = kDaemon;
+
+    policy::ClockPair now() const override { return clock; }
+    std::optional<PublicKey> own_public_key() const override { return own; }
+    std::optional<PublicKey> peer_of(const IpAddress& address) const override {
+        const auto found = at.find(to_text(address));
+        return found == at.end() ? std::nullopt : std::optional(found->second);
+    }
+    bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
+    void pass(seconds time) {
+        clock.wall += time;
+        clock.boot += time;
+    }
+};
+
+class IdentitiesTest : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        NEEDS_SSH_KEYGEN();
+        ca_ = workshop().key("ed25519", "-identities-ca");
+        user_ = workshop().key("ed25519", "-identities-user");
+        open();
+    }
+    static Workshop& workshop() { return Workshop::get(); }
+
+    std::vector<std::string> open(StateDirectory::StepHook hook = nullptr) {
+        identities.reset();
+        identities = std::make_unique<Identities>(
+            state.path() + "/wg0", peers, random, [this](const IdentityEvent& event) { note(event); },
+            [this] { ++changes; }, std::move(hook));
+        return identities->start();
+    }
+    void note(const IdentityEvent& event) {
+        std::string line(name_of(event.kind));
+        if (event.binding != nullptr)
+            line += " " + event.binding->identity.key_id + event.binding->identity.common_name;
+        if (!event.reason.empty()) line += " " + event.reason;
+        if (!event.by.empty()) line += " by " + event.by;
+        told.push_back(line);
+    }
+    bool trust_ca(std::optional<std::string> krl = {}, std::optional<std::string> principals = {}) {
+        const auto done = identities->trust(trust::SshSource{.name = "corp",
+                                                             .key = workshop().public_line(ca_),
+                                                             .krl = std::move(krl),
+                                                             .principals = std::move(principals),
+                                                             .principals_file = "principals",
+                                                             .groups = {"staff"}},
+                                            "uid 0");
+        EXPECT_TRUE(done) << (done ? "" : done.error().sentence);
+        return done.has_value();
+    }
+    void certify(std::vector<std::string> options = {}, const std::string& principals = "dba,web") {
+        ASSERT_FALSE(workshop().certify(ca_, user_, std::move(options), principals).empty());
+    }
+    std::string signed_text(const std::string& text, const std::string& space = std::string(kNamespace)) {
+        return workshop().sign(user_ + "-cert", space, text);
+    }
+    static Statement statement(const Nonces::Nonce& nonce = {}, UnixSeconds until = kNow + 3600) {
+        return {.wg = kLaptop, .audience = kDaemon, .nonce = nonce, .not_after = until};
+    }
+    Nonces::Nonce nonce(const IpAddress& from = kLaptopAddress) {
+        const auto invitation = identities->invite(from);
+        EXPECT_TRUE(invitation);
+        return invitation ? invitation->nonce : Nonces::Nonce{};
+    }
+    Verdict<Binding> present(const Statement& said, const IpAddress& from = kLaptopAddress) {
+        const std::string text = encode_statement(said);
+        return identities->present_ssh(from, text, signed_text(text));
+    }
+    static std::string code_of(const Verdict<Binding>& verdict) {
+        return verdict ? "bound" : std::string(refusal_code(verdict.error().code));
+    }
+    void tick_at_end(seconds time) {
+        peers.pass(time);
+        identities->tick();
+    }
+
+    std::string ca_, user_;
+    TemporaryDirectory state;
+    FakePeers peers;
+    SeededRandom random;
+    std::vector<std::string> told;
+    int changes = 0;
+    std::unique_ptr<Identities> identities;
+};
+
+TEST_F(IdentitiesTest, ASignedStatementThroughTheTunnelBindsUntilItEnds) {
+    trust_ca();
+    certify({"-V", "0x3b9aca00:0x" + [] {
+                 char hex[32];
+                 std::snprintf(hex, sizeof hex, "%llx", static_cast<unsigned long long>(kNow + 100));
+                 return std::string(hex);
+             }()});
+    const auto bound = present(statement(nonce()));
+    ASSERT_TRUE(bound) << bound.error().sentence;
+    EXPECT_EQ(bound->peer, kLaptop);
+    EXPECT_EQ(bound->identity.principals, (std::vector<std::string>{"dba", "web"}));
+    EXPECT_EQ(bound->identity.authority, "corp");
+    EXPECT_EQ(bound->identity.groups, (std::vector<std::string>{"staff"}));
+    EXPECT_EQ(bound->ends, kNow + 100);  // the certificate's, before the statement's
+    identities->tick();
+    EXPECT_EQ(changes, 1);  // trust and this together
+    EXPECT_EQ(identities->deadline(), Instant(seconds(1100)));
+    tick_at_end(seconds(99));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    tick_at_end(seconds(1));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(changes, 2);
+    EXPECT_EQ(told, (std::vector<std::string>{"trust.changed by uid 0", "identity.bound alice@laptop",
+                                              "identity.ended alice@laptop expired"}));
+}
+
+TEST_F(IdentitiesTest, EachLieHasItsOwnRefusal) {
+    trust_ca();
+    certify();
+    const auto with = [&](auto change) {
+        Statement said = statement(nonce());
+        change(said);
+        return code_of(present(said));
+    };
+    EXPECT_EQ(with([](Statement& said) { said.audience = kOther; }), "audience");
+    EXPECT_EQ(with([](Statement& said) { said.wg = kOther; }), "peer-key");
+    EXPECT_EQ(with([](Statement& said) { said.not_after = kNow; }), "statement-expired");
+    EXPECT_EQ(with([](Statement& said) { said.nonce[0] ^= std::byte{1}; }), "nonce");
+    EXPECT_EQ(code_of(present(statement(nonce()), *parse_address("10.100.0.9"))), "no-peer");
+    // The nonce is the peer's own.
+    Statement stolen = statement(nonce(kOtherAddress));
+    EXPECT_EQ(code_of(present(stolen)), "nonce");
+    // Used once, and then never again.
+    const Statement good = statement(nonce());
+    EXPECT_EQ(code_of(present(good)), "bound");
+    EXPECT_EQ(code_of(present(good)), "nonce");
+    const Statement late = statement(nonce());
+    peers.pass(seconds(120));
+    EXPECT_EQ(code_of(present(late)), "nonce");
+    const std::string text = encode_statement(statement(nonce()));
+    EXPECT_EQ(code_of(identities->present_ssh(kLaptopAddress, text, signed_text(text, "file"))), "namespace");
+    const std::string other = encode_statement(statement(nonce()));
+    EXPECT_EQ(code_of(identities->present_ssh(kLaptopAddress, other, signed_text(text))), "bad-signature");
+    EXPECT_EQ(code_of(identities->present_ssh(kLaptopAddress, "{}\n", "")), "malformed");
+    EXPECT_EQ(identities->registry().size(), 1u);
+}
+
+TEST_F(IdentitiesTest, WithoutTheCaNobodyIsAnybody) {
+    certify();
+    EXPECT_EQ(code_of(present(statement(nonce()))), "unknown-ca");
+    trust_ca();
+    EXPECT_EQ(code_of(present(statement(nonce()))), "bound");
+    ASSERT_TRUE(identities->distrust(Identity::Kind::ssh, "corp", "uid 0").value());
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(told.back(), "identity.ended alice@laptop unknown-ca by uid 0");
+    EXPECT_FALSE(identities->distrust(Identity::Kind::ssh, "corp", "uid 0").value());
+}
+
+TEST_F(IdentitiesTest, RevocationEndsWhatIsBound) {
+    trust_ca();
+    certify({"-z", "4711"});
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    trust_ca(workshop().krl("serial: 1-10\n", ca_, {"-z", "5"}));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    trust_ca(workshop().krl("serial: 4711\n", ca_, {"-z", "6"}));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(told.back(), "identity.ended alice@laptop revoked by uid 0");
+    EXPECT_EQ(code_of(present(statement(nonce()))), "revoked");
+    // An older list, or none at all, would forget.
+    const auto older =
+        identities->trust(trust::SshSource{.name = "corp",
+                                           .key = workshop().public_line(ca_),
+                                           .krl = workshop().krl("serial: 1\n", ca_, {"-z", "5"}),
+                                           .principals = {},
+                                           .principals_file = {},
+                                           .groups = {}},
+                          "uid 0");
+    ASSERT_FALSE(older);
+    EXPECT_EQ(older.error().code, Refusal::krl_invalid);
+    ASSERT_TRUE(identities->distrust(Identity::Kind::ssh, "corp", "uid 0"));
+    const auto none = identities->trust(trust::SshSource{.name = "corp",
+                                                         .key = workshop().public_line(ca_),
+                                                         .krl = {},
+                                                         .principals = {},
+                                                         .principals_file = {},
+                                                         .groups = {}},
+                                        "uid 0");
+    ASSERT_FALSE(none);
+    EXPECT_EQ(none.error().code, Refusal::krl_invalid);
+}
+
+TEST_F(IdentitiesTest, NamesFollowThePrincipalsFile) {
+    trust_ca({}, "# who may\nweb\n");
+    certify();
+    const auto bound = present(statement(nonce()));
+    ASSERT_TRUE(bound);
+    EXPECT_EQ(bound->identity.principals, (std::vector<std::string>{"web"}));
+    trust_ca({}, "dba\n");
+    EXPECT_EQ(identities->registry().of(kLaptop).at(0)->identity.principals,
+              (std::vector<std::string>{"dba"}));
+    trust_ca({}, "nobody\n");
+    EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+TEST_F(IdentitiesTest, OneKeyIsOfOnePeer) {
+    trust_ca();
+    certify();
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    Statement other = statement(nonce(kOtherAddress));
+    other.wg = kOther;
+    EXPECT_EQ(code_of(present(other, kOtherAddress)), "duplicate");
+    EXPECT_EQ(identities->registry().of(kLaptop).size(), 1u);
+    EXPECT_TRUE(identities->registry().of(kOther).empty());
+}
+
+TEST_F(IdentitiesTest, RenewalKeepsItAliveWhileTheCertificateAllows) {
+    trust_ca();
+    certify();
+    ASSERT_EQ(code_of(present(statement(nonce(), kNow + 60))), "bound");
+    identities->tick();
+    const int before = changes;
+    peers.pass(seconds(50));
+    ASSERT_EQ(code_of(present(statement(nonce(), kNow + 110))), "bound");
+    identities->tick();
+    EXPECT_EQ(changes, before);  // nothing that rules could see
+    tick_at_end(seconds(59));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    tick_at_end(seconds(1));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(told[2], "identity.renewed alice@laptop");
+}
+
+TEST_F(IdentitiesTest, AClockSetBackRevivesNothing) {
+    trust_ca();
+    certify({"-V", "0x3b9aca00:0x59682f64"});  // kNow + 100
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    tick_at_end(seconds(60));
+    peers.clock.wall -= seconds(10'000);
+    identities->clock_was_set();
+    tick_at_end(seconds(39));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    tick_at_end(seconds(1));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    tick_at_end(seconds(0));
+    // Nor after a restart.
+    peers.clock.wall = WallTime(seconds(kNow + 101));
+    identities->tick();
+    peers.clock.wall = WallTime(seconds(kNow));
+    open();
+    EXPECT_EQ(code_of(present(statement(nonce(), kNow + 3600))), "expired");
+    // Set forward it comes at once.
+    certify();
+    ASSERT_EQ(code_of(present(statement(nonce(), kNow + 3600))), "bound");
+    peers.clock.wall = WallTime(seconds(kNow + 3600));
+    identities->clock_was_set();
+    identities->tick();
+    EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARestart) {
+    trust_ca();
+    certify();
+    const std::string text = encode_statement(statement());
+    const std::string signature = signed_text(text);
+    ASSERT_EQ(code_of(identities->add_ssh(text, signature, "uid 0")), "bound");
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");  // the same key: now it came through the tunnel
+    const auto again = identities->add_ssh(text, signature, "uid 0");
+    ASSERT_EQ(code_of(again), "bound");
+    // After a start there are neither key nor peers.
+    peers.own.reset();
+    peers.known.clear();
+    EXPECT_TRUE(open().empty());
+    EXPECT_EQ(identities->store().entries().size(), 1u);
+    EXPECT_EQ(identities->registry().size(), 0u);
+    peers.own = kDaemon;
+    identities->peers_changed();
+    EXPECT_EQ(identities->registry().size(), 0u);
+    peers.known = {kLaptop};
+    identities->peers_changed();
+    ASSERT_EQ(identities->registry().size(), 1u);
+    EXPECT_EQ(identities->registry().of(kLaptop).at(0)->means, Means::statement_ssh);
+    // A peer that is removed takes its identities along, and gets them back.
+    peers.known.clear();
+    identities->peers_changed();
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(told.back(), "identity.ended alice@laptop peer-removed");
+    peers.known = {kLaptop};
+    identities->peers_changed();
+    ASSERT_EQ(identities->registry().size(), 1u);
+    // Removed by somebody, it stays away.
+    EXPECT_TRUE(identities->remove(identities->registry().of(kLaptop).at(0)->id, "uid 0"));
+    EXPECT_FALSE(identities->remove(4711, "uid 0"));
+    open();
+    identities->peers_changed();
+    EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+TEST_F(IdentitiesTest, AStatementHandedInForNobodyHere) {
+    trust_ca();
+    certify();
+    Statement said = statement();
+    said.wg = key_number(9);
+    const std::string text = encode_statement(said);
+    EXPECT_EQ(code_of(identities->add_ssh(text, signed_text(text), "uid 0")), "no-peer");
+    peers.own = kOther;  // a new private key: statements were for the old one
+    ASSERT_EQ(code_of(identities->add_ssh(text, signed_text(text), "uid 0")), "audience");
+}
+
+TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
+    peers.clock.wall = WallTime(seconds(trust::test::kNow));
+    trust::test::Pki pki;
+    pki.issue("ca", "ca", trust::test::ca_issue());
+    trust::test::Issue ada;
+    ada.subject = "/OU=DBA/CN=ada";
+    pki.issue("ada", "ca", ada);
+    const auto trusted = identities->trust(
+        trust::X509CaText{.certificates = pki.read("ca.pem"), .crls = {}, .groups = {"staff"}, .name = "pki"},
+        "uid 0");
+    ASSERT_TRUE(trusted) << trusted.error().sentence;
+    Statement said = statement({}, trust::test::kNow + 60);
+    pki.write("statement", encode_statement(said));
+    pki.openssl({"cms", "-sign", "-binary", "-nodetach", "-md", "sha256", "-signer", pki.path("ada.pem"),
+                 "-inkey", pki.path("ada.key"), "-in", pki.path("statement"), "-outform", "PEM", "-out",
+                 pki.path("cms.pem")});
+    const auto bound = identities->add_cms(pki.read("cms.pem"), "uid 0");
+    ASSERT_TRUE(bound) << bound.error().sentence;
+    EXPECT_EQ(bound->identity.common_name, "ada");
+    EXPECT_EQ(bound->identity.org_units, (std::vector<std::string>{"DBA"}));
+    EXPECT_EQ(bound->identity.authority, "pki");
+    EXPECT_EQ(bound->ends, trust::test::kNow + 60);
+    EXPECT_EQ(label_of(bound->identity), "x509:ada@pki (DBA)");
+
+    pki.openssl({"x509", "-in", pki.path("ada.pem"), "-outform", "DER", "-out", pki.path("ada.der")});
+    const auto by_tls = identities->present_tls(kLaptopAddress, {pki.read("ada.der")});
+    ASSERT_TRUE(by_tls) << by_tls.error().sentence;
+    EXPECT_EQ(by_tls->means, Means::tunnel_tls);
+    EXPECT_EQ(by_tls->ends, trust::test::kLeafUntil + 1);
+    EXPECT_EQ(identities->registry().size(), 1u);
+    EXPECT_EQ(code_of(identities->present_tls(kOtherAddress, {pki.read("ada.der")})), "duplicate");
+    EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {})), "malformed");
+    EXPECT_EQ(code_of(identities->add_certificate(pki.read("ada.pem"), "uid 0")), "peer-key");
+    ASSERT_TRUE(identities->distrust(Identity::Kind::x509, "pki", "uid 0"));
+    EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+// Whatever step of the disk fails, or ends the process, trust is the old or the new.
+TEST_F(IdentitiesTest, TrustIsWholeOrNotThereAtAnyStep) {
+    const auto source = [&](std::vector<std::string> groups) {
+        return trust::SshSource{.name = "corp",
+                                .key = workshop().public_line(ca_),
+                                .krl = {},
+                                .principals = {},
+                                .principals_file = {},
+                                .groups = std::move(groups)};
+    };
+    ASSERT_TRUE(identities->trust(source({"old"}), "uid 0"));
+    int steps = 0;
+    for (int fatal = 0;; ++fatal) {
+        identities.reset();
+        const pid_t child = ::fork();
+        if (child == 0) {
+            int step = 0;
+            open([&](std::string_view) {
+                if (step++ == fatal) ::kill(::getpid(), SIGKILL);
+                return 0;
+            });
+            (void)identities->trust(source({"new"}), "uid 0");
+            ::_exit(0);
+        }
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        EXPECT_TRUE(open().empty());
+        ASSERT_EQ(identities->store().entries().size(), 1u);
+        const auto groups = identities->store().entries()[0].groups;
+        EXPECT_TRUE(groups == std::vector<std::string>{"old"} || groups == std::vector<std::string>{"new"});
+        if (!WIFSIGNALED(status)) break;
+        ++steps;
+        ASSERT_TRUE(identities->trust(source({"old"}), "uid 0"));
+    }
+    EXPECT_GT(steps, 4);
+    for (int failing = 0; failing < 4; ++failing) {
+        int step = 0;
+        bool armed = false;
+        open([&](std::string_view) { return armed && step++ == failing ? ENOSPC : 0; });
+        ASSERT_TRUE(identities->trust(source({"old"}), "uid 0"));
+        armed = true;
+        EXPECT_FALSE(identities->trust(source({"new"}), "uid 0"));
+        EXPECT_EQ(identities->store().entries()[0].groups, std::vector<std::string>{"old"});
+        armed = false;
+    }
+}
+
+TEST_F(IdentitiesTest, AFileThatIsNotOneTrustsNobodyAndSaysSo) {
+    std::filesystem::create_directories(state.path() + "/wg0");
+    for (const char* text :
+         {"", "{", "[]", "{\"version\":1}", "{\"version\":2,\"ssh\":[],\"x509\":[],\"floors\":{}}",
+          "{\"version\":1,\"ssh\":[{\"name\":3}],\"x509\":[],\"floors\":{}}"}) {
+        identities.reset();
+        std::ofstream(state.path() + "/wg0/trust.json") << text;
+        const auto wrong = open();
+        ASSERT_EQ(wrong.size(), 1u) << text;
+        EXPECT_TRUE(wrong[0].starts_with("nobody is trusted: ")) << wrong[0];
+        EXPECT_TRUE(identities->store().empty());
+    }
+}
+
+}  // namespace
+}  // namespace vern::identity
