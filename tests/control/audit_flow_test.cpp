@@ -145,7 +145,8 @@ struct JournalSocket {
                 continue;
             }
             std::uint64_t size = 0;
-            for (int i = 7; i >= 0; --i) size = size << 8 | static_cast<unsigned char>(text.at(end + 1 + i));
+            for (std::size_t i = 8; i > 0; --i)
+                size = size << 8 | static_cast<unsigned char>(text.at(end + i));
             fields[text.substr(at, end - at)] = text.substr(end + 9, size);
             EXPECT_EQ(text.at(end + 9 + size), '\n');
             at = end + 9 + size + 1;

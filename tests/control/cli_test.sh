@@ -146,6 +146,7 @@ expect "audit export as CSV" 0 'seq,time,kind,*
 1,2026-11-22T09:30:00.125Z,flow-denied,*"web-1",*' "" "$vern" audit export --format csv
 expect "audit export to a full disk" 1 "" "vern: cannot write to standard output" bash -c "'$vern' audit export > /dev/full"
 # A trail that is rotated while it is followed.
+: > "$dir/follow"
 shows() { # LINES
     for _ in {1..200}; do
         [[ $(wc -l < "$dir/follow") == "$1" ]] && return
