@@ -266,7 +266,7 @@ int main(int argc, char** argv) {
         ("helpers", po::value<unsigned>()->value_name("N"), "threads that only encrypt and decrypt for workers; with more than 2 CPUs up to 3 if not given, else none")
         ("hand-over", po::value<std::string>()->default_value("auto")->value_name("WHEN"), "whether idle workers encrypt for busy ones: auto (while CPUs are free), always, never")
         ("policy", po::value<std::string>()->value_name("FILE"), "the policy to begin with, where none was applied before; VERN_POLICY if not given")
-        ("state-dir", po::value<std::string>()->value_name("DIR"), "where policies are kept; VERN_STATE_DIR if not given, else /var/lib/vern")
+        ("state-dir", po::value<std::string>()->value_name("DIR"), "where policies and audit trails are kept; VERN_STATE_DIR if not given, else /var/lib/vern")
         ("audit-dir", po::value<std::string>()->value_name("DIR"), "where this interface's audit trail is kept, or the daemon does not start; if not given, in its state directory")
         ("audit-journal", "send audit records to systemd's journal as well")
         ("no-audit", "keep no audit trail")

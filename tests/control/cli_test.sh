@@ -52,7 +52,7 @@ expect "unknown command" 2 "" "vern: no command 'foo' (vern help)" "$vern" foo
 expect "version" 0 "vern [0-9]*" "" "$vern" --version
 expect "help" 0 "Usage: vern COMMAND*genkey*" "" "$vern" help
 expect "--help" 0 "Usage: vern COMMAND*" "" "$vern" --help
-for command in up down save check show policy explain flows genkey genpsk pubkey; do
+for command in up down save check show policy explain flows audit genkey genpsk pubkey; do
     expect "help $command" 0 "Usage: vern $command*Options:*" "" "$vern" help "$command"
     expect "$command --help" 0 "Usage: vern $command*Options:*" "" "$vern" "$command" --help
     expect "$command --foo" 2 "" "vern $command: *--foo*Usage: vern $command*" "$vern" "$command" --foo
@@ -120,6 +120,69 @@ expect "policy check --confirm" 2 "" "vern: --confirm belongs to policy apply" "
 expect "policy apply for no time" 2 "" "vern: --confirm: a time from 1s to 24h is wanted *" "$vern" policy apply --confirm 0 "$dir/p.toml"
 expect "policy show of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" policy show --interface nosuch0
 expect "explain of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" explain -i nosuch0 "in - tcp 10.0.0.1:1 > 10.0.0.2:2"
+# record SEQ SECONDS KIND PREV
+record() {
+    printf '{"seq":%s,"time":"2026-11-22T09:30:0%s.125Z","kind":"%s","peer":"web-1","dst":"10.100.0.1","dst_port":22,"prev":"%s"}' "$@"
+}
+trail=$dir/state/wg0/audit
+mkdir -p "$trail"
+first=$(record 1 0 flow-denied "$(printf '0%.0s' {1..64})")
+second=$(record 2 5 flow-allowed "$(printf '%s' "$first" | sha256sum | cut -d' ' -f1)")
+printf '%s\n%s\n' "$first" "$second" > "$trail/audit.jsonl"
+export VERN_STATE_DIR=$dir/state
+last=$(printf '%s' "$second" | sha256sum | cut -d' ' -f1)
+expect "audit verify" 0 "intact: 2 records, 1 to 2, *last: 2 $last" "Warning: $trail/audit.jsonl:2: there is no audit.head: *" "$vern" audit verify
+printf '%020d %s\n' 2 "$last" > "$trail/audit.head"
+expect "audit verify with its head" 0 "intact: 2 records, *" "" "$vern" audit verify --interface wg0
+expect "audit verify --json" 0 '{"first_seq":1,*"ok":true,*' "" "$vern" audit verify --json --dir "$trail"
+expect "audit tail" 0 "2026-11-22T09:30:05.125Z flow-allowed web-1 [?] > 10.100.0.1:22" "" "$vern" audit tail -n 1
+expect "audit tail of none" 0 "" "" "$vern" audit tail -n 0
+expect "audit tail --json" 0 "$(printf '%s' "$first" | sed 's/[][*?]/\\&/g')
+*" "" "$vern" audit tail --json
+expect "audit export" 0 "$(printf '%s' "$first" | sed 's/[][*?]/\\&/g')" "" "$vern" audit export --kind flow-denied,limit --until 2026-11-23
+expect "audit export since" 0 '{"seq":2,*' "" "$vern" audit export --since 2026-11-22T09:30:05Z --peer web-1
+expect "audit export as ECS" 0 '{"@timestamp":"2026-11-22T09:30:00.125Z",*' "" "$vern" audit export --format ecs
+expect "audit export as CSV" 0 'seq,time,kind,*
+1,2026-11-22T09:30:00.125Z,flow-denied,*"web-1",*' "" "$vern" audit export --format csv
+expect "audit export to a full disk" 1 "" "vern: cannot write to standard output" bash -c "'$vern' audit export > /dev/full"
+# A trail that is rotated while it is followed.
+: > "$dir/follow"
+shows() { # LINES
+    for _ in {1..200}; do
+        [[ $(wc -l < "$dir/follow") == "$1" ]] && return
+        sleep 0.05
+    done
+}
+"$vern" audit tail -f -n 1 > "$dir/follow" &
+follower=$!
+shows 1
+record 3 6 roamed "$last" >> "$trail/audit.jsonl"
+printf '\n' >> "$trail/audit.jsonl"
+mv "$trail/audit.jsonl" "$trail/audit.jsonl.1"
+record 4 7 limit "$last" > "$trail/audit.jsonl"
+printf '\n' >> "$trail/audit.jsonl"
+shows 3
+kill "$follower"
+wait "$follower" 2> /dev/null
+expect "audit tail -f" 0 "*:05.125Z flow-allowed *
+*:06.125Z roamed *
+*:07.125Z limit *" "" cat "$dir/follow"
+mv "$trail/audit.jsonl.1" "$trail/audit.jsonl"
+sed -i 's/09:30:00/09:31:00/' "$trail/audit.jsonl"
+expect "audit verify of what was changed" 1 "" "vern: $trail/audit.jsonl:1: not as it was written: *" "$vern" audit verify
+expect "audit verify --json of it" 1 '*"line":1,*"ok":false,*' "" "$vern" audit verify --json
+mkdir -p "$dir/state/wg1/audit"
+expect "audit of which interface" 1 "" "vern: which interface? --interface, out of wg0, wg1" "$vern" audit verify
+expect "audit of no trail" 1 "" "vern: $dir/state/wg1/audit: there is no trail" "$vern" audit tail -i wg1
+expect "audit of a path for a name" 1 "" "vern: '../x' cannot be an interface's name" "$vern" audit tail -i ../x
+expect "audit of nothing" 1 "" "vern: $dir/none: no interface has a trail there *" env VERN_STATE_DIR="$dir/none" "$vern" audit verify
+expect "audit nonsense" 2 "" "vern: no command 'audit nonsense' *" "$vern" audit nonsense
+expect "audit verify --follow" 2 "" "vern: --follow does not belong to audit verify" "$vern" audit verify --follow
+expect "audit tail of no number" 2 "" "vern: --lines: a number *" "$vern" audit tail -i wg0 -n x
+expect "audit export of no kind" 2 "" "vern: --kind: 'x' is no kind *" "$vern" audit export -i wg0 --kind x
+expect "audit export of no form" 2 "" "vern: --format: json, ecs or csv *" "$vern" audit export -i wg0 --format xml
+expect "audit export of no time" 2 "" "vern: --since: a day, *" "$vern" audit export -i wg0 --since yesterday
+unset VERN_STATE_DIR
 expect "flows of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" flows -i nosuch0
 expect "flows of no port" 2 "" "vern: --port: a number *" "$vern" flows --port x
 echo '{"nftables": [{"chain": {"family": "inet", "table": "t", "name": "input", "hook": "input", "type": "filter", "prio": 0, "policy": "drop"}},

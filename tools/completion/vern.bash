@@ -27,9 +27,18 @@ _vern_policy_interfaces() {
     done
 }
 
+_vern_trails() {
+    local directory state=${VERN_STATE_DIR:-/var/lib/vern}
+    for directory in "$state"/*/audit; do
+        [[ -d $directory ]] || continue
+        directory=${directory%/audit}
+        printf '%s\n' "${directory##*/}"
+    done
+}
+
 _vern() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='up down save check show policy explain flows bench genkey genpsk pubkey help'
+    local commands='up down save check show policy explain flows audit bench genkey genpsk pubkey help'
     local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
         transfer persistent-keepalive dump'
     local words='' word operands=0
@@ -63,6 +72,13 @@ _vern() {
             ;;
         explain) words='--interface --json --help' ;;
         flows) words='--interface --peer --port --json --help' ;;
+        audit)
+            words='--interface --dir --help'
+            ((operands == 0)) && words+=' tail verify export'
+            [[ ${COMP_WORDS[2]} == tail ]] && words+=' --follow --lines --json'
+            [[ ${COMP_WORDS[2]} == verify ]] && words+=' --json'
+            [[ ${COMP_WORDS[2]} == export ]] && words+=' --since --until --kind --peer --rule --format'
+            ;;
         bench)
             words='--port --once --seconds --repeat --only --json --udp-rate --udp-size --help'
             ((operands == 0)) && words+=' server client'
@@ -70,11 +86,24 @@ _vern() {
         genkey | genpsk | pubkey) words='--help' ;;
     esac
     case $previous in
-        --interface | -i) words=$(_vern_policy_interfaces) ;;
+        --interface | -i)
+            words=$(_vern_policy_interfaces)
+            [[ $command == audit ]] && words=$(_vern_trails)
+            ;;
+        --format) words='json ecs csv' ;;
+        --kind)
+            words='flow-allowed flow-denied flow-rejected would-deny policy-loaded policy-confirmed policy-rolled-back
+                policy-refused identity-bound identity-refused identity-ended trust-changed handshake-failed roamed limit
+                records-lost started stopped'
+            ;;
         --confirm) words='60s 5m' ;;
-        --peer | --port | --local) words='' ;;
+        --peer | --port | --local | --rule | --since | --until | --lines | -n) words='' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    if [[ $previous == --dir ]]; then
+        mapfile -t COMPREPLY < <(compgen -d -- "$current")
+        compopt -o filenames 2> /dev/null
+    fi
     # Policies may be anywhere and of any name.
     if [[ $command == policy && $current != -* && $previous != -* ]] && ((operands >= 1)); then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
