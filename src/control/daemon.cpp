@@ -29,6 +29,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 Daemon::~Daemon() {
     api_.reset();
     policy_.reset();
+    identities_.reset();
     audit_.reset();  // reads the clock of what follows
     runtime_.reset();
     uapi_.reset();
@@ -76,6 +77,7 @@ Result<void> Daemon::open() {
     plane_.emplace(runtime_->device());
     if (auto recorded = open_audit(); !recorded) return recorded;
     // Before the first packet.
+    open_identities();
     if (auto governed = open_policy(); !governed) return governed;
     if (auto answering = open_api(); !answering) return answering;
     runtime_->start();
@@ -99,10 +101,20 @@ Result<void> Daemon::open_audit() {
     return {};
 }
 
+void Daemon::open_identities() {
+    const identity::Peers& peers = *this;
+    identities_.emplace(
+        options_.state_directory + "/" + options_.interface_name, peers, random_,
+        [this](const identity::IdentityEvent& event) { identity_event(event); },
+        [this] { policy_->identities_changed(); });
+    for (const std::string& wrong : identities_->start()) log_error(wrong);
+}
+
 Result<void> Daemon::open_policy() {
     runtime_->device().pick_up_flows(boot_time_now());
     policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
     policy_->observe(this);
+    policy_->use_identities([this] { return identities_->registry().holders(); });
     if (auto started = policy_->start(options_.policy_file); !started) return started;
     clock_.reset(::timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
     if (clock_) watch_clock();
@@ -112,6 +124,10 @@ Result<void> Daemon::open_policy() {
 Result<void> Daemon::open_api() {
     api::add_interface_routes(router_, options_.interface_name, *this);
     api::add_policy_routes(router_, *policy_);
+    api::add_identity_routes(router_, {*identities_, *this, [this](const PublicKey& peer) {
+                                           std::string name = policy_->peer_name(peer);
+                                           return name == to_base64(peer.bytes) ? std::string() : name;
+                                       }});
     router_.add_events("/v1/events", api::Role::read);
     auto server = api::Server::open(options_.interface_name, router_, api::system_access());
     if (!server) return tl::unexpected(server.error());
@@ -126,6 +142,29 @@ void Daemon::policy_event(const policy::PolicyEvent& event) {
     nlohmann::json what = policy_->summary();
     what["by"] = event.who;
     api_->publish(policy::name_of(event.kind), what);
+}
+
+void Daemon::identity_event(const identity::IdentityEvent& event) {
+    using Kind = identity::IdentityEvent::Kind;
+    const std::string peer = event.peer && policy_ ? policy_->peer_name(*event.peer) : std::string();
+    const std::string who = event.binding ? identity::label_of(event.binding->identity) : std::string();
+    switch (event.kind) {
+        case Kind::bound:
+            log_notice(fmt::format("{} is {} until {}", peer, who, identity::time_text(event.binding->ends)));
+            break;
+        case Kind::renewed: break;
+        case Kind::refused:
+            log_notice(fmt::format("a proof of identity is refused: {}", event.detail));
+            break;
+        case Kind::ended: log_notice(fmt::format("{} is no longer {} ({})", peer, who, event.reason)); break;
+        case Kind::trust_changed: log_notice(fmt::format("{}, by {}", event.detail, event.by)); break;
+    }
+    if (audit_) audit_->identity_event(event, policy_ ? policy_->in_force() : policy::InForce{});
+    if (!api_) return;
+    nlohmann::json what{{"by", event.by}, {"reason", event.reason}, {"detail", event.detail}};
+    if (event.peer) what["peer"] = to_base64(event.peer->bytes);
+    if (event.binding) what["identity"] = identity::to_json(*event.binding);
+    api_->publish(identity::name_of(event.kind), what);
 }
 
 // A timer that never ends, but is cancelled when somebody sets the clock.
@@ -145,7 +184,8 @@ int Daemon::poll_timeout() const {
                 std::min(left, std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count());
     };
     consider(uapi_->next_deadline());
-    for (const auto& due : {policy_->deadline(), audit_ ? audit_->deadline() : std::nullopt}) {
+    for (const auto& due :
+         {policy_->deadline(), identities_->deadline(), audit_ ? audit_->deadline() : std::nullopt}) {
         if (due)
             left = std::min<std::int64_t>(
                 left, std::chrono::ceil<std::chrono::milliseconds>(*due - boot_time_now()).count());
@@ -159,8 +199,10 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
     if (clock_ && ::read(clock_.get(), &ignored, sizeof ignored) < 0 && errno == ECANCELED) {
         watch_clock();
         policy_->clock_was_set();
+        identities_->clock_was_set();
     }
     policy_->tick();
+    identities_->tick();
     // Before requests: what was decided by the policy that they change is told in its words.
     record_decisions();
     api_->handle(set);
@@ -172,7 +214,10 @@ void Daemon::record_decisions() {
         for (unsigned i = 0; i < kPolicyLogMost && runtime_->device().next_policy_log(worker, record); ++i) {
             const auto peer = runtime_->device().public_key_of(record.peer);
             log_notice(policy_->log_line(record, peer));
-            if (audit_) audit_->flow(record, peer, policy_->in_force());
+            if (!audit_) continue;
+            const auto bindings =
+                peer ? identities_->registry().of(*peer) : std::vector<const identity::Binding*>{};
+            audit_->flow(record, peer, policy_->in_force(), bindings.empty() ? nullptr : bindings.front());
         }
     }
     if (audit_) audit_->tick(runtime_->count(Counter::policy_log_suppressed));
@@ -274,6 +319,7 @@ Result<void> Daemon::apply(DeviceChange change) {
     }
     change.listen_port = runtime_->listen_port();
     auto applied = device.apply(change, boot_time_now());
+    if (applied) identities_->peers_changed();
     runtime_->attend();
     return applied;
 }

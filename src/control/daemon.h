@@ -6,14 +6,17 @@
 #include <optional>
 #include <string>
 
+#include "control/api/identity_routes.h"
 #include "control/api/interface_routes.h"
 #include "control/api/server.h"
 #include "control/audit/recorder.h"
+#include "control/identity/identities.h"
 #include "control/link_monitor.h"
 #include "control/policy/control.h"
 #include "control/policy/device_plane.h"
 #include "control/uapi_server.h"
 #include "dataplane/runtime/runtime.h"
+#include "dataplane/runtime/system_random.h"
 
 namespace vern {
 
@@ -33,7 +36,10 @@ struct DaemonOptions {
     bool audit_journal = false;  // to systemd's journal as well
 };
 
-class Daemon final : private UapiTarget, private api::InterfaceSource, private policy::PolicyObserver {
+class Daemon final : private UapiTarget,
+                     private api::InterfaceSource,
+                     private policy::PolicyObserver,
+                     private identity::Peers {
   public:
     // Makes interface, sockets and threads; on return the daemon carries packets and the UAPI socket answers.
     // Blocks SIGTERM, SIGINT and SIGHUP in this thread first, so call it before there are others.
@@ -50,6 +56,7 @@ class Daemon final : private UapiTarget, private api::InterfaceSource, private p
     void handle_link();
     void follow_interface(LinkEvents& events);
     Result<void> open_audit();
+    void open_identities();
     Result<void> open_policy();
     Result<void> open_api();
     std::string serve();
@@ -66,6 +73,16 @@ class Daemon final : private UapiTarget, private api::InterfaceSource, private p
 
     // PolicyObserver
     void policy_event(const policy::PolicyEvent& event) override;
+
+    // identity::Peers
+    policy::ClockPair now() const override { return plane_->now(); }
+    std::optional<PublicKey> own_public_key() const override { return runtime_->device().own_public_key(); }
+    std::optional<PublicKey> peer_of(const IpAddress& address) const override {
+        return runtime_->device().peer_of(address);
+    }
+    bool has_peer(const PublicKey& peer) const override { return runtime_->device().has_peer(peer); }
+
+    void identity_event(const identity::IdentityEvent& event);
 
     // InterfaceSource
     nlohmann::json interface_facts() override;
@@ -85,6 +102,8 @@ class Daemon final : private UapiTarget, private api::InterfaceSource, private p
     std::unique_ptr<UapiServer> uapi_;
     std::unique_ptr<audit::Recorder> audit_;    // nullptr: none is wanted
     std::optional<policy::DevicePlane> plane_;  // of the runtime's device
+    SystemRandom random_;
+    std::optional<identity::Identities> identities_;
     std::optional<policy::Control> policy_;
     api::Router router_;
     std::unique_ptr<api::Server> api_;

@@ -267,7 +267,7 @@ TEST(AuditRecorder, TellsItsLifeAndEveryLoss) {
         (*recorder)->policy_event({.kind = policy::PolicyEvent::Kind::loaded,
                                    .name = "db",
                                    .hash = "00ff",
-                                   .uid = 1000,
+                                   .who = "uid 1000",
                                    .detail = "from db.toml"});
         (*recorder)->flow(decision(), std::nullopt, {});
         (*recorder)->flow(decision(), std::nullopt, {});
@@ -289,7 +289,7 @@ TEST(AuditRecorder, TellsItsLifeAndEveryLoss) {
     const auto loaded = records_of(
         directory.path(), {.since = {}, .until = {}, .kinds = {Kind::policy_loaded}, .peer = {}, .rule = {}});
     ASSERT_EQ(loaded.size(), 1u);
-    EXPECT_EQ(loaded[0].uid, 1000u);
+    EXPECT_EQ(loaded[0].by, "uid 1000");
     EXPECT_EQ(loaded[0].policy_version, "db");
     EXPECT_EQ(broken_at(directory.path()), "");
 }
@@ -336,7 +336,7 @@ TEST(AuditPolicy, WhatGovernsFromTheStartIsTold) {
     EXPECT_EQ(good[0].kind, policy::PolicyEvent::Kind::loaded);
     EXPECT_EQ(good[0].name, "db");
     EXPECT_EQ(good[0].hash.size(), 16u);
-    EXPECT_FALSE(good[0].uid);
+    EXPECT_TRUE(good[0].who.empty());
     const auto bad = events_of("bad", directory.write("bad.toml", "version = 2\n"));
     ASSERT_EQ(bad.size(), 1u);
     EXPECT_EQ(bad[0].kind, policy::PolicyEvent::Kind::refused);

@@ -24,7 +24,7 @@ TEST(AuditRecord, ALineIsReadAsItWasWritten) {
     record.identity = "Bj\xc3\xb8rn \"x\"\n\x7f";
     record.not_after = time_text(kNoon);
     record.packets = 0;
-    record.uid = 1000;
+    record.by = "uid 1000";
     const std::string line = line_of(record, no_hash());
     EXPECT_NE(line.find(R"("identity":"Bj\u00f8rn \"x\"\n\u007f")"), std::string::npos) << line;
     const auto read = read_line(line);

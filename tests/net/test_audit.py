@@ -60,9 +60,9 @@ class Audit(unittest.TestCase):
         self.vern("policy", "confirm")
         self.vern("policy", "rollback")
         changes = self.records("--kind", "policy-loaded,policy-confirmed,policy-refused,policy-rolled-back")
-        self.assertEqual([(change["kind"], change["policy_version"], change["uid"]) for change in changes],
-                         [("policy-loaded", "db", 0), ("policy-loaded", "second", 0), ("policy-refused", "second", 0), ("policy-confirmed", "second", 0),
-                          ("policy-rolled-back", "db", 0)])
+        self.assertEqual([(change["kind"], change["policy_version"], change["by"]) for change in changes],
+                         [("policy-loaded", "db", "uid 0"), ("policy-loaded", "second", "uid 0"), ("policy-refused", "second", "uid 0"), ("policy-confirmed", "second", "uid 0"),
+                          ("policy-rolled-back", "db", "uid 0")])
         self.assertIn("flow-denied in web-1 tcp 10.100.0.2:", self.vern("audit", "tail", "-n", "100").stdout)
         self.assertEqual(json.loads(self.vern("audit", "export", "--format", "ecs", "--kind", "flow-denied").stdout.splitlines()[0])["destination"]["port"], 22)
         self.db.stop()
@@ -91,7 +91,7 @@ class Audit(unittest.TestCase):
         self.db = Interface(self.db.host, SUBJECT, addresses=["10.100.0.1/24"], private=self.db.private)
         self.assertGreaterEqual(self.verified()["last_seq"], before + 2)  # started, policy-loaded
         trail = self.db.host.directory / "state" / "wg0" / "audit" / "audit.jsonl"
-        trail.write_text(trail.read_text().replace('"uid":0', '"uid":1', 1))
+        trail.write_text(trail.read_text().replace('"by":"uid 0"', '"by":"uid 1"', 1))
         result = self.vern("audit", "verify", check=False)
         self.assertEqual(result.returncode, 1)
         self.assertIn("audit.jsonl:2: ", result.stderr)

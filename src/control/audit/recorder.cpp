@@ -35,6 +35,24 @@ Kind kind_of(policy::PolicyEvent::Kind kind) {
     return Kind::policy_refused;
 }
 
+Kind kind_of(identity::IdentityEvent::Kind kind) {
+    switch (kind) {
+        case identity::IdentityEvent::Kind::bound:
+        case identity::IdentityEvent::Kind::renewed: return Kind::identity_bound;
+        case identity::IdentityEvent::Kind::refused: return Kind::identity_refused;
+        case identity::IdentityEvent::Kind::ended: return Kind::identity_ended;
+        case identity::IdentityEvent::Kind::trust_changed: return Kind::trust_changed;
+    }
+    return Kind::identity_refused;
+}
+
+void set_identity(Record& record, const identity::Binding& binding) {
+    record.identity = identity::label_of(binding.identity);
+    record.issuer = binding.identity.issuer;
+    record.serial = binding.identity.serial;
+    record.not_after = identity::time_text(binding.ends);
+}
+
 }  // namespace
 
 Recorder::Recorder(RecorderOptions options, Clock clock)
@@ -90,9 +108,30 @@ void Recorder::write(Record record) {
 }
 
 void Recorder::flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
-                    const policy::InForce& policy) {
+                    const policy::InForce& policy, const identity::Binding* who) {
     const policy::ClockPair now = clock_();
-    flows_.add(flow_record(logged, peer, policy, now), now.boot);
+    Record record = flow_record(logged, peer, policy, now);
+    if (who != nullptr) set_identity(record, *who);
+    flows_.add(std::move(record), now.boot);
+}
+
+void Recorder::identity_event(const identity::IdentityEvent& event, const policy::InForce& policy) {
+    Record record = record_of(kind_of(event.kind), clock_().wall);
+    if (event.peer) {
+        record.peer_key = to_base64(event.peer->bytes);
+        if (policy.document) record.peer = policy.document->peer_name(*event.peer);
+        if (record.peer == record.peer_key) record.peer.clear();
+    }
+    if (event.binding != nullptr) {
+        set_identity(record, *event.binding);
+        record.detail = identity::name_of(event.binding->means);
+        if (event.kind == identity::IdentityEvent::Kind::renewed) record.detail += ", renewed";
+    } else {
+        record.detail = event.detail;
+    }
+    record.reason = event.reason;
+    record.by = event.by;
+    write(std::move(record));
 }
 
 void Recorder::policy_event(const policy::PolicyEvent& event) {

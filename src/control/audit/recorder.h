@@ -12,6 +12,7 @@
 #include "control/audit/aggregate.h"
 #include "control/audit/journal.h"
 #include "control/audit/trail.h"
+#include "control/identity/identities.h"
 #include "control/policy/control.h"
 
 namespace vern::audit {
@@ -35,8 +36,10 @@ class Recorder final : public policy::PolicyObserver {
     Recorder& operator=(const Recorder&) = delete;
     ~Recorder() override;
 
+    // `who`: what the peer has proven, or nullptr.
     void flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
-              const policy::InForce& policy);
+              const policy::InForce& policy, const identity::Binding* who = nullptr);
+    void identity_event(const identity::IdentityEvent& event, const policy::InForce& policy);
     void policy_event(const policy::PolicyEvent& event) override;
     // `suppressed`: how many decisions the data plane has not logged since it began.
     void tick(std::uint64_t suppressed);

@@ -27,11 +27,6 @@ UnixSeconds seconds_of(WallTime wall) {
     return std::chrono::floor<std::chrono::seconds>(wall).time_since_epoch().count();
 }
 
-std::string time_of(UnixSeconds time) {
-    return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
-                       fmt::gmtime(static_cast<std::time_t>(std::min(time, kLastSecond))));
-}
-
 // Ends beyond what a clock of nanoseconds can say are never.
 Instant deadline_of(UnixSeconds ends, const policy::ClockPair& now) {
     constexpr UnixSeconds kFar = 9'000'000'000;  // the year 2255
@@ -190,10 +185,23 @@ Verdict<Identities::Invitation> Identities::invite(const IpAddress& source) {
     return Invitation{*peer, *own, nonces_.give(*peer, peers_.now().boot)};
 }
 
+// In a second of the boot clock's.
+bool Identities::too_often(const PublicKey& peer) {
+    constexpr std::size_t kRemembered = 1 << 16;
+    const Instant now = peers_.now().boot;
+    if (attempts_.size() >= kRemembered)
+        std::erase_if(attempts_,
+                      [&](const auto& one) { return now - one.second.from >= std::chrono::seconds(1); });
+    Attempts& attempts = attempts_[peer];
+    if (now - attempts.from >= std::chrono::seconds(1)) attempts = {now, 0};
+    return ++attempts.count > kPresentationsPerSecond;
+}
+
 Verdict<Binding> Identities::present_ssh(const IpAddress& source, std::string_view statement,
                                          std::string_view signature) {
     const auto peer = peer_at(source);
     if (!peer) return refused(peer.error(), std::nullopt, "");
+    if (too_often(*peer)) return refuse(Refusal::limit, "more than 8 proofs in a second");
     const auto own = own_key();
     if (!own) return refused(own.error(), *peer, "");
     const Expected expected{*own, *peer, source};
@@ -211,6 +219,7 @@ Verdict<Binding> Identities::present_ssh(const IpAddress& source, std::string_vi
 Verdict<Binding> Identities::present_tls(const IpAddress& source, const std::vector<std::string>& chain) {
     const auto peer = peer_at(source);
     if (!peer) return refused(peer.error(), std::nullopt, "");
+    if (too_often(*peer)) return refuse(Refusal::limit, "more than 8 proofs in a second");
     auto proof = prove_by_tls(chain, *peer, trusted());
     if (!proof) return refused(proof.error(), *peer, "");
     return bind(std::move(proof), Means::tunnel_tls, source, {}, "");
@@ -353,6 +362,11 @@ void Identities::trust_changed(std::string_view what, std::string_view by) {
     changed();
 }
 
+std::string time_text(UnixSeconds time) {
+    const auto seconds = static_cast<std::time_t>(std::clamp<UnixSeconds>(time, 0, kLastSecond));
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(seconds));
+}
+
 std::string label_of(const Identity& identity) {
     constexpr std::size_t kLabelBytesMax = 256;
     const bool ssh = identity.kind == Identity::Kind::ssh;
@@ -379,8 +393,8 @@ json to_json(const Binding& binding) {
              {"serial", identity.serial},
              {"key", identity.key},
              {"groups", identity.groups},
-             {"bound_at", time_of(binding.bound_at)},
-             {"ends", time_of(binding.ends)}};
+             {"bound_at", time_text(binding.bound_at)},
+             {"ends", time_text(binding.ends)}};
     if (ssh) {
         out["key_id"] = identity.key_id;
         out["principals"] = identity.principals;

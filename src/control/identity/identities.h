@@ -25,6 +25,9 @@ namespace vern::identity {
 // A burst of proofs becomes one change of rules; ends are never later than their second by more.
 inline constexpr Duration kSettleTime = std::chrono::milliseconds(100);
 
+// Proofs cost signatures to look at, and refusals a line in the audit trail.
+inline constexpr unsigned kPresentationsPerSecond = 8;  // of one peer
+
 // What is asked of the interface.
 class Peers {
   public:
@@ -103,6 +106,7 @@ class Identities {
     trust::Verdict<Binding> bind(trust::Verdict<Proof> proof, Means means,
                                  const std::optional<IpAddress>& source, nlohmann::json handed_in,
                                  std::string_view by);
+    bool too_often(const PublicKey& peer);
     trust::Verdict<Binding> refused(trust::Refused why, const std::optional<PublicKey>& peer,
                                     std::string_view by);
     void ended(const Binding& binding, std::string_view reason, std::string_view by);
@@ -123,11 +127,18 @@ class Identities {
     std::map<std::uint64_t, nlohmann::json> handed_in_;
     std::vector<nlohmann::json> waiting_;
     std::optional<PublicKey> audience_;  // the interface's key that statements were for
-    bool dirty_ = false;                 // `changed_` is due
-    Instant settled_{};                  // no earlier than this
+    struct Attempts {
+        Instant from{};
+        unsigned count = 0;
+    };
+    std::map<PublicKey, Attempts> attempts_;  // of those who present themselves
+    bool dirty_ = false;                      // `changed_` is due
+    Instant settled_{};                       // no earlier than this
 };
 
 nlohmann::json to_json(const Binding& binding);
+std::string time_text(
+    trust::UnixSeconds time);  // RFC 3339, UTC; what is beyond the year 9999 is its last second
 // In a few words of printable ASCII: "ssh:ada@corp (dba, web)", "x509:CN@ca".
 std::string label_of(const trust::Identity& identity);
 

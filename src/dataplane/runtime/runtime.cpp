@@ -11,14 +11,10 @@
 
 #include "dataplane/runtime/pacing.h"
 #include "dataplane/runtime/quiescence.h"
+#include "dataplane/runtime/system_random.h"
 
 namespace vern {
 namespace {
-
-class SystemRandom final : public Random {
-  public:
-    void fill(std::span<std::byte> bytes) noexcept override { randombytes_buf(bytes.data(), bytes.size()); }
-};
 
 void signal(const Fd& event) noexcept {
     const std::uint64_t one = 1;

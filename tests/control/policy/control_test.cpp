@@ -310,6 +310,40 @@ TEST_F(ControlTest, CheckAndDiffChangeNothing) {
     EXPECT_EQ(on_disk(), policy("a"));
 }
 
+TEST_F(ControlTest, RulesFollowWhatIsProven) {
+    PublicKey ada;
+    ada.bytes[0] = std::byte{7};
+    trust::Identity dba;
+    dba.principals = {"dba"};
+    std::vector<Holder> holders;
+    plane = std::make_unique<FakePlane>();
+    control = std::make_unique<Control>(Store(state()), *plane);
+    control->use_identities([&] { return holders; });
+    ASSERT_TRUE(control->start(""));
+    apply(policy("plain"));
+    const int publications = plane->publications;
+    control->identities_changed();
+    EXPECT_EQ(plane->publications, publications);  // nothing in it depends on them
+    apply(
+        "version = 1\nrequire_identity = true\n[[rule]]\nid = \"ssh\"\nin = { from = [\"ssh:principal=dba\"] "
+        "}\n"
+        "allow = [\"tcp/22\"]\n");
+    EXPECT_TRUE(plane->published->rules().peer_sets.at(0).empty());
+    EXPECT_FALSE(plane->admission.admits(ada));
+    const auto generation = plane->published->generation();
+    holders = {{ada, &dba}};
+    control->identities_changed();
+    EXPECT_GT(plane->published->generation(), generation);
+    EXPECT_EQ(plane->published->rules().peer_sets.at(0), PeerSet{ada});
+    EXPECT_TRUE(plane->admission.admits(ada));
+    holders.clear();
+    control->identities_changed();
+    EXPECT_TRUE(plane->published->rules().peer_sets.at(0).empty());
+    EXPECT_FALSE(plane->admission.admits(ada));
+    rollback();
+    EXPECT_TRUE(plane->admission.admits(ada));
+}
+
 TEST_F(ControlTest, EveryChangeIsTold) {
     start();
     struct Observer final : PolicyObserver {

@@ -16,6 +16,7 @@ class FakePlane final : public DataPlane {
         return {};
     }
     std::vector<PublicKey> peers() const override { return {}; }
+    void set_admission(Admission given) override { admission = std::move(given); }
     std::uint64_t live_flows() const override { return 0; }
     std::vector<RuleCounts> counts() const override {
         return published ? std::vector<RuleCounts>(published->rules().rules.size() + 1)
@@ -31,6 +32,7 @@ class FakePlane final : public DataPlane {
 
     ClockPair clock{WallTime(std::chrono::seconds(1'800'000'000)), Instant(std::chrono::hours(1))};
     std::unique_ptr<const Policy> published;
+    Admission admission;
     int publications = 0;
     bool refuse = false;
 };
