@@ -10,11 +10,11 @@ namespace vern::api {
 namespace {
 
 TEST(Target, IsPathAndQuery) {
-    const auto target = parse_target("/v1/a%20b?q=in+x%3e1&k=ab+/c=&empty=&flag");
+    const auto target = parse_target("/v1/a+%20b?q=in+x%3e1&k=ab%2b/c=&empty=&flag");
     ASSERT_TRUE(target);
-    EXPECT_EQ(target->path, (std::vector<std::string>{"v1", "a b"}));
+    EXPECT_EQ(target->path, (std::vector<std::string>{"v1", "a+ b"}));
     using Pairs = std::vector<std::pair<std::string, std::string>>;
-    EXPECT_EQ(target->query, (Pairs{{"q", "in+x>1"}, {"k", "ab+/c="}, {"empty", ""}, {"flag", ""}}));
+    EXPECT_EQ(target->query, (Pairs{{"q", "in x>1"}, {"k", "ab+/c="}, {"empty", ""}, {"flag", ""}}));
     EXPECT_TRUE(parse_target("/")->path.empty());
     EXPECT_TRUE(parse_target("/a?")->query.empty());
 }
