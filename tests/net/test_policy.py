@@ -305,6 +305,49 @@ table inet filter {
         result = self.db.host.run("setpriv", "--reuid=65534", "--clear-groups", VERN, "policy", "show", check=False)
         self.assertEqual(result.returncode, 1)
         self.assertEqual(self.db.host.run("stat", "-c", "%a %F", "/run/vern/wg0.sock").stdout.split(" ", 1)[1].strip(), "socket")
+        self.assertEqual(json.loads(self.curl("/v1/policy", user=65534)[1])["code"], "forbidden")
+
+    def curl(self, target, *options, user=0, **run):
+        """Status and body of what any HTTP client is told."""
+        result = self.db.host.run("setpriv", f"--reuid={user}", "--clear-groups", "curl", "-sS", "--max-time", "20", "--unix-socket", "/run/vern/wg0.sock",
+                                  "-w", "\n%{http_code}", f"http://vern{target}", *options, **run)
+        body, status = result.stdout.rsplit("\n", 1)
+        return int(status), body
+
+    def test_curl_is_a_client_too(self):
+        self.listen(22)
+        events = self.db.host.start("curl", "-sSN", "--unix-socket", "/run/vern/wg0.sock", "http://vern/v1/events", name="events")
+        wait_until(lambda: events.output().startswith(":"), "the stream of events")
+        wrong = self.curl("/v1/policy?file=db.toml", "-T", self.db.host.write("wrong.toml", "version = 1\nwrong = 2\n"))
+        self.assertEqual(wrong[0], 422)
+        self.assertRegex(json.loads(wrong[1])["errors"][0], r"^db\.toml:2:1: ")
+        file = self.db.host.write("policy.toml", self.policy('in = { from = ["web"] }\nallow = ["tcp/22"]'))
+        self.assertEqual(self.curl("/v1/policy?confrim=60s", "-T", file)[0], 400)
+        self.assertEqual(json.loads(self.curl("/v1/policy")[1]), {"state": "none"})
+        status, body = self.curl("/v1/policy?confirm=60s", "-T", file)
+        self.assertEqual((status, json.loads(body)["pending_s"]), (200, 60))
+        self.assertEqual(self.curl("/v1/policy/confirm", "-X", "POST")[0], 200)
+        self.assertEqual(self.curl("/v1/policy/confirm", "-X", "POST")[0], 409)
+        self.assertEqual(self.probe(self.web, 22, 23), ["open", "silent"])
+        wait_until(lambda: re.search(r"event: policy\.loaded\ndata: .*\n\n.*event: policy\.confirmed\ndata: .*\"by\":\"uid 0\"", events.output(), re.DOTALL), "both events")
+        question = "in web-1 tcp 10.100.0.2:40000 > 10.100.0.1:22"
+        self.assertEqual(json.loads(self.curl("/v1/explain", "-G", "--data-urlencode", f"q={question}")[1])["rule"]["id"], "r0")
+        self.assertEqual(self.curl("/v1/flows?port=22&limit=1")[0], 200)
+        peers = json.loads(self.curl("/v1/peers")[1])
+        self.assertEqual((peers["total"], {peer["public_key"] for peer in peers["peers"]}), (2, {self.web.public, self.other.public}))
+        interface = self.curl("/v1/interface")[1]
+        self.assertEqual((json.loads(interface)["name"], json.loads(interface)["public_key"]), ("wg0", self.db.public))
+        self.assertNotIn(self.db.private, interface)
+        metrics = self.curl("/metrics")[1]
+        self.assertRegex(metrics, rf'vern_peer_receive_bytes_total\{{interface="wg0",public_key="{re.escape(self.web.public)}",name="web-1"\}} [1-9]')
+        self.assertRegex(metrics, r'vern_rule_flows_total\{interface="wg0",rule="r0",direction="in",action="allow"\} 1\n')
+        self.assertRegex(metrics, r'vern_policy_no_rule_total\{interface="wg0"\} [1-9]')
+        self.assertRegex(metrics, r'vern_api_requests_total\{interface="wg0",method="PUT",route="/v1/policy",status="422"\} 1\n')
+        # A body of a stream, one too large, and one of a page in a browser.
+        self.assertEqual(self.curl("/v1/policy", "-T", "-", input="version = 1\n")[0], 411)
+        self.assertEqual(self.curl("/v1/policy", "-T", self.db.host.write("large.toml", "#" * (9 << 20)))[0], 413)
+        self.assertEqual(self.curl("/v1/policy/rollback", "-X", "POST", "-H", "Origin: http://example.org")[0], 403)
+        self.assertEqual(self.summary()["name"], "test")
 
 
 if __name__ == "__main__":

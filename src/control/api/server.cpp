@@ -29,8 +29,7 @@ constexpr unsigned kEventsUnderWayMax = 1024;  // from the control thread to our
 // Who has a place here. The API's own thread only.
 class Places {
   public:
-    explicit Places(const Limits& limits, Statistics& statistics)
-        : limits_(limits), statistics_(statistics) {}
+    Places(const Limits& limits, Statistics& statistics) : limits_(limits), statistics_(statistics) {}
 
     Session::Place take(const Caller& caller) {
         const bool stranger = caller.role == Role::none, reader = caller.role != Role::write;
@@ -118,13 +117,14 @@ struct Server::State {
     using Unix = net::local::stream_protocol;
     using Tcp = net::ip::tcp;
 
-    State(const Router& router, const Access& of, const Limits& limits, SocketFile socket_file,
+    State(const Router& router, const Access& of, const Limits& most, SocketFile socket_file,
           std::unique_ptr<JobQueue> queue)
         : access(of),
+          limits(most),
           file(std::move(socket_file)),
           jobs(std::move(queue)),
-          common{.router = router, .limits = limits, .jobs = *jobs, .statistics = {}, .listeners = {}},
-          places(common.limits, common.statistics) {}
+          common{
+              .router = router, .limits = limits, .jobs = *jobs, .statistics = statistics, .listeners = {}} {}
     ~State();
 
     void greet(Unix::socket socket);
@@ -132,10 +132,12 @@ struct Server::State {
     void run();
 
     const Access access;
+    const Limits limits;
     SocketFile file;
+    Statistics statistics;
+    Places places{limits, statistics};  // outlives sessions, which give theirs back
     std::unique_ptr<JobQueue> jobs;
     Common common;
-    Places places;
     std::optional<Listener<Unix>> unix_listener;
     std::unique_ptr<SSL_CTX, FreeContext> context;
     Identify identify;
@@ -260,7 +262,7 @@ void Server::handle(const std::vector<pollfd>& set) {
 void Server::publish(std::string_view event, const nlohmann::json& data) {
     State& state = *state_;
     ++state.events;
-    state.common.statistics.add(&Counts::events_published);
+    state.statistics.add(&Counts::events_published);
     if (state.events_under_way.fetch_add(1) >= kEventsUnderWayMax) {
         state.events_under_way.fetch_sub(1);
         return;
@@ -276,7 +278,7 @@ void Server::publish(std::string_view event, const nlohmann::json& data) {
     });
 }
 
-Counts Server::counts() const { return state_->common.statistics.read(); }
+Counts Server::counts() const { return state_->statistics.read(); }
 
 const std::string& Server::path() const { return state_->file.path(); }
 

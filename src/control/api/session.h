@@ -21,9 +21,9 @@ class Session;
 // What the sessions of a server share.
 struct Common {
     const Router& router;
-    const Limits limits;
+    const Limits& limits;
     JobQueue& jobs;
-    Statistics statistics;
+    Statistics& statistics;
     std::size_t bodies_bytes = 0;
     std::size_t answers_bytes = 0;
     std::set<std::shared_ptr<Session>> listeners;  // to events

@@ -31,7 +31,7 @@ Result<std::string> decode(std::string_view text, bool in_query) {
         text.remove_prefix(1);
         if (c != '%') {
             if (!is_literal(c, in_query)) return fail("a character that has to be percent-encoded");
-            out += c;
+            out += in_query && c == '+' ? ' ' : c;
             continue;
         }
         const auto high = text.size() >= 2 ? hex_digit(text[0]) : std::nullopt;

@@ -1,6 +1,7 @@
 // The target of a request line: path and query, percent-decoded (RFC 3986) so that nothing has two meanings.
 // What decodes to a slash, a control character or "." and ".." is refused, and so are empty segments and
-// names that come twice. "+" is itself, not a space. Any thread.
+// names that come twice. In a query "+" is a space, as HTML forms and curl --data-urlencode write it. Any
+// thread.
 #pragma once
 
 #include <string>

@@ -22,8 +22,11 @@ class FakePlane final : public DataPlane {
         return published ? std::vector<RuleCounts>(published->rules().rules.size() + 1)
                          : std::vector<RuleCounts>{};
     }
-    std::optional<Explanation> explain(const Question&) const override { return std::nullopt; }
-    void each_flow(const std::function<bool(const Flow&, const PublicKey&)>&) const override {}
+    std::optional<Explanation> explain(const Question&) const override { return explanation; }
+    void each_flow(const std::function<bool(const Flow&, const PublicKey&)>& take) const override {
+        for (const auto& [flow, peer] : flows)
+            if (!take(flow, peer)) return;
+    }
 
     void pass(std::chrono::seconds time) {
         clock.wall += time;
@@ -33,6 +36,8 @@ class FakePlane final : public DataPlane {
     ClockPair clock{WallTime(std::chrono::seconds(1'800'000'000)), Instant(std::chrono::hours(1))};
     std::unique_ptr<const Policy> published;
     Admission admission;
+    std::optional<Explanation> explanation;
+    std::vector<std::pair<Flow, PublicKey>> flows;
     int publications = 0;
     bool refuse = false;
 };

@@ -1,0 +1,239 @@
+// The control API over TLS: certificates made here, and a client of OpenSSL's.
+#include <arpa/inet.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <signal.h>
+
+#include "control/log.h"
+#include "served.h"
+
+namespace vern::api::test {
+namespace {
+
+using nlohmann::json;
+
+struct Free {
+    void operator()(EVP_PKEY* key) const { ::EVP_PKEY_free(key); }
+    void operator()(X509* certificate) const { ::X509_free(certificate); }
+    void operator()(SSL_CTX* context) const { ::SSL_CTX_free(context); }
+    void operator()(SSL* channel) const { ::SSL_free(channel); }
+};
+using Key = std::unique_ptr<EVP_PKEY, Free>;
+using Certificate = std::unique_ptr<X509, Free>;
+using Context = std::unique_ptr<SSL_CTX, Free>;
+
+struct Party {
+    Key key{::EVP_EC_gen("P-256")};
+    Certificate certificate;
+};
+
+// Signed by `issuer`, or by itself.
+Party party(const char* name, const Party* issuer, long ends_in_s = 3600) {
+    Party made;
+    made.certificate.reset(::X509_new());
+    X509* x = made.certificate.get();
+    ::X509_set_version(x, 2);
+    static long serial = 0;
+    ::ASN1_INTEGER_set(::X509_get_serialNumber(x), ++serial);
+    ::X509_gmtime_adj(::X509_getm_notBefore(x), -7200);
+    ::X509_gmtime_adj(::X509_getm_notAfter(x), ends_in_s);
+    ::X509_NAME_add_entry_by_txt(::X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                                 reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+    ::X509_set_issuer_name(x, ::X509_get_subject_name(issuer ? issuer->certificate.get() : x));
+    ::X509_set_pubkey(x, made.key.get());
+    X509_EXTENSION* basic = ::X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints,
+                                                  issuer ? "CA:FALSE" : "critical,CA:TRUE");
+    ::X509_add_ext(x, basic, -1);
+    ::X509_EXTENSION_free(basic);
+    EXPECT_GT(::X509_sign(x, (issuer ? issuer : &made)->key.get(), ::EVP_sha256()), 0);
+    return made;
+}
+
+void trust(SSL_CTX* context, const Party& ca) {
+    ::X509_STORE_add_cert(::SSL_CTX_get_cert_store(context), ca.certificate.get());
+}
+
+void show(SSL_CTX* context, const Party& self) {
+    EXPECT_EQ(::SSL_CTX_use_certificate(context, self.certificate.get()), 1);
+    EXPECT_EQ(::SSL_CTX_use_PrivateKey(context, self.key.get()), 1);
+}
+
+std::string common_name(SSL* channel) {
+    const Certificate peer(::SSL_get1_peer_certificate(channel));
+    if (!peer) return {};
+    char name[64] = "";
+    ::X509_NAME_get_text_by_NID(::X509_get_subject_name(peer.get()), NID_commonName, name, sizeof name);
+    return name;
+}
+
+class TlsClient {
+  public:
+    TlsClient(std::uint16_t port, const Party& ca, const Party* self, int version = TLS1_3_VERSION)
+        : context_(::SSL_CTX_new(::TLS_client_method())) {
+        trust(context_.get(), ca);
+        ::SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
+        ::SSL_CTX_set_max_proto_version(context_.get(), version);
+        if (self) show(context_.get(), *self);
+        fd_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(port);
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        const timeval patience{kSoon.count(), 0};
+        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        channel_.reset(::SSL_new(context_.get()));
+        ::SSL_set_fd(channel_.get(), fd_.get());
+        connected_ = ::SSL_connect(channel_.get()) == 1;
+    }
+    SSL* channel() { return channel_.get(); }
+
+    // Empty: the server answered nothing. In TLS 1.3 a client learns only by reading that he was refused.
+    std::string ask(const std::string& request) {
+        if (!connected_ || ::SSL_write(channel_.get(), request.data(), static_cast<int>(request.size())) <= 0)
+            return {};
+        std::string answer;
+        std::array<char, 4096> chunk;
+        std::size_t head = std::string::npos, whole = 0;
+        while (head == std::string::npos || answer.size() < whole) {
+            const int got = ::SSL_read(channel_.get(), chunk.data(), chunk.size());
+            if (got <= 0) return {};
+            answer.append(chunk.data(), static_cast<std::size_t>(got));
+            if (head != std::string::npos || (head = answer.find("\r\n\r\n")) == std::string::npos) continue;
+            whole = head + 4 + std::stoul(answer.substr(answer.find("Content-Length: ") + 16));
+        }
+        return answer;
+    }
+
+  private:
+    Context context_;
+    Fd fd_;
+    std::unique_ptr<SSL, Free> channel_;
+    bool connected_ = false;
+};
+
+class TlsTest : public Served {
+  protected:
+    TlsTest() {
+        set_log_level(LogLevel::silent);
+        ::signal(SIGPIPE, SIG_IGN);  // OpenSSL's own writes
+        context.reset(::SSL_CTX_new(::TLS_server_method()));
+        show(context.get(), host);
+        trust(context.get(), ca);
+        ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    }
+
+    Result<std::uint16_t> listen(Server::Identify identify) {
+        auto opened = Server::open("wg0", router, {}, limits, directory.path());
+        if (!opened) return tl::unexpected(opened.error());
+        server = std::move(*opened);
+        return server->listen_tls(*parse_loopback(), 0, context.get(), std::move(identify));
+    }
+    void serve_tls(Server::Identify identify) {
+        const auto listening = listen(std::move(identify));
+        ASSERT_TRUE(listening) << listening.error().message;
+        port = *listening;
+        server->start();
+        control.emplace(*server);
+    }
+    static std::optional<IpAddress> parse_loopback() {
+        constexpr std::array kBytes{std::byte{127}, std::byte{0}, std::byte{0}, std::byte{1}};
+        return IpAddress::v4(kBytes);
+    }
+    static std::optional<Caller> by_name(SSL* channel) {
+        const std::string name = common_name(channel);
+        const Role role = name == "writer" ? Role::write : name == "reader" ? Role::read : Role::none;
+        return Caller{.role = role, .name = name, .unix_peer = {}};
+    }
+
+    const Party ca = party("ca", nullptr), host = party("host", &ca);
+    Context context;
+    Limits limits;
+    std::uint16_t port = 0;
+};
+
+TEST_F(TlsTest, CertificatesSayWhoMay) {
+    serve_tls(by_name);
+    const Party writer = party("writer", &ca), reader = party("reader", &ca);
+    TlsClient one(port, ca, &writer);
+    const std::string answer = one.ask(get("/echo?a=1"));
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
+    EXPECT_NE(answer.find("\"by\":\"writer\""), std::string::npos);
+    EXPECT_TRUE(
+        one.ask(put("/echo", 100'000) + std::string(100'000, 'x')).starts_with("HTTP/1.1 200 OK\r\n"));
+    TlsClient other(port, ca, &reader);
+    EXPECT_TRUE(other.ask(get("/echo")).starts_with("HTTP/1.1 200 OK\r\n"));
+    EXPECT_TRUE(other.ask(put("/echo", 0)).starts_with("HTTP/1.1 403 "));
+    EXPECT_EQ(server->counts().handshakes_failed, 0u);
+}
+
+// They end in the handshake: nothing of theirs is counted as a request.
+TEST_F(TlsTest, WithoutAValidCertificateNothingIsParsed) {
+    serve_tls(by_name);
+    const Party stranger_ca = party("ca", nullptr);
+    const Party foreign = party("writer", &stranger_ca), ended = party("writer", &ca, -60),
+                self_signed = party("writer", nullptr), nobody = party("nobody", &ca),
+                writer = party("writer", &ca);
+    EXPECT_EQ(TlsClient(port, ca, nullptr).ask(get("/echo")), "");
+    EXPECT_EQ(TlsClient(port, ca, &foreign).ask(get("/echo")), "");
+    EXPECT_EQ(TlsClient(port, ca, &ended).ask(get("/echo")), "");
+    EXPECT_EQ(TlsClient(port, ca, &self_signed).ask(get("/echo")), "");
+    EXPECT_EQ(TlsClient(port, ca, &writer, TLS1_2_VERSION).ask(get("/echo")), "");
+    EXPECT_EQ(TlsClient(port, ca, &nobody).ask(get("/echo")), "");  // valid, but without any right
+    EXPECT_TRUE(wait_until([&] { return server->counts().handshakes_failed == 6; }));
+    EXPECT_TRUE(server->counts().requests.empty());
+    EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "");
+}
+
+TEST_F(TlsTest, ACertificateThatEndsEndsItsConnectionsToo) {
+    std::atomic<bool> ended = false;
+    serve_tls([&](SSL* channel) { return ended ? std::nullopt : by_name(channel); });
+    const Party writer = party("writer", &ca);
+    TlsClient one(port, ca, &writer), listening(port, ca, &writer);
+    EXPECT_TRUE(one.ask(get("/echo")).starts_with("HTTP/1.1 200 "));
+    const std::string subscribe = get("/events");
+    ASSERT_GT(::SSL_write(listening.channel(), subscribe.data(), static_cast<int>(subscribe.size())), 0);
+    ASSERT_TRUE(wait_until([&] { return server->counts().event_clients == 1; }));
+    ended = true;
+    EXPECT_TRUE(one.ask(get("/echo")).starts_with("HTTP/1.1 403 "));
+    server->publish("e", 1);
+    server->publish("e", 2);
+    EXPECT_TRUE(wait_until([&] { return server->counts().event_clients == 0; }));
+}
+
+TEST_F(TlsTest, SessionsAreNotResumed) {
+    serve_tls(by_name);
+    const Party writer = party("writer", &ca);
+    TlsClient one(port, ca, &writer);
+    EXPECT_NE(one.ask(get("/echo")), "");
+    SSL_SESSION* session = ::SSL_get0_session(one.channel());
+    EXPECT_TRUE(session == nullptr || ::SSL_SESSION_is_resumable(session) == 0);
+}
+
+TEST_F(TlsTest, AHandshakeHasItsTime) {
+    limits.handshake = std::chrono::milliseconds(100);
+    limits.handshakes_max = 1;
+    serve_tls(by_name);
+    const Fd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ASSERT_EQ(::connect(silent.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    char byte = 0;
+    EXPECT_LE(::recv(silent.get(), &byte, 1, 0), 0);
+    EXPECT_EQ(server->counts().timeouts, 1u);
+    const Party writer = party("writer", &ca);
+    EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "");
+}
+
+TEST_F(TlsTest, AContextThatAsksForNoCertificateIsRefused) {
+    ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    const auto listening = listen(by_name);
+    ASSERT_FALSE(listening);
+    EXPECT_NE(listening.error().message.find("without client certificates"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vern::api::test
