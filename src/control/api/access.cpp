@@ -56,7 +56,11 @@ Role role_of(const UnixPeer& peer, const Access& access) noexcept {
 
 Caller caller_of(UnixPeer peer, const Access& access) {
     const Role role = role_of(peer, access);
-    return {.role = role, .name = "uid " + std::to_string(peer.uid), .unix_peer = std::move(peer)};
+    Caller caller;
+    caller.role = role;
+    caller.name = "uid " + std::to_string(peer.uid);
+    caller.unix_peer = std::move(peer);
+    return caller;
 }
 
 }  // namespace vern::api

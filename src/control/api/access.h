@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/core/address.h"
+
 namespace vern::api {
 
-enum class Role : std::uint8_t { none, read, write };  // each may what those before it may
+enum class Role : std::uint8_t { none, peer, read, write };  // each may what those before it may
 
 // The other end of a Unix socket.
 struct UnixPeer {
@@ -26,8 +28,10 @@ std::optional<UnixPeer> peer_of(int fd);
 
 struct Caller {
     Role role = Role::none;
-    std::string name;                   // for logs and limits: "uid 1000", or what a certificate says
-    std::optional<UnixPeer> unix_peer;  // nothing: over TLS
+    std::string name;                       // for logs and limits: "uid 1000", or what a certificate says
+    std::optional<UnixPeer> unix_peer;      // nothing: over TCP
+    std::optional<IpAddress> address;       // of who came through the tunnel
+    std::vector<std::string> certificates{};  // and has proven in TLS to have the first one's key: DER
 };
 
 struct Access {

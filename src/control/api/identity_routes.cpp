@@ -1,10 +1,11 @@
 #include "control/api/identity_routes.h"
 
+#include "control/api/json_body.h"
 #include "control/api/parameters.h"
 #include "control/policy/evaluate.h"
 #include "control/policy/selector.h"
 #include "control/text.h"
-#include "control/trust/ssh_reader.h"
+#include "control/trust/ssh_key.h"
 
 namespace vern::api {
 namespace {
@@ -21,70 +22,6 @@ constexpr std::size_t kTrustBodyBytesMax = std::size_t{32} << 20;  // a KRL of 1
 Response refusal(const Refused& refused, unsigned status) {
     return error_response(status, trust::refusal_code(refused.code), refused.sentence);
 }
-
-// The members of a JSON object by name; whatever is not asked for, or of another type, refuses it.
-class Body {
-  public:
-    explicit Body(const std::string& text) : object_(json::parse(text, nullptr, false)) {
-        if (!object_.is_object()) wrong_ = "a JSON object is wanted";
-    }
-    std::optional<std::string> text(const char* name) {
-        const json* value = member(name);
-        if (value == nullptr) return std::nullopt;
-        if (value->is_string()) return value->get<std::string>();
-        wrong(name, "a text is wanted");
-        return std::nullopt;
-    }
-    std::string wanted_text(const char* name) {
-        if (!object_.is_object() || object_.contains(name)) return text(name).value_or("");
-        wrong(name, "is missing");
-        return {};
-    }
-    std::vector<std::string> texts(const char* name) {
-        std::vector<std::string> all;
-        const json* value = member(name);
-        if (value == nullptr) return all;
-        if (!value->is_array()) wrong(name, "a list of texts is wanted");
-        for (const json& one : value->is_array() ? *value : json::array()) {
-            if (one.is_string())
-                all.push_back(one.get<std::string>());
-            else
-                wrong(name, "a list of texts is wanted");
-        }
-        return all;
-    }
-    std::optional<std::string> bytes(const char* name) {
-        const auto coded = text(name);
-        if (!coded) return std::nullopt;
-        auto bytes = trust::decode_base64(*coded, "", name);
-        if (bytes) return std::move(*bytes);
-        wrong(name, "base64 is wanted");
-        return std::nullopt;
-    }
-    std::optional<Response> refused() {
-        for (const auto& [name, value] : object_.is_object() ? object_.items() : json::object().items()) {
-            if (wrong_.empty() && std::ranges::find(known_, name) == known_.end())
-                wrong_ = "'" + printable(name, 32) + "' is not known here";
-        }
-        if (wrong_.empty()) return std::nullopt;
-        return error_response(400, "bad-body", wrong_);
-    }
-
-  private:
-    const json* member(const char* name) {
-        known_.emplace_back(name);
-        if (!object_.is_object()) return nullptr;
-        const auto found = object_.find(name);
-        return found == object_.end() || found->is_null() ? nullptr : &*found;
-    }
-    void wrong(std::string_view name, std::string_view what) {
-        if (wrong_.empty()) wrong_ = std::string(name) + ": " + std::string(what);
-    }
-
-    json object_;
-    std::vector<std::string> known_;
-    std::string wrong_;
-};
 
 json entry_json(const trust::TrustStore::Entry& entry) {
     json out{{"kind", entry.kind == Identity::Kind::ssh ? "ssh" : "x509"},
@@ -105,7 +42,7 @@ json trust_json(const Identities& identities) {
 }
 
 Response put_ssh(Identities& identities, const Request& request) {
-    Body body(request.body);
+    JsonBody body(request.body);
     trust::SshSource source;
     source.name = request.target.path[3];
     source.key = body.wanted_text("key");
@@ -120,7 +57,7 @@ Response put_ssh(Identities& identities, const Request& request) {
 }
 
 Response put_x509(Identities& identities, const Request& request) {
-    Body body(request.body);
+    JsonBody body(request.body);
     trust::X509CaText source;
     source.name = request.target.path[3];
     source.certificates = body.wanted_text("certificates");
@@ -169,7 +106,7 @@ Response list_identities(const IdentitySource& source, const Request& request) {
 }
 
 Response add_identity(const IdentitySource& source, const Request& request) {
-    Body body(request.body);
+    JsonBody body(request.body);
     const auto statement = body.text("statement"), signature = body.text("signature"), cms = body.text("cms"),
                certificate = body.text("certificate");
     if (auto refused = body.refused()) return *refused;

@@ -7,10 +7,10 @@
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <map>
 #include <thread>
 
+#include "control/api/listener.h"
+#include "control/api/places.h"
 #include "control/api/session.h"
 #include "control/log.h"
 #include "control/socket_file.h"
@@ -22,77 +22,8 @@ namespace {
 namespace net = boost::asio;
 using Failure = boost::system::error_code;
 
-constexpr std::chrono::milliseconds kAcceptPause{100};  // when the process has no descriptors left
 constexpr unsigned kJobsPerTurn = 16;
 constexpr unsigned kEventsUnderWayMax = 1024;  // from the control thread to ours
-
-// Who has a place here. The API's own thread only.
-class Places {
-  public:
-    Places(const Limits& limits, Statistics& statistics) : limits_(limits), statistics_(statistics) {}
-
-    Session::Place take(const Caller& caller) {
-        const bool stranger = caller.role == Role::none, reader = caller.role != Role::write;
-        unsigned& of_caller = callers_[caller.name];
-        if (total_ >= limits_.connections_max || of_caller >= limits_.of_caller_max ||
-            (reader && readers_ >= limits_.readers_max) ||
-            (stranger && strangers_ >= limits_.strangers_max)) {
-            statistics_.add(&Counts::connections_refused);
-            if (of_caller == 0) callers_.erase(caller.name);
-            return nullptr;
-        }
-        ++total_, ++of_caller, readers_ += reader, strangers_ += stranger;
-        statistics_.add(&Counts::connections);
-        return Session::Place(this, [this, name = caller.name, reader, stranger](void*) {
-            --total_, readers_ -= reader, strangers_ -= stranger;
-            if (--callers_[name] == 0) callers_.erase(name);
-            statistics_.add(&Counts::connections, -1);
-        });
-    }
-    Session::Place take_for_handshake() {
-        if (handshakes_ >= limits_.handshakes_max) {
-            statistics_.add(&Counts::connections_refused);
-            return nullptr;
-        }
-        ++handshakes_;
-        return Session::Place(this, [this](void*) { --handshakes_; });
-    }
-
-  private:
-    const Limits& limits_;
-    Statistics& statistics_;
-    std::map<std::string, unsigned> callers_;
-    unsigned total_ = 0, readers_ = 0, strangers_ = 0, handshakes_ = 0;
-};
-
-// Accepts until it is closed.
-template <typename Protocol>
-class Listener {
-  public:
-    using Socket = typename Protocol::socket;
-    using Take = std::function<void(Socket)>;
-
-    Listener(net::io_context& io, Take take) : acceptor_(io), pause_(io), take_(std::move(take)) {}
-    typename Protocol::acceptor& acceptor() { return acceptor_; }
-
-    void accept() {
-        acceptor_.async_accept([this](const Failure& error, Socket socket) {
-            if (error == net::error::operation_aborted) return;
-            if (!error) take_(std::move(socket));
-            if (!error || error == net::error::connection_aborted) return accept();
-            // The connection stays queued, and would be told of at once.
-            pause_.expires_after(kAcceptPause);
-            pause_.async_wait([this](const Failure& ended) {
-                if (!ended) accept();
-            });
-        });
-    }
-
-  private:
-    typename Protocol::acceptor acceptor_;
-    net::steady_timer pause_;
-    Take take_;
-};
 
 struct FreeContext {
     void operator()(SSL_CTX* context) const { ::SSL_CTX_free(context); }

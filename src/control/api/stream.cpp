@@ -23,10 +23,11 @@ void write_both(Channel& channel, std::string_view first, std::string_view then,
     net::async_write(channel, std::array{net::buffer(first), net::buffer(then)}, std::move(done));
 }
 
-class UnixStream final : public Stream {
+// Nothing in between; who speaks is known from the start.
+template <typename Socket>
+class PlainStream final : public Stream {
   public:
-    UnixStream(net::local::stream_protocol::socket socket, Caller caller)
-        : socket_(std::move(socket)), caller_(std::move(caller)) {}
+    PlainStream(Socket socket, Caller caller) : socket_(std::move(socket)), caller_(std::move(caller)) {}
 
     void handshake(Done done) override {
         net::post(socket_.get_executor(), [done = std::move(done)] { done({}, 0); });
@@ -45,14 +46,14 @@ class UnixStream final : public Stream {
     std::optional<Caller> caller() override { return caller_; }
 
   private:
-    net::local::stream_protocol::socket socket_;
+    Socket socket_;
     const Caller caller_;
 };
 
 class TlsStream final : public Stream {
   public:
-    TlsStream(net::ip::tcp::socket socket, SSL_CTX* context, const Identify& identify)
-        : context_(owned(context)), channel_(std::move(socket), context_), identify_(identify) {}
+    TlsStream(net::ip::tcp::socket socket, SSL_CTX* context, Identify identify)
+        : context_(owned(context)), channel_(std::move(socket), context_), identify_(std::move(identify)) {}
 
     void handshake(Done done) override {
         channel_.async_handshake(net::ssl::stream_base::server,
@@ -80,18 +81,22 @@ class TlsStream final : public Stream {
 
     net::ssl::context context_;
     net::ssl::stream<net::ip::tcp::socket> channel_;
-    const Identify& identify_;
+    const Identify identify_;
 };
 
 }  // namespace
 
 std::unique_ptr<Stream> make_unix_stream(net::local::stream_protocol::socket socket, Caller caller) {
-    return std::make_unique<UnixStream>(std::move(socket), std::move(caller));
+    return std::make_unique<PlainStream<net::local::stream_protocol::socket>>(std::move(socket),
+                                                                              std::move(caller));
 }
 
-std::unique_ptr<Stream> make_tls_stream(net::ip::tcp::socket socket, SSL_CTX* context,
-                                        const Identify& identify) {
-    return std::make_unique<TlsStream>(std::move(socket), context, identify);
+std::unique_ptr<Stream> make_tcp_stream(net::ip::tcp::socket socket, Caller caller) {
+    return std::make_unique<PlainStream<net::ip::tcp::socket>>(std::move(socket), std::move(caller));
+}
+
+std::unique_ptr<Stream> make_tls_stream(net::ip::tcp::socket socket, SSL_CTX* context, Identify identify) {
+    return std::make_unique<TlsStream>(std::move(socket), context, std::move(identify));
 }
 
 }  // namespace vern::api

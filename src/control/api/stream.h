@@ -34,10 +34,11 @@ class Stream {
 };
 
 std::unique_ptr<Stream> make_unix_stream(boost::asio::local::stream_protocol::socket socket, Caller caller);
+std::unique_ptr<Stream> make_tcp_stream(boost::asio::ip::tcp::socket socket, Caller caller);
 
 // `identify`: who has shown his certificate, and what that is worth now; asked again for each request.
 using Identify = std::function<std::optional<Caller>(SSL*)>;
 std::unique_ptr<Stream> make_tls_stream(boost::asio::ip::tcp::socket socket, SSL_CTX* context,
-                                        const Identify& identify);
+                                        Identify identify);
 
 }  // namespace vern::api

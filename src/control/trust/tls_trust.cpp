@@ -165,6 +165,62 @@ Result<TlsContext> make_tls_server(TlsServerOptions options) {
     return context;
 }
 
+namespace {
+
+// Of nobody in particular, for as long as it takes.
+Result<X509Ptr> make_certificate(EVP_PKEY* key) {
+    constexpr long kLifeSeconds = 10L * 365 * 24 * 3600;
+    X509Ptr x509(X509_new_ex(openssl_library(), nullptr));
+    X509_NAME* const name = x509 ? X509_get_subject_name(x509.get()) : nullptr;
+    const bool made =
+        name && X509_set_version(x509.get(), X509_VERSION_3) == 1 &&
+        ASN1_INTEGER_set(X509_get_serialNumber(x509.get()), 1) == 1 &&
+        X509_gmtime_adj(X509_getm_notBefore(x509.get()), -24 * 3600) &&
+        X509_gmtime_adj(X509_getm_notAfter(x509.get()), kLifeSeconds) &&
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("vern"),
+                                   -1, -1, 0) == 1 &&
+        X509_set_issuer_name(x509.get(), name) == 1 && X509_set_pubkey(x509.get(), key) == 1 &&
+        X509_sign(x509.get(), key, EVP_sha256()) > 0;
+    if (!made) return fail("no memory for a certificate", ENOMEM);
+    return x509;
+}
+
+int on_any_certificate(X509_STORE_CTX*, void*) { return 1; }
+
+}  // namespace
+
+Result<TlsProofServer> make_tls_proof_server() {
+    const ErrorQueueScope scope;
+    auto context = make_context(TLS_server_method());
+    if (!context) return tl::unexpected(context.error());
+    const KeyPtr key(EVP_PKEY_Q_keygen(openssl_library(), nullptr, "EC", "P-256"));
+    if (!key) return fail("no key for a TLS server can be made", ENOMEM);
+    auto certificate = make_certificate(key.get());
+    if (!certificate) return tl::unexpected(certificate.error());
+    if (SSL_CTX_use_certificate(context->get(), certificate->get()) != 1 ||
+        SSL_CTX_use_PrivateKey(context->get(), key.get()) != 1)
+        return fail("no memory for a TLS server", ENOMEM);
+    SSL_CTX_set_verify(context->get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_cert_verify_callback(context->get(), on_any_certificate, nullptr);
+    return TlsProofServer{std::move(*context), key_fingerprint(certificate->get())};
+}
+
+std::vector<std::string> shown_certificates(SSL* ssl) {
+    std::vector<std::string> ders;
+    if (SSL_is_init_finished(ssl) != 1) return ders;
+    const auto add = [&](X509* x509) {
+        unsigned char* bytes = nullptr;
+        const int length = i2d_X509(x509, &bytes);
+        if (length <= 0) return;
+        ders.emplace_back(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
+        OPENSSL_free(bytes);
+    };
+    if (X509* const leaf = SSL_get0_peer_certificate(ssl)) add(leaf);
+    const STACK_OF(X509)* const others = SSL_get_peer_cert_chain(ssl);  // a server's does not hold the leaf
+    for (int i = 0; !ders.empty() && i < sk_X509_num(others); ++i) add(sk_X509_value(others, i));
+    return ders;
+}
+
 std::optional<Identity> verified_identity(const SSL* ssl) {
     const auto* const verdict = verdict_of(ssl);
     if (!verdict || !*verdict || SSL_is_init_finished(ssl) != 1) return std::nullopt;

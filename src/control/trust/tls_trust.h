@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "control/secret_text.h"
 #include "control/trust/identity.h"
@@ -42,6 +43,17 @@ Result<TlsContext> make_tls_server(TlsServerOptions options);
 std::optional<Identity> verified_identity(const SSL* ssl);
 // Why the client's certificate was refused, if one was.
 std::optional<Refused> refused_certificate(const SSL* ssl);
+
+// For clients that come through the tunnel, which knows the server already: its certificate is made here and
+// lives as long as the context. Takes every client certificate that TLS itself takes: the handshake proves
+// that its key is held, and verify_x509() is for who asks what it is worth.
+struct TlsProofServer {
+    TlsContext context;
+    std::string key;  // key_fingerprint(), for clients
+};
+Result<TlsProofServer> make_tls_proof_server();
+// What the client has shown, the leaf first, DER; empty before the handshake is done.
+std::vector<std::string> shown_certificates(SSL* ssl);
 
 struct TlsClientOptions {
     TlsFiles files;

@@ -1,0 +1,69 @@
+#include "control/api/present_routes.h"
+
+#include <openssl/evp.h>
+
+#include "control/api/json_body.h"
+#include "control/api/parameters.h"
+
+namespace vern::api {
+namespace {
+
+using identity::Binding;
+using identity::Identities;
+using nlohmann::json;
+
+constexpr std::size_t kProofBytesMax = 160 << 10;  // an armoured signature of the largest certificate
+
+Response refusal(const trust::Refused& refused) {
+    return error_response(403, trust::refusal_code(refused.code), refused.sentence);
+}
+
+Response bound(const trust::Verdict<Binding>& binding) {
+    if (!binding) return refusal(binding.error());
+    return json_response({{"identity", identity::label_of(binding->identity)},
+                          {"ends", identity::time_text(binding->ends)},
+                          {"ends_s", binding->ends}});
+}
+
+std::string nonce_text(const identity::Nonces::Nonce& nonce) {
+    std::array<unsigned char, 4 * ((trust::kNonceBytes + 2) / 3) + 1> text{};
+    const int length = ::EVP_EncodeBlock(text.data(), reinterpret_cast<const unsigned char*>(nonce.data()),
+                                         static_cast<int>(nonce.size()));
+    return {reinterpret_cast<const char*>(text.data()), static_cast<std::size_t>(length)};
+}
+
+Response invite(Identities& identities, const std::string& tls_key, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
+    const auto invitation = identities.invite(*request.caller.address);
+    if (!invitation) return refusal(invitation.error());
+    return json_response({{"wg", to_base64(invitation->peer.bytes)},
+                          {"audience", to_base64(invitation->audience.bytes)},
+                          {"nonce", nonce_text(invitation->nonce)},
+                          {"tls_key", tls_key}});
+}
+
+// A certificate that was shown in TLS, or a statement that is signed.
+Response present(Identities& identities, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
+    const Caller& caller = request.caller;
+    if (!caller.certificates.empty())
+        return bound(identities.present_tls(*caller.address, caller.certificates));
+    JsonBody body(request.body);
+    const std::string statement = body.wanted_text("statement"), signature = body.wanted_text("signature");
+    if (auto refused = body.refused()) return *refused;
+    return bound(identities.present_ssh(*caller.address, statement, signature));
+}
+
+}  // namespace
+
+void add_present_routes(Router& router, Identities& identities, std::string tls_key) {
+    router.add(Method::post, "/v1/invitation", Role::peer,
+               [&identities, tls_key = std::move(tls_key)](const Request& request) {
+                   return invite(identities, tls_key, request);
+               });
+    router.add(
+        Method::post, "/v1/present", Role::peer,
+        [&identities](const Request& request) { return present(identities, request); }, kProofBytesMax);
+}
+
+}  // namespace vern::api

@@ -1,0 +1,207 @@
+#include "control/api/tunnel_server.h"
+
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <thread>
+
+#include "control/api/listener.h"
+#include "control/api/places.h"
+#include "control/api/session.h"
+#include "control/log.h"
+#include "control/text.h"
+#include "control/trust/tls_trust.h"
+
+namespace vern::api {
+namespace {
+
+namespace net = boost::asio;
+using Tcp = net::ip::tcp;
+using Failure = boost::system::error_code;
+
+constexpr unsigned kJobsPerTurn = 16;
+constexpr unsigned char kTlsHandshake = 22;  // RFC 8446, 5.1: the content type of a first record
+
+// Over IPv6 and IPv4 at once, or IPv4 alone where there is no IPv6.
+Result<Fd> listen_on(const std::string& interface, std::uint16_t port) {
+    const std::string where = interface + " port " + std::to_string(port);
+    Fd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const bool v6 = static_cast<bool>(fd);
+    if (!v6) fd.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const int off = 0, on = 1;
+    if (!fd) return fail_errno("listen on " + where, errno);
+    if (::setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, interface.c_str(),
+                     static_cast<socklen_t>(interface.size())) != 0)
+        return fail_errno("listen on " + where + " alone", errno);
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (v6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    sockaddr_in6 at6{};
+    at6.sin6_family = AF_INET6;
+    at6.sin6_port = htons(port);
+    sockaddr_in at4{};
+    at4.sin_family = AF_INET;
+    at4.sin_port = htons(port);
+    const auto* at = v6 ? reinterpret_cast<const sockaddr*>(&at6) : reinterpret_cast<const sockaddr*>(&at4);
+    if (::bind(fd.get(), at, v6 ? sizeof at6 : sizeof at4) != 0 || ::listen(fd.get(), SOMAXCONN) != 0)
+        return fail_errno("listen on " + where, errno);
+    return fd;
+}
+
+}  // namespace
+
+// Small requests of few connections each, from many who need not be friends.
+Limits tunnel_limits() {
+    Limits limits;
+    limits.header_bytes_max = 8 << 10;
+    limits.bodies_bytes_max = std::size_t{8} << 20;
+    limits.answers_bytes_max = std::size_t{8} << 20;
+    limits.jobs_max = 256;
+    limits.connections_max = limits.readers_max = 1024;
+    limits.of_caller_max = 4;
+    limits.handshakes_max = 256;
+    limits.idle = std::chrono::milliseconds(10'000);
+    return limits;
+}
+
+struct TunnelServer::State {
+    State(const Router& router, const Limits& most, std::unique_ptr<JobQueue> queue, SSL_CTX* tls)
+        : limits(most),
+          jobs(std::move(queue)),
+          common{
+              .router = router, .limits = limits, .jobs = *jobs, .statistics = statistics, .listeners = {}},
+          context(tls) {
+        ::SSL_CTX_up_ref(context);
+    }
+    ~State() {
+        common.io.stop();
+        if (thread.joinable()) thread.join();
+        jobs->clear();
+        ::SSL_CTX_free(context);
+    }
+
+    // A connection of which not a byte has come yet.
+    struct Silent {
+        Silent(net::io_context& io, Tcp::socket of, Session::Place taken)
+            : socket(std::move(of)), patience(io), place(std::move(taken)) {}
+        Tcp::socket socket;
+        net::steady_timer patience;
+        Session::Place place;
+    };
+    void greet(Tcp::socket socket);
+    void begin(Silent& silent);
+    void run();
+
+    const Limits limits;
+    Statistics statistics;
+    Places places{limits, statistics};
+    std::unique_ptr<JobQueue> jobs;
+    Common common;
+    SSL_CTX* const context;
+    std::optional<Listener<Tcp>> listener;
+    std::uint16_t port = 0;
+    std::thread thread;
+};
+
+void TunnelServer::State::greet(Tcp::socket socket) {
+    auto place = places.take_for_handshake();
+    if (!place) return;
+    auto silent = std::make_shared<Silent>(common.io, std::move(socket), std::move(place));
+    silent->patience.expires_after(limits.handshake);
+    silent->patience.async_wait([silent](const Failure& ended) {
+        Failure ignored;
+        if (!ended) silent->socket.close(ignored);
+    });
+    silent->socket.async_wait(Tcp::socket::wait_read, [this, silent](const Failure& error) {
+        silent->patience.cancel();
+        if (!error) begin(*silent);
+    });
+}
+
+void TunnelServer::State::begin(Silent& silent) {
+    Failure error;
+    const auto remote = silent.socket.remote_endpoint(error);
+    if (error) return;
+    unsigned char first = 0;
+    if (::recv(silent.socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return;
+    Caller caller;
+    caller.role = Role::peer;
+    caller.address = parse_address(remote.address().to_string(error));
+    if (!caller.address) return;
+    caller.name = to_text(*caller.address);
+    silent.socket.set_option(Tcp::no_delay(true), error);
+    if (first == kTlsHandshake) {
+        const auto identify = [caller](SSL* ssl) {
+            Caller known = caller;
+            known.certificates = trust::shown_certificates(ssl);
+            return std::optional(std::move(known));
+        };
+        Session::make(common, make_tls_stream(std::move(silent.socket), context, identify),
+                      std::move(silent.place), [this](const Caller& one) { return places.take(one); })
+            ->start();
+        return;
+    }
+    silent.place.reset();
+    auto place = places.take(caller);
+    if (!place) return;
+    Session::make(common, make_tcp_stream(std::move(silent.socket), std::move(caller)), std::move(place), {})
+        ->start();
+}
+
+void TunnelServer::State::run() {
+    for (;;) {
+        try {
+            common.io.run();
+            return;
+        } catch (const std::exception& error) {  // no memory: that client's deadline ends it
+            log_error(std::string("identity listener: ") + error.what());
+        }
+    }
+}
+
+TunnelServer::TunnelServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+TunnelServer::~TunnelServer() = default;
+
+Result<std::unique_ptr<TunnelServer>> TunnelServer::open(const std::string& interface, std::uint16_t port,
+                                                         const Router& router, ssl_ctx_st* context,
+                                                         const Limits& limits) {
+    auto fd = listen_on(interface, port);
+    if (!fd) return tl::unexpected(fd.error());
+    auto jobs = JobQueue::make(limits.jobs_max);
+    if (!jobs) return tl::unexpected(jobs.error());
+    auto state = std::make_unique<State>(router, limits, std::move(*jobs), context);
+    State& made = *state;
+    made.listener.emplace(made.common.io, [&made](Tcp::socket socket) { made.greet(std::move(socket)); });
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    ::getsockname(fd->get(), reinterpret_cast<sockaddr*>(&bound), &length);
+    const bool v6 = bound.ss_family == AF_INET6;
+    made.port = ntohs(v6 ? reinterpret_cast<sockaddr_in6&>(bound).sin6_port
+                         : reinterpret_cast<sockaddr_in&>(bound).sin_port);
+    Failure error;
+    made.listener->acceptor().assign(v6 ? Tcp::v6() : Tcp::v4(), fd->get(), error);
+    if (error) return fail("identity listener: " + error.message(), error.value());
+    (void)fd->release();
+    made.listener->accept();
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    made.thread = std::thread([&made] { made.run(); });
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return std::unique_ptr<TunnelServer>(new TunnelServer(std::move(state)));
+}
+
+std::uint16_t TunnelServer::port() const { return state_->port; }
+
+void TunnelServer::add_to(std::vector<pollfd>& set) const {
+    set.push_back({.fd = state_->jobs->fd(), .events = POLLIN, .revents = 0});
+}
+
+void TunnelServer::handle(const std::vector<pollfd>& set) {
+    for (const pollfd& entry : set) {
+        if (entry.fd == state_->jobs->fd() && entry.revents != 0) return state_->jobs->run(kJobsPerTurn);
+    }
+}
+
+}  // namespace vern::api
