@@ -42,6 +42,14 @@ Result<void> tighten(SSL_CTX* context) {
     return {};
 }
 
+Result<void> share(const SocketFile& file, const Access& access) {
+    if (access.socket_mode() == 0600) return {};
+    auto shared = file.share(access.socket_mode(), access.socket_group());
+    // A daemon without CAP_CHOWN may not give its file to a group; then role_of() alone decides.
+    if (!shared && access.socket_group()) return file.share(0666, std::nullopt);
+    return shared;
+}
+
 }  // namespace
 
 struct Server::State {
@@ -129,11 +137,8 @@ Result<std::unique_ptr<Server>> Server::open(std::string_view name, const Router
     if (!file) return tl::unexpected(file.error());
     auto jobs = JobQueue::make(limits.jobs_max);
     if (!jobs) return tl::unexpected(jobs.error());
-    const mode_t mode = access.socket_mode();
-    if (mode != 0600) {
-        if (auto shared = file->share(mode, access.socket_group()); !shared)
-            log_error("the control API is for its owner only: " + shared.error().message);
-    }
+    if (auto shared = share(*file, access); !shared)
+        log_error("the control API is for its owner only: " + shared.error().message);
     Fd listener = file->take_listener();
     auto state = std::make_unique<State>(router, access, limits, std::move(*file), std::move(*jobs));
     State& made = *state;

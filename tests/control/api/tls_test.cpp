@@ -168,6 +168,14 @@ TEST_F(TlsTest, CertificatesSayWhoMay) {
     EXPECT_EQ(server->counts().handshakes_failed, 0u);
 }
 
+// Over TCP a connection that is closed while something is unread takes its answer back.
+TEST_F(TlsTest, WhoSendsTooMuchSeesWhy) {
+    serve_tls(by_name);
+    const Party writer = party("writer", &ca);
+    TlsClient one(port, ca, &writer);
+    EXPECT_TRUE(one.ask(put("/echo", 8 << 20) + std::string(8 << 20, 'x')).starts_with("HTTP/1.1 413 "));
+}
+
 // They end in the handshake: nothing of theirs is counted as a request.
 TEST_F(TlsTest, WithoutAValidCertificateNothingIsParsed) {
     serve_tls(by_name);
