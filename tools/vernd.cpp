@@ -162,6 +162,46 @@ Result<void> read_environment(Arguments& arguments) {
     return {};
 }
 
+Result<std::vector<policy::Selector>> read_selectors(const po::variables_map& values, const char* option) {
+    std::vector<policy::Selector> selectors;
+    if (!values.count(option)) return selectors;
+    for (const std::string& text : values[option].as<std::vector<std::string>>()) {
+        auto selector = policy::parse_selector(text);
+        if (!selector || !text.starts_with("x509:"))
+            return fail(std::string("--") + option + ": " +
+                        (selector ? "x509:... is wanted" : selector.error().message));
+        selectors.push_back(std::move(*selector));
+    }
+    return selectors;
+}
+
+Result<void> read_operators(const po::variables_map& values, DaemonOptions& options) {
+    const auto text = [&](const char* option) {
+        return values.count(option) ? values[option].as<std::string>() : std::string();
+    };
+    auto writers = read_selectors(values, "api-writer"), readers = read_selectors(values, "api-reader");
+    if (!writers) return tl::unexpected(writers.error());
+    if (!readers) return tl::unexpected(readers.error());
+    const std::string listen = text("api-listen");
+    const bool others = !text("api-ca").empty() || !text("api-tls-cert").empty() ||
+                        !text("api-tls-key").empty() || !writers->empty() || !readers->empty();
+    if (listen.empty()) return others ? fail("--api-...: only with --api-listen") : Result<void>();
+    const auto at = split_endpoint(listen);
+    const auto address = at ? parse_address(at->host) : std::nullopt;
+    if (!address) return fail("--api-listen: ADDR:PORT is wanted, as 192.0.2.1:8443 or [2001:db8::1]:8443");
+    if (text("api-ca").empty() || text("api-tls-cert").empty() || text("api-tls-key").empty())
+        return fail("--api-listen: needs --api-ca, --api-tls-cert and --api-tls-key");
+    if (writers->empty() && readers->empty())
+        return fail("--api-listen: nobody may do anything without --api-writer or --api-reader");
+    options.api_tls = api::OperatorTls{.address = *address,
+                                       .port = at->port,
+                                       .files = {text("api-tls-cert"), text("api-tls-key")},
+                                       .ca_file = text("api-ca"),
+                                       .writers = std::move(*writers),
+                                       .readers = std::move(*readers)};
+    return {};
+}
+
 Result<void> read_options(const po::variables_map& values, Arguments& arguments) {
     arguments.foreground |= values.count("foreground") > 0;
     if (values.count("log-level")) {
@@ -187,9 +227,16 @@ Result<void> read_options(const po::variables_map& values, Arguments& arguments)
     if (!arguments.daemon.audit &&
         (arguments.daemon.audit_journal || !arguments.daemon.audit_directory.empty()))
         return fail("--no-audit: with --audit-dir or --audit-journal it makes no sense");
+    const unsigned identity_port = values["identity-port"].as<unsigned>();
+    if (identity_port > 65535) return fail("--identity-port: from 0 to 65535");
+    arguments.daemon.identity_port = static_cast<std::uint16_t>(identity_port);
+    if (auto read = read_operators(values, arguments.daemon); !read) return read;
     // The daemon changes to / when it goes to the background.
-    for (std::string* path : {&arguments.daemon.policy_file, &arguments.daemon.state_directory,
-                              &arguments.daemon.audit_directory}) {
+    std::vector<std::string*> paths{&arguments.daemon.policy_file, &arguments.daemon.state_directory,
+                                    &arguments.daemon.audit_directory};
+    if (auto& tls = arguments.daemon.api_tls)
+        paths.insert(paths.end(), {&tls->ca_file, &tls->files.certificate, &tls->files.key});
+    for (std::string* path : paths) {
         if (!path->empty()) *path = std::filesystem::absolute(*path).string();
     }
     const unsigned workers = values["workers"].as<unsigned>();
@@ -270,6 +317,13 @@ int main(int argc, char** argv) {
         ("audit-dir", po::value<std::string>()->value_name("DIR"), "where this interface's audit trail is kept, or the daemon does not start; if not given, in its state directory")
         ("audit-journal", "send audit records to systemd's journal as well")
         ("no-audit", "keep no audit trail")
+        ("identity-port", po::value<unsigned>()->default_value(api::kTunnelPort)->value_name("PORT"), "TCP port of the tunnel where peers prove who they are, while a CA is trusted; 0: none")
+        ("api-listen", po::value<std::string>()->value_name("ADDR:PORT"), "the control API over TLS 1.3 as well, for client certificates of --api-ca; needs --api-tls-cert, --api-tls-key and --api-writer or --api-reader")
+        ("api-ca", po::value<std::string>()->value_name("FILE"), "the CA of operators' certificates, PEM")
+        ("api-tls-cert", po::value<std::string>()->value_name("FILE"), "the daemon's certificate and its intermediates, PEM")
+        ("api-tls-key", po::value<std::string>()->value_name("FILE"), "its key, PEM, for its owner's eyes only")
+        ("api-writer", po::value<std::vector<std::string>>()->value_name("SELECTOR"), "who may change things: x509:ou=Ops, x509:cn=ada; may be repeated")
+        ("api-reader", po::value<std::vector<std::string>>()->value_name("SELECTOR"), "who may look; may be repeated")
         ("log-level", po::value<std::string>()->value_name("LEVEL"), "silent, error or verbose; LOG_LEVEL if not given, else error")
         ("version", "print the version and end")
         ("help,h", "print this and end");

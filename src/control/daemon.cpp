@@ -9,8 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "control/api/policy_routes.h"
+#include "control/api/present_routes.h"
 #include "control/log.h"
 #include "control/resident.h"
+#include "control/text.h"
 #include "crypto/self_test.h"
 
 namespace vern {
@@ -27,6 +29,7 @@ Daemon::Daemon(DaemonOptions options) : options_(std::move(options)) {}
 // The runtime first: it stops the threads and closes the TUN device, and with that the interface is gone; the
 // socket file goes last, so that nobody who sees no socket finds an interface.
 Daemon::~Daemon() {
+    tunnel_.reset();
     api_.reset();
     policy_.reset();
     identities_.reset();
@@ -132,8 +135,32 @@ Result<void> Daemon::open_api() {
     auto server = api::Server::open(options_.interface_name, router_, api::system_access());
     if (!server) return tl::unexpected(server.error());
     api_ = std::move(*server);
+    if (options_.api_tls) {
+        const auto port = api::listen_for_operators(*api_, *options_.api_tls);
+        if (!port) return tl::unexpected(port.error());
+        log_verbose(fmt::format("control API: TLS on {} port {}", to_text(options_.api_tls->address), *port));
+    }
     api_->start();
+    settle_tunnel_listener();
     return {};
+}
+
+// Open for as long as somebody's certificates are believed.
+void Daemon::settle_tunnel_listener() {
+    if (!std::exchange(trust_changed_, false) || options_.identity_port == 0) return;
+    if (identities_->store().empty()) return tunnel_.reset();
+    if (tunnel_) return;
+    if (!tunnel_tls_) {
+        auto server = trust::make_tls_proof_server();
+        if (!server) return log_error("identity listener: " + server.error().message);
+        tunnel_tls_ = std::move(server->context);
+        api::add_present_routes(tunnel_router_, *identities_, std::move(server->key));
+    }
+    auto tunnel = api::TunnelServer::open(options_.interface_name, options_.identity_port, tunnel_router_,
+                                          tunnel_tls_.get());
+    if (!tunnel) return log_error("peers cannot prove who they are: " + tunnel.error().message);
+    tunnel_ = std::move(*tunnel);
+    log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
 }
 
 void Daemon::policy_event(const policy::PolicyEvent& event) {
@@ -146,6 +173,7 @@ void Daemon::policy_event(const policy::PolicyEvent& event) {
 
 void Daemon::identity_event(const identity::IdentityEvent& event) {
     using Kind = identity::IdentityEvent::Kind;
+    trust_changed_ |= event.kind == Kind::trust_changed;
     const std::string peer = event.peer && policy_ ? policy_->peer_name(*event.peer) : std::string();
     const std::string who = event.binding ? identity::label_of(event.binding->identity) : std::string();
     switch (event.kind) {
@@ -206,6 +234,8 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
     // Before requests: what was decided by the policy that they change is told in its words.
     record_decisions();
     api_->handle(set);
+    if (tunnel_) tunnel_->handle(set);
+    settle_tunnel_listener();
 }
 
 void Daemon::record_decisions() {
@@ -242,6 +272,7 @@ std::string Daemon::serve() {
         set.push_back({moved_links_ ? moved_links_->fd() : -1, POLLIN, 0});
         uapi_->add_to(set);
         api_->add_to(set);
+        if (tunnel_) tunnel_->add_to(set);
         set.push_back({clock_.get(), POLLIN, 0});
         ::poll(set.data(), set.size(), poll_timeout());
         if (set[0].revents) {

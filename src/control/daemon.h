@@ -8,7 +8,9 @@
 
 #include "control/api/identity_routes.h"
 #include "control/api/interface_routes.h"
+#include "control/api/operator_tls.h"
 #include "control/api/server.h"
+#include "control/api/tunnel_server.h"
 #include "control/audit/recorder.h"
 #include "control/identity/identities.h"
 #include "control/link_monitor.h"
@@ -33,7 +35,9 @@ struct DaemonOptions {
     bool audit = true;
     std::string
         audit_directory;  // it must be fit for a trail; empty: the interface's state directory, if it is
-    bool audit_journal = false;  // to systemd's journal as well
+    bool audit_journal = false;                      // to systemd's journal as well
+    std::uint16_t identity_port = api::kTunnelPort;  // where peers prove who they are; 0: nowhere
+    std::optional<api::OperatorTls> api_tls;         // the control API over TCP; nothing: it is not
 };
 
 class Daemon final : private UapiTarget,
@@ -59,6 +63,7 @@ class Daemon final : private UapiTarget,
     void open_identities();
     Result<void> open_policy();
     Result<void> open_api();
+    void settle_tunnel_listener();
     std::string serve();
     void record_decisions();
     int poll_timeout() const;
@@ -107,6 +112,10 @@ class Daemon final : private UapiTarget,
     std::optional<policy::Control> policy_;
     api::Router router_;
     std::unique_ptr<api::Server> api_;
+    api::Router tunnel_router_;
+    std::unique_ptr<api::TunnelServer> tunnel_;  // while anybody is trusted
+    trust::TlsContext tunnel_tls_;
+    bool trust_changed_ = true;
     Fd clock_;  // readable when the wall clock was set
     Fd signals_;
     std::uint32_t mtu_ = 0;

@@ -16,8 +16,9 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const Command* kCommands[] = {&kUp,    &kDown,  &kSave,   &kCheck,  &kShow,   &kPolicy, &kExplain,
-                                        &kFlows, &kAudit, &kGenkey, &kGenpsk, &kPubkey, &kBench};
+constexpr const Command* kCommands[] = {&kUp,        &kDown,    &kSave,   &kCheck,  &kShow,
+                                        &kPolicy,    &kExplain, &kFlows,  &kAudit,  &kPresent,
+                                        &kStatement, &kGenkey,  &kGenpsk, &kPubkey, &kBench};
 
 const Command* find_command(std::string_view name) {
     const auto found = std::find_if(std::begin(kCommands), std::end(kCommands),
@@ -28,7 +29,7 @@ const Command* find_command(std::string_view name) {
 void print_overview(std::FILE* out) {
     fmt::print(out,
                "Usage: vern COMMAND [OPTIONS] [ARGUMENTS]\n\nWireGuard tunnels run by vernd.\n\nCommands:\n");
-    for (const Command* command : kCommands) fmt::print(out, "  {:8} {}\n", command->name, command->summary);
+    for (const Command* command : kCommands) fmt::print(out, "  {:9} {}\n", command->name, command->summary);
     fmt::print(out,
                "\n  vern help COMMAND   what a command does, and its options\n"
                "  vern --version      the version\n\nSee vern(8).\n");

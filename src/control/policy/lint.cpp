@@ -10,13 +10,7 @@ namespace {
 constexpr std::size_t kPairsMax = 25'000'000;
 
 bool covers(const Prefix& outer, const Prefix& inner) {
-    if (outer.address.family != inner.address.family || outer.length > inner.length) return false;
-    for (unsigned bit = 0; bit < outer.length; bit += 8) {
-        const unsigned bits = std::min(8u, outer.length - bit);
-        const auto mask = static_cast<std::byte>(0xff << (8 - bits));
-        if ((outer.address.bytes[bit / 8] & mask) != (inner.address.bytes[bit / 8] & mask)) return false;
-    }
-    return true;
+    return outer.length <= inner.length && contains(outer, inner.address);
 }
 
 bool covers(const std::vector<Prefix>& outer, const std::vector<Prefix>& inner) {

@@ -82,15 +82,6 @@ Verdict<std::vector<Prefix>> source_networks(const SshOption& option) {
     }
 }
 
-bool contains(const Prefix& network, const IpAddress& address) {
-    if (network.address.family != address.family) return false;
-    for (unsigned bit = 0; bit < network.length; ++bit) {
-        const std::byte mask{static_cast<std::uint8_t>(0x80U >> bit % 8)};
-        if (((network.address.bytes[bit / 8] ^ address.bytes[bit / 8]) & mask) != std::byte{}) return false;
-    }
-    return true;
-}
-
 Verdict<void> check_source(const SshOption& option, const std::optional<IpAddress>& source) {
     const auto networks = source_networks(option);
     if (!networks) return tl::unexpected(networks.error());

@@ -2,6 +2,7 @@
 // nothing).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstddef>
@@ -42,6 +43,16 @@ struct Prefix {
     std::uint8_t length = 0;  // 0..32 or 0..128
     friend auto operator<=>(const Prefix&, const Prefix&) = default;
 };
+
+inline bool contains(const Prefix& prefix, const IpAddress& address) noexcept {
+    if (prefix.address.family != address.family) return false;
+    for (unsigned bit = 0; bit < prefix.length; bit += 8) {
+        const unsigned bits = std::min(8U, prefix.length - bit);
+        const auto mask = static_cast<std::byte>(0xff << (8 - bits));
+        if (((prefix.address.bytes[bit / 8] ^ address.bytes[bit / 8]) & mask) != std::byte{0}) return false;
+    }
+    return true;
+}
 
 // Where a peer is, and the local address it was last heard on ("sticky source": answers leave from there). 48
 // bytes.
