@@ -5,7 +5,9 @@
     lisbon   `wg-quick up`, with wireguard-go (not ours, to show that we speak the same language)
 
 Pings, a stream, a file over HTTP. Then a database host, a web server and a guest: a policy lets the web server reach the database and nobody else, and an
-nftables ruleset becomes a policy with the same verdicts. Ends with a table and leaves nothing behind. The hosts are namespaces of this machine.
+nftables ruleset becomes a policy with the same verdicts. Then a developer whose certificate, by a plain ssh-keygen CA, opens tcp/22 of the database for some
+seconds: when it ends the open connection is cut, and the audit trail tells the story. Ends with a table and leaves nothing behind. The hosts are namespaces of
+this machine.
 """
 
 import os
@@ -19,6 +21,7 @@ import hashlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "net"))
 from lab import Lab, LabError, unable, wait_until  # noqa: E402
+from talk import LISTEN, UNTIL_CUT  # noqa: E402
 from tunnel import PEERS, SUBJECT, VERN, VERND, Implementation, Interface, at, genkey, genpsk, host_routes, path_with, pubkey  # noqa: E402
 
 FILE = """[Interface]
@@ -38,6 +41,24 @@ PresharedKey = {psk}
 AllowedIPs = 10.100.0.{number}/32, fd00:100::{number}/128
 Endpoint = {endpoint}
 PersistentKeepalive = 25
+"""
+
+IDENTITY_POLICY = """version = 1
+name = "developers"
+
+[peers]
+laptop = "{laptop}"
+
+[[rule]]
+id = "proofs"
+in = {{}}
+allow = ["tcp/51821"]
+
+[[rule]]
+id = "ssh-for-dba"
+in = {{ from = ["ssh:principal=dba;ca=corp"] }}
+allow = ["tcp/22"]
+log = true
 """
 
 POLICY = """version = 1
@@ -287,11 +308,54 @@ def policies(lab, report):
     report.check("the database's log", lambda: in_log(database, r"\[NFTABLES-DROP\]: denied in \S+ tcp \S+ > 10\.100\.0\.1:3306"))
 
 
+def identities(lab, report):
+    """A developer who may, for as long as a certificate says so."""
+    internet = lab.internet("identities")
+    database, laptop = [Interface(internet.host(name), SUBJECT, addresses=[f"10.100.0.{number}/24"]) for number, name in enumerate(("database-2", "laptop"), 1)]
+    database.peer(laptop, host_routes(laptop), endpoint=at(laptop.host.v4))
+    laptop.peer(database, host_routes(database), endpoint=at(database.host.v4))
+    database.host.start("python3", "-c", LISTEN, "22", name="port-22")
+    wait_until(lambda: database.host.listening(22), "port 22")
+    vern = lambda *argv, **options: database.host.run(VERN, *argv, **options)  # noqa: E731
+    ca, key = database.host.directory / "user_ca", laptop.host.directory / "id_ed25519"
+    file = database.host.write("identity.toml", IDENTITY_POLICY.format(laptop=laptop.public))
+    say(f"A policy that names people, {file}:")
+    print(file.read_text())
+    report.check("vern policy apply identity.toml", lambda: vern("policy", "apply", file).stdout.splitlines()[0])
+    database.host.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", ca)
+    laptop.host.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
+    report.check("vern trust ssh add user_ca.pub", lambda: last_line(vern("trust", "ssh", "add", f"{ca}.pub", "--name", "corp")))
+    report.check("laptop -> database 22, nobody yet", lambda: expect(probe(laptop, database, "22"), ["silent"]))
+    shutil.copy(f"{key}.pub", database.host.directory / "ada.pub")
+    database.host.run("ssh-keygen", "-q", "-s", ca, "-I", "ada@example.org", "-n", "dba", "-V", "+8s", database.host.directory / "ada.pub")
+    shutil.copy(database.host.directory / "ada-cert.pub", f"{key}-cert.pub")
+    present = lambda **options: laptop.host.run(VERN, "present", "--ssh", f"{key}-cert.pub", "--to", "10.100.0.1", **options)  # noqa: E731
+    report.check("vern present --ssh id_ed25519-cert.pub", lambda: last_line(present()))
+    talk = laptop.host.start("python3", "-c", UNTIL_CUT, "10.100.0.1", "22", name="connection")
+    wait_until(lambda: "connected" in talk.output(), "the connection")
+    report.check("laptop -> database 22", lambda: "open, and spoken on")
+    report.check("vern whois 10.100.0.2", lambda: in_text("ada@example.org", vern("whois", "10.100.0.2").stdout))
+    print(vern("whois", "10.100.0.2").stdout)
+    report.check("the certificate ends, the connection is cut", lambda: expect(talk.wait(), 0) and None)
+    report.check("vern present again", lambda: in_text("expired", present(check=False).stderr))
+    report.check("vern audit verify", lambda: last_line(vern("audit", "verify")))
+    say("The audit trail")
+    print(vern("audit", "tail", "-n", "12").stdout)
+
+
+def last_line(result):
+    return result.stdout.strip().splitlines()[-1]
+
+
+def in_text(word, text):
+    return next(line.strip() for line in text.splitlines() if word in line)
+
+
 def main():
     reason = unable()
     if reason:
         sys.exit(f"demo: {reason}")
-    for program in ("wg-quick", "iperf3", "curl", "nft"):
+    for program in ("wg-quick", "iperf3", "curl", "nft", "ssh-keygen"):
         if not shutil.which(program):
             sys.exit(f"demo: needs {program}")
     report = Report()
@@ -301,6 +365,7 @@ def main():
         directory, hosts = lab.directory, lab.hosts
         run(lab, report)
         policies(lab, report)
+        identities(lab, report)
     left = [str(host) for host in hosts if os.path.exists(f"/proc/{host.pid}")] + [name for name in os.listdir("/sys/class/net") if name not in links]
     if directory.exists() and not os.environ.get("VERN_LAB_KEEP"):
         left.append(str(directory))

@@ -273,7 +273,6 @@ class Identity(unittest.TestCase):
         self.vern("identity", "add", *handed_in)
         wait_until(pings, "the tunnel", timeout=15)
         # It outlives a restart; and what is removed ends.
-        self.db.stop()
         self.db.restart()
         wait_until(pings, "the tunnel after a restart", timeout=15)
         self.vern("identity", "remove", str(self.identities()[0]["id"]))

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 from lab import LabError, wait_until
@@ -99,6 +100,7 @@ class Interface:
         self.host, self.implementation, self.name, self.port = host, implementation, name, port
         self.private = private or genkey()
         self.public = pubkey(self.private)
+        self.networks = list(addresses)
         self.addresses = [address.split("/")[0] for address in addresses]
         self.process = host.start(*implementation.argv(name), name=f"{implementation.name}-{name}", env=implementation.environment)
         wait_until(lambda: self.ready() or not self.process.alive(), f"{implementation.name} on {host.name}")
@@ -153,6 +155,17 @@ class Interface:
 
     def stop(self):
         return self.process.stop()
+
+    def restart(self, how=signal.SIGTERM):
+        """Ends the program and starts it again, with the configuration and addresses that it had."""
+        configuration = self.wg("showconf", self.name).stdout
+        self.process.stop(how)
+        self.process = self.host.start(*self.implementation.argv(self.name), name=f"{self.implementation.name}-{self.name}",
+                                       env=self.implementation.environment)
+        wait_until(lambda: self.ready() or not self.process.alive(), f"{self.implementation.name} on {self.host.name} again")
+        self.wg("setconf", self.name, self.host.write(f"{self.name}.again", configuration))
+        self.host.address(self.name, *self.networks)
+        self.host.ip("link", "set", self.name, "up")
 
 
 def at(address, port=PORT):

@@ -29,8 +29,8 @@ std::optional<UnixPeer> peer_of(int fd);
 struct Caller {
     Role role = Role::none;
     std::string name;                         // for logs and limits: "uid 1000", or what a certificate says
-    std::optional<UnixPeer> unix_peer;        // nothing: over TCP
-    std::optional<IpAddress> address;         // of who came through the tunnel
+    std::optional<UnixPeer> unix_peer{};      // nothing: over TCP
+    std::optional<IpAddress> address{};       // of who came through the tunnel
     std::vector<std::string> certificates{};  // and has proven in TLS to have the first one's key: DER
 };
 
