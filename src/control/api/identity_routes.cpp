@@ -105,6 +105,7 @@ json trust_json(const Identities& identities) {
 }
 
 Response put_ssh(Identities& identities, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
     Body body(request.body);
     trust::SshSource source;
     source.name = request.target.path[3];
@@ -120,6 +121,7 @@ Response put_ssh(Identities& identities, const Request& request) {
 }
 
 Response put_x509(Identities& identities, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
     Body body(request.body);
     trust::X509CaText source;
     source.name = request.target.path[3];
@@ -169,6 +171,7 @@ Response list_identities(const IdentitySource& source, const Request& request) {
 }
 
 Response add_identity(const IdentitySource& source, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
     Body body(request.body);
     const auto statement = body.text("statement"), signature = body.text("signature"), cms = body.text("cms"),
                certificate = body.text("certificate");
