@@ -52,7 +52,7 @@ expect "unknown command" 2 "" "vern: no command 'foo' (vern help)" "$vern" foo
 expect "version" 0 "vern [0-9]*" "" "$vern" --version
 expect "help" 0 "Usage: vern COMMAND*genkey*" "" "$vern" help
 expect "--help" 0 "Usage: vern COMMAND*" "" "$vern" --help
-for command in up down save check show policy explain flows audit genkey genpsk pubkey; do
+for command in up down save check show policy explain flows trust identity whois audit genkey genpsk pubkey; do
     expect "help $command" 0 "Usage: vern $command*Options:*" "" "$vern" help "$command"
     expect "$command --help" 0 "Usage: vern $command*Options:*" "" "$vern" "$command" --help
     expect "$command --foo" 2 "" "vern $command: *--foo*Usage: vern $command*" "$vern" "$command" --foo
@@ -183,6 +183,58 @@ expect "audit export of no kind" 2 "" "vern: --kind: 'x' is no kind *" "$vern" a
 expect "audit export of no form" 2 "" "vern: --format: json, ecs or csv *" "$vern" audit export -i wg0 --format xml
 expect "audit export of no time" 2 "" "vern: --since: a day, *" "$vern" audit export -i wg0 --since yesterday
 unset VERN_STATE_DIR
+
+here=(-i nosuch0)
+none="vern: nosuch0: no vernd runs this interface"
+ca='ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ca'
+echo "$ca" > "$dir/user_ca.pub"
+echo "$ca" > "$dir/.pub"
+echo "$ca" > "$dir/ä ca.pub"
+printf -- '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n' > "$dir/ca.pem"
+printf -- '-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n' > "$dir/user_ca"
+: > "$dir/empty"
+head -c 20000 /dev/zero > "$dir/large"
+for words in "trust list" "trust ssh add $dir/user_ca.pub --group a --group b" "trust ssh add $dir/.pub" \
+    "trust ssh add --name x --krl $dir/ca.pem --principals $dir/ca.pem $dir/user_ca.pub" \
+    "trust x509 add $dir/ca.pem --crl $dir/ca.pem --crl $dir/large" "trust remove ssh x" "trust remove x509 x" \
+    "identity list --peer x" "identity add --statement $dir/user_ca.pub --signature $dir/ca.pem" \
+    "identity add --cms $dir/ca.pem" "identity add --certificate $dir/ca.pem" "identity remove 7" \
+    "whois 10.0.0.1:1 --require ssh:serial=1"; do
+    # shellcheck disable=SC2086  # words are meant
+    expect "$words" 1 "" "$none" "$vern" $words "${here[@]}"
+    # shellcheck disable=SC2086
+    expect "$words as JSON" 1 '{"errors":\["nosuch0: no vernd runs this interface"\],"ok":false}' "" "$vern" $words "${here[@]}" --json
+done
+expect "trust of a name that is made fit" 1 "" "$none" "$vern" trust ssh add "$dir/ä ca.pub" "${here[@]}"
+input=$dir/user_ca.pub expect "trust ssh add -" 1 "" "$none" "$vern" trust ssh add - --name x "${here[@]}"
+input=$dir/user_ca.pub expect "trust ssh add - without a name" 2 "" "vern: --name is wanted with standard input" "$vern" trust ssh add - "${here[@]}"
+expect "trust of a bad name" 2 "" "vern: 'a/b' cannot name a CA: *" "$vern" trust ssh add "$dir/user_ca.pub" --name a/b "${here[@]}"
+expect "trust remove of a bad name" 2 "" "vern: '../x' cannot name a CA" "$vern" trust remove ssh ../x "${here[@]}"
+expect "trust of nothing" 1 "" "vern: $dir/none: No such file or directory" "$vern" trust ssh add "$dir/none" "${here[@]}"
+expect "trust of a missing KRL" 1 "" "vern: $dir/none: No such file or directory" "$vern" trust ssh add "$dir/user_ca.pub" --krl "$dir/none" "${here[@]}"
+expect "trust of a missing CRL" 1 "" "vern: $dir/none: No such file or directory" "$vern" trust x509 add "$dir/ca.pem" --crl "$dir/none" "${here[@]}"
+expect "trust of an empty KRL" 1 "" "vern: $dir/empty: is empty" "$vern" trust ssh add "$dir/user_ca.pub" --krl "$dir/empty" "${here[@]}"
+expect "trust of a large key" 1 "" "vern: $dir/large: larger than 16 KiB" "$vern" trust ssh add "$dir/large" "${here[@]}"
+expect "trust of a private key" 1 "" "vern: $dir/user_ca: a private key is in it: *" "$vern" trust ssh add "$dir/user_ca" "${here[@]}"
+expect "trust of no PEM" 1 "" "vern: $dir/user_ca.pub: is not PEM *" "$vern" trust x509 add "$dir/user_ca.pub" "${here[@]}"
+expect "trust of no PEM as JSON" 1 '{"errors":\["*: is not PEM *"\],"ok":false}' "" "$vern" trust x509 add "$dir/user_ca.pub" --json "${here[@]}"
+expect "trust without a file" 2 "" "vern: trust: list, ssh add FILE, *" "$vern" trust ssh add
+expect "trust of another kind" 2 "" "vern: trust: list, *" "$vern" trust pgp add x
+expect "trust remove without a name" 2 "" "vern: trust: list, *" "$vern" trust remove ssh
+expect "trust x509 --krl" 2 "" "vern: --krl does not belong to trust x509 add" "$vern" trust x509 add "$dir/ca.pem" --krl x
+expect "trust ssh --crl" 2 "" "vern: --crl does not belong to trust ssh add" "$vern" trust ssh add "$dir/user_ca.pub" --crl x
+expect "trust list --group" 2 "" "vern: --group does not belong to trust list" "$vern" trust list --group x
+expect "identity add of nothing" 2 "" "vern: identity add: --statement *" "$vern" identity add
+expect "identity add of half a proof" 2 "" "vern: identity add: --statement *" "$vern" identity add --statement "$dir/ca.pem"
+expect "identity add of two proofs" 2 "" "vern: identity add: --statement *" "$vern" identity add --cms x --certificate y
+expect "identity add of a large statement" 1 "" "vern: $dir/large: larger than 1 KiB" "$vern" identity add --statement "$dir/large" --signature "$dir/ca.pem" "${here[@]}"
+expect "identity add of a private key" 1 "" "vern: $dir/user_ca: a private key is in it: *" "$vern" identity add --certificate "$dir/user_ca" "${here[@]}"
+expect "identity remove of no number" 2 "" "vern: identity remove: a number is wanted *" "$vern" identity remove x
+expect "identity remove of two" 2 "" "vern identity: '2' is too much*" "$vern" identity remove 1 2
+expect "identity list x" 2 "" "vern: identity: list, add or remove ID *" "$vern" identity list x
+expect "identity list --cms" 2 "" "vern: --cms belongs to identity add" "$vern" identity list --cms x
+expect "whois of nobody in particular" 2 "" "vern whois: something is missing*" "$vern" whois
+
 expect "flows of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" flows -i nosuch0
 expect "flows of no port" 2 "" "vern: --port: a number *" "$vern" flows --port x
 echo '{"nftables": [{"chain": {"family": "inet", "table": "t", "name": "input", "hook": "input", "type": "filter", "prio": 0, "policy": "drop"}},

@@ -38,7 +38,7 @@ _vern_trails() {
 
 _vern() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='up down save check show policy explain flows audit bench genkey genpsk pubkey help'
+    local commands='up down save check show policy explain flows trust identity whois audit bench genkey genpsk pubkey help'
     local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
         transfer persistent-keepalive dump'
     local words='' word operands=0
@@ -72,6 +72,21 @@ _vern() {
             ;;
         explain) words='--interface --json --help' ;;
         flows) words='--interface --peer --port --json --help' ;;
+        trust)
+            words='--interface --json --help'
+            ((operands == 0)) && words+=' list ssh x509 remove'
+            ((operands == 1)) && [[ ${COMP_WORDS[2]} == @(ssh|x509) ]] && words+=' add'
+            ((operands == 1)) && [[ ${COMP_WORDS[2]} == remove ]] && words+=' ssh x509'
+            [[ ${COMP_WORDS[2]} == ssh ]] && words+=' --name --group --krl --principals'
+            [[ ${COMP_WORDS[2]} == x509 ]] && words+=' --name --group --crl'
+            ;;
+        identity)
+            words='--interface --json --help'
+            ((operands == 0)) && words+=' list add remove'
+            [[ ${COMP_WORDS[2]} == list ]] && words+=' --peer'
+            [[ ${COMP_WORDS[2]} == add ]] && words+=' --statement --signature --cms --certificate'
+            ;;
+        whois) words='--interface --require --json --help' ;;
         audit)
             words='--interface --dir --help'
             ((operands == 0)) && words+=' tail verify export'
@@ -97,7 +112,7 @@ _vern() {
                 records-lost started stopped'
             ;;
         --confirm) words='60s 5m' ;;
-        --peer | --port | --local | --rule | --since | --until | --lines | -n) words='' ;;
+        --peer | --port | --local | --rule | --since | --until | --lines | -n | --name | --group | --require) words='' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
     if [[ $previous == --dir ]]; then
@@ -106,6 +121,12 @@ _vern() {
     fi
     # Policies may be anywhere and of any name.
     if [[ $command == policy && $current != -* && $previous != -* ]] && ((operands >= 1)); then
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        compopt -o filenames 2> /dev/null
+    fi
+    # And so may keys, certificates, lists and proofs.
+    if [[ $previous == --@(krl|principals|crl|statement|signature|cms|certificate) ||
+        $command == trust && ${COMP_WORDS[3]} == add && $current != -* && $previous != -* ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         compopt -o filenames 2> /dev/null
     fi

@@ -33,7 +33,7 @@ struct Command {
 };
 
 extern const Command kGenkey, kGenpsk, kPubkey, kShow, kUp, kDown, kSave, kCheck, kBench, kPolicy, kExplain,
-    kFlows, kAudit, kPresent, kStatement;
+    kFlows, kAudit, kTrust, kIdentity, kWhois, kPresent, kStatement;
 
 // "vern: what", a line for each line, on standard error.
 void print_error(std::string_view what);

@@ -2,7 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "control/policy/file.h"
+#include "control/input_file.h"
+#include "control/policy/language.h"
 #include "control/policy/nft_import.h"
 #include "control/process.h"
 #include "control/text.h"
@@ -42,7 +43,7 @@ Result<std::string> to_json(const std::string& text, const std::string& file) {
 
 int run_from_nft(const NftRequest& request) {
     const std::string shown = request.file == "-" ? "standard input" : request.file;
-    auto text = policy::read_policy_file(request.file);
+    auto text = read_input(request.file, policy::kPolicyBytesMax);
     if (!text) return failed(text.error());
     if (!is_json(*text)) text = to_json(*text, shown);
     if (!text) return failed(text.error());

@@ -16,9 +16,9 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const Command* kCommands[] = {&kUp,        &kDown,    &kSave,   &kCheck,  &kShow,
-                                        &kPolicy,    &kExplain, &kFlows,  &kAudit,  &kPresent,
-                                        &kStatement, &kGenkey,  &kGenpsk, &kPubkey, &kBench};
+constexpr const Command* kCommands[] = {&kUp,      &kDown,  &kSave,   &kCheck,    &kShow,    &kPolicy,
+                                        &kExplain, &kFlows, &kTrust,  &kIdentity, &kPresent, &kStatement,
+                                        &kWhois,   &kAudit, &kGenkey, &kGenpsk,   &kPubkey,  &kBench};
 
 const Command* find_command(std::string_view name) {
     const auto found = std::find_if(std::begin(kCommands), std::end(kCommands),

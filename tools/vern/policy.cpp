@@ -8,10 +8,10 @@
 #include "control/api/client.h"
 #include "control/api/parameters.h"
 #include "control/api/target.h"
+#include "control/input_file.h"
 #include "control/policy/control.h"
 #include "control/policy/diff.h"
 #include "control/policy/evaluate.h"
-#include "control/policy/file.h"
 #include "control/policy/language.h"
 #include "control/text.h"
 #include "dataplane/runtime/runtime.h"
@@ -36,7 +36,7 @@ struct PolicyFile {
 };
 
 Result<PolicyFile> read_file(const std::string& file) {
-    auto text = policy::read_policy_file(file);
+    auto text = read_input(file, policy::kPolicyBytesMax);
     if (!text) return tl::unexpected(text.error());
     auto document = policy::parse_policy(*text, shown_name(file), clocks().wall);
     if (!document) return tl::unexpected(document.error());
@@ -55,23 +55,6 @@ Result<std::unique_ptr<const policy::Policy>> compile(const Document& document, 
     const auto now = clocks();
     return policy::compile_tested(document, policy::rule_set_of(document, now, 1), 1, shown_name(file),
                                   now.boot);
-}
-
-json errors_json(const Error& error) {
-    json lines = json::array();
-    std::string_view text = error.message;
-    while (!text.empty()) {
-        const auto line = text.substr(0, text.find('\n'));
-        lines.push_back(line);
-        text.remove_prefix(std::min(text.size(), line.size() + 1));
-    }
-    return {{"ok", false}, {"errors", std::move(lines)}};
-}
-
-int refuse(const Invocation& invocation, const Error& error) {
-    if (!invocation.has("json")) return failed(error);
-    print_json(errors_json(error));
-    return kFailure;
 }
 
 int check(const Invocation& invocation, const std::string& file) {
@@ -283,7 +266,27 @@ Result<json> ask_daemon(const Invocation& invocation, api::Method method, std::s
 
 void declare_interface(po::options_description& options) {
     options.add_options()("interface,i", po::value<std::string>()->value_name("NAME"),
-                          "whose policy; needed only where several interfaces run");
+                          "which one; needed only where several interfaces run");
+}
+
+Result<json> about_file(Result<json> answer, const std::string& file, const std::string& other) {
+    if (answer || answer.error().code != EBADMSG) return answer;
+    const std::string& told = answer.error().message;
+    if (!other.empty() && told.starts_with(other + ":")) return answer;
+    return fail((file == "-" ? "standard input" : file) + ": " + told, EBADMSG);
+}
+
+int refuse(const Invocation& invocation, const Error& error) {
+    if (!invocation.has("json")) return failed(error);
+    json lines = json::array();
+    std::string_view text = error.message;
+    while (!text.empty()) {
+        const auto line = text.substr(0, text.find('\n'));
+        lines.push_back(line);
+        text.remove_prefix(std::min(text.size(), line.size() + 1));
+    }
+    print_json({{"ok", false}, {"errors", std::move(lines)}});
+    return kFailure;
 }
 
 int print_json(const json& document) {
@@ -301,6 +304,12 @@ std::string text_of(const json& object, const char* key) {
     const auto found = object.find(key);
     return found != object.end() && found->is_string() ? printable(found->get<std::string>(), 1000)
                                                        : std::string();
+}
+
+std::string joined(const json& object, const char* key) {
+    std::string all;
+    for (const std::string& one : texts_of(object, key)) all += (all.empty() ? "" : ", ") + one;
+    return all;
 }
 
 std::uint64_t number_of(const json& object, const char* key) {

@@ -19,8 +19,9 @@ constexpr std::uint64_t kAnswerBytesMax = std::uint64_t{256} << 20;
 
 boost::beast::string_view view(std::string_view text) { return {text.data(), text.size()}; }
 
-// What a refusal says, in words: a line for each mistake of a policy.
-std::string sentence_of(const json& refusal) {
+// What a refusal says, in words: a line for each mistake of a policy; with its code if it is of something
+// that was handed in, for there it says why.
+std::string sentence_of(unsigned status, const json& refusal) {
     std::string lines;
     if (const auto errors = refusal.find("errors"); errors != refusal.end() && errors->is_array()) {
         for (const json& line : *errors)
@@ -28,8 +29,13 @@ std::string sentence_of(const json& refusal) {
                 (lines.empty() ? "" : "\n") + (line.is_string() ? line.get<std::string>() : std::string());
     }
     if (!lines.empty()) return lines;
-    const auto error = refusal.find("error");
-    return error != refusal.end() && error->is_string() ? error->get<std::string>() : "the daemon refused";
+    const auto text = [&](const char* member) {
+        const auto found = refusal.find(member);
+        return found != refusal.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    const std::string error = text("error");
+    if (error.empty()) return "the daemon refused";
+    return status == 422 ? error + " (" + text("code") + ")" : error;
 }
 
 }  // namespace
@@ -86,7 +92,9 @@ Result<json> ask(std::string_view interface, Method method, std::string_view tar
     auto parsed = json::parse(answer->body, nullptr, false);
     if (!parsed.is_object()) return fail("the daemon's answer is not understood", EPROTO);
     if (answer->status / 100 == 2) return parsed;
-    return fail(sentence_of(parsed), answer->status == 403 ? EACCES : EINVAL);
+    return fail(sentence_of(answer->status, parsed), answer->status == 403   ? EACCES
+                                                     : answer->status == 422 ? EBADMSG
+                                                                             : EINVAL);
 }
 
 Result<std::string> only_interface(std::string_view directory) {

@@ -25,7 +25,8 @@ Result<Answer> exchange(std::string_view interface, Method method, std::string_v
                         std::string_view body = {}, std::chrono::milliseconds timeout = kPatience,
                         std::string_view directory = kDirectory);
 
-// What a 2xx says. Anything else is the error that the daemon has told, in its sentence.
+// What a 2xx says. Anything else is the error that the daemon has told, in its sentence; EBADMSG: what was
+// handed in is not taken.
 Result<nlohmann::json> ask(std::string_view interface, Method method, std::string_view target,
                            std::string_view body = {}, std::string_view directory = kDirectory);
 

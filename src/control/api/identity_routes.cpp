@@ -42,6 +42,7 @@ json trust_json(const Identities& identities) {
 }
 
 Response put_ssh(Identities& identities, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
     JsonBody body(request.body);
     trust::SshSource source;
     source.name = request.target.path[3];
@@ -57,6 +58,7 @@ Response put_ssh(Identities& identities, const Request& request) {
 }
 
 Response put_x509(Identities& identities, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
     JsonBody body(request.body);
     trust::X509CaText source;
     source.name = request.target.path[3];
@@ -106,6 +108,7 @@ Response list_identities(const IdentitySource& source, const Request& request) {
 }
 
 Response add_identity(const IdentitySource& source, const Request& request) {
+    if (auto wrong = Parameters(request).refusal()) return *wrong;
     JsonBody body(request.body);
     const auto statement = body.text("statement"), signature = body.text("signature"), cms = body.text("cms"),
                certificate = body.text("certificate");

@@ -387,6 +387,7 @@ json to_json(const Binding& binding) {
     json out{{"id", binding.id},
              {"peer", to_base64(binding.peer.bytes)},
              {"kind", ssh ? "ssh" : "x509"},
+             {"label", label_of(identity)},
              {"means", name_of(binding.means)},
              {"ca", identity.authority},
              {"issuer", identity.issuer},

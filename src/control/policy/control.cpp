@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <fstream>
 
+#include "control/input_file.h"
 #include "control/log.h"
 #include "control/policy/diff.h"
-#include "control/policy/file.h"
 #include "control/policy/language.h"
 #include "control/policy/service_text.h"
 #include "control/text.h"
@@ -104,8 +104,9 @@ Result<void> Control::start(const std::string& first) {
 }
 
 Control::Governing Control::load_first(const std::string& file) {
-    auto loaded = read_policy_file(file).and_then(
-        [&](std::string&& text) { return load(std::move(text), file, plane_.now()); });
+    auto loaded = read_input(file, kPolicyBytesMax).and_then([&](std::string&& text) {
+        return load(std::move(text), file, plane_.now());
+    });
     if (!loaded) return {.loaded = {}, .failure = loaded.error().message};
     if (auto kept = store_.replace((*loaded)->text); !kept)
         log_error("the policy is in force, and cannot be kept for the next start: " + kept.error().message);

@@ -292,6 +292,14 @@ Verdict<std::string> decode_base64(std::string_view text, const char* ignored, s
     return bytes;
 }
 
+std::string encode_base64(std::string_view bytes) {
+    std::string text(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
+    sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()),
+                      bytes.size(), sodium_base64_VARIANT_ORIGINAL);
+    text.pop_back();  // the terminating zero
+    return text;
+}
+
 Verdict<std::string> decode_ssh_line(std::string_view line, std::size_t bytes_max, std::string_view what) {
     if (line.ends_with('\n')) line.remove_suffix(1);
     if (line.find('\n') != std::string_view::npos)

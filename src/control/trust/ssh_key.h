@@ -72,5 +72,6 @@ Verdict<std::string> decode_ssh_line(std::string_view line, std::size_t bytes_ma
 
 // Strict base64 with padding (RFC 4648 section 4), letters of `ignored` left out.
 Verdict<std::string> decode_base64(std::string_view text, const char* ignored, std::string_view what);
+std::string encode_base64(std::string_view bytes);
 
 }  // namespace vern::trust

@@ -19,7 +19,7 @@ struct SshCa {
     std::optional<Krl> krl;                    // for what this CA signed
     std::optional<PrincipalsFile> principals;  // none: every principal that a certificate names
     std::vector<std::string> groups;           // of everybody whom it certifies
-    std::string name;                          // under which it is trusted here
+    std::string name{};                        // under which it is trusted here
 };
 
 class SshTrust {

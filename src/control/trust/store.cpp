@@ -1,7 +1,6 @@
 #include "control/trust/store.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -16,33 +15,17 @@ using nlohmann::json;
 
 constexpr std::string_view kFile = "trust.json";
 
-bool is_name(std::string_view text) {
-    return !text.empty() && text.size() <= kAuthorityNameBytesMax && std::ranges::all_of(text, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-               c == '_' || c == '.';
-    });
-}
-
 Verdict<void> check_names(std::string_view name, const std::vector<std::string>& groups) {
     constexpr std::string_view kRule = ": up to 64 letters, digits and any of -_.";
-    if (!is_name(name))
+    if (!is_authority_name(name))
         return refuse(Refusal::malformed, "'" + printable(name) + "' cannot name a CA" + std::string(kRule));
     if (groups.size() > kGroupsMax) return refuse(Refusal::too_large, "more than 64 groups of one CA");
     for (const std::string& group : groups) {
-        if (!is_name(group))
+        if (!is_authority_name(group))
             return refuse(Refusal::malformed,
                           "'" + printable(group) + "' cannot name a group" + std::string(kRule));
     }
     return {};
-}
-
-std::string base64_of(std::string_view bytes) {
-    std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-    const int length =
-        EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                        reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-    text.resize(static_cast<std::size_t>(length));
-    return text;
 }
 
 Verdict<SshCa> read(const SshSource& source) {
@@ -77,6 +60,13 @@ Refused disk_error(const Error& error) {
 }
 
 }  // namespace
+
+bool is_authority_name(std::string_view text) {
+    return !text.empty() && text.size() <= kAuthorityNameBytesMax && std::ranges::all_of(text, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+               c == '_' || c == '.';
+    });
+}
 
 Verdict<void> TrustStore::put(SshSource source) {
     auto ca = read(source);
@@ -148,7 +138,7 @@ Verdict<void> TrustStore::commit(SshSources ssh, X509Sources x509, Floors floors
     json file{{"version", 1}, {"ssh", json::array()}, {"x509", json::array()}, {"floors", floors}};
     for (const auto& [name, entry] : ssh) {
         json one{{"name", name}, {"key", entry.source.key}, {"groups", entry.source.groups}};
-        if (entry.source.krl) one["krl"] = base64_of(*entry.source.krl);
+        if (entry.source.krl) one["krl"] = encode_base64(*entry.source.krl);
         if (entry.source.principals) {
             one["principals"] = *entry.source.principals;
             one["principals_file"] = entry.source.principals_file;
@@ -158,7 +148,7 @@ Verdict<void> TrustStore::commit(SshSources ssh, X509Sources x509, Floors floors
     for (const auto& [name, entry] : x509) {
         if (entry.ca) chains->cas.push_back(entry.ca);
         json crls = json::array();
-        for (const std::string& crl : entry.text.crls) crls.push_back(base64_of(crl));
+        for (const std::string& crl : entry.text.crls) crls.push_back(encode_base64(crl));
         file["x509"].push_back({{"name", name},
                                 {"certificates", entry.text.certificates},
                                 {"crls", std::move(crls)},

@@ -25,6 +25,9 @@ inline constexpr std::size_t kTrustBytesMax = std::size_t{96} << 20;  // of the 
 inline constexpr std::size_t kAuthorityNameBytesMax = 64;
 inline constexpr std::size_t kGroupsMax = 64;  // of a CA
 
+// Of a CA, or of a group: up to 64 letters, digits and any of -_.
+bool is_authority_name(std::string_view text);
+
 struct SshSource {
     std::string name;
     std::string key;                        // a line of a .pub file

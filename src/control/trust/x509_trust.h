@@ -25,7 +25,7 @@ struct X509CaText {
     std::string certificates;         // PEM
     std::vector<std::string> crls;    // each PEM of one or more, or one in DER
     std::vector<std::string> groups;  // that every identity of this CA is in
-    std::string name;                 // under which it is trusted here
+    std::string name{};               // under which it is trusted here
 };
 
 struct X509Ca {

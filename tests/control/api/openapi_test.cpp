@@ -4,12 +4,17 @@
 
 #include <fstream>
 
+#include "../identity/fake_peers.h"
 #include "../policy/fake_plane.h"
 #include "../temporary_directory.h"
+#include "../trust/openssl_pki.h"
+#include "../trust/ssh_workshop.h"
+#include "control/api/identity_routes.h"
 #include "control/api/interface_routes.h"
 #include "control/api/policy_routes.h"
 #include "control/api/target.h"
 #include "control/log.h"
+#include "control/trust/statement.h"
 
 namespace vern::api {
 namespace {
@@ -112,6 +117,9 @@ class OpenApi : public testing::Test {
         set_log_level(LogLevel::silent);
         add_interface_routes(router, "wg0", source);
         add_policy_routes(router, control);
+        first_identity_route = router.routes().size();
+        add_identity_routes(router,
+                            {identities, peers, [](const PublicKey&) { return std::string("laptop"); }});
         router.add_events("/v1/events", Role::read);
         std::ifstream file(VERN_SOURCE_DIRECTORY "/docs/openapi.json");
         document = json::parse(file, nullptr, false);
@@ -159,6 +167,12 @@ class OpenApi : public testing::Test {
         const json& content = schema.resolve(responses[status])["content"];
         EXPECT_TRUE(content.contains(std::string(response.content_type)))
             << target << " " << response.content_type;
+        for (const auto& [name, value] : response.headers) {
+            EXPECT_TRUE(schema.resolve(responses[status])
+                            .value("headers", json::object())
+                            .contains(std::string(name)))
+                << target << " " << name;
+        }
         if (!content.contains(std::string(response.content_type))) return response;
         if (response.content_type != "application/json") return response;
         const auto wrong = schema.check(json::parse(response.body), content["application/json"]["schema"]);
@@ -168,11 +182,34 @@ class OpenApi : public testing::Test {
         return response;
     }
 
+    // A path of the route's, whatever it has for its names.
+    static std::string path_of(const Route& route) {
+        std::string path;
+        for (const std::string& segment : route.segments)
+            path += "/" + (segment == "{name}" ? "corp" : segment == "{id}" ? "1" : segment);
+        return path;
+    }
+    // A success of these routes was held to its schema.
+    void expect_answers(std::size_t from, std::size_t to) {
+        for (std::size_t i = from; i < to; ++i) {
+            const Route& route = router.routes()[i];
+            const std::string asked = route.pattern + " " + lower(route.method);
+            EXPECT_TRUE(!route.handler || route.pattern == "/metrics" || answered.contains(asked + " 200") ||
+                        answered.contains(asked + " 201"))
+                << asked;
+        }
+    }
+
     vern::test::TemporaryDirectory directory;
     policy::test::FakePlane plane;
     policy::Control control{policy::Store(directory.path() + "/wg0"), plane};
     FakeSource source;
+    identity::test::FakePeers peers;
+    identity::test::SeededRandom random;
+    identity::Identities identities{directory.path() + "/identities", peers, random,
+                                    [](const identity::IdentityEvent&) {}, [] {}};
     Router router;
+    std::size_t first_identity_route = 0;
     json document;
     std::set<std::string> answered;
 };
@@ -187,8 +224,12 @@ TEST_F(OpenApi, HasEveryRouteAndNoOther) {
     for (const Route& route : router.routes()) {
         EXPECT_EQ(operation(route)["x-role"], route.role == Role::write ? "write" : "read") << route.pattern;
         if (const json& what = operation(route); what.contains("requestBody")) {
-            EXPECT_EQ(what["requestBody"]["content"]["application/toml"]["schema"]["maxLength"],
-                      route.body_bytes_max);
+            const json& body = what["requestBody"];
+            EXPECT_EQ(body.contains("x-bytes-max")
+                          ? body["x-bytes-max"]
+                          : body["content"]["application/toml"]["schema"]["maxLength"],
+                      route.body_bytes_max)
+                << route.pattern;
         }
     }
 }
@@ -196,10 +237,14 @@ TEST_F(OpenApi, HasEveryRouteAndNoOther) {
 TEST_F(OpenApi, HasEveryParameterAndNoOther) {
     for (const Route& route : router.routes()) {
         if (!route.handler) continue;
-        EXPECT_EQ(ask(route.method, route.pattern + "?no_such_parameter=1").status, 400u) << route.pattern;
+        EXPECT_EQ(ask(route.method, path_of(route) + "?no_such_parameter=1").status, 400u) << route.pattern;
         for (const json& parameter : operation(route).value("parameters", json::array())) {
-            const Response response =
-                ask(route.method, route.pattern + "?" + parameter["name"].get<std::string>() + "=");
+            const std::string name = parameter["name"];
+            if (parameter["in"] == "path") {
+                EXPECT_NE(route.pattern.find("{" + name + "}"), std::string::npos) << name;
+                continue;
+            }
+            const Response response = ask(route.method, path_of(route) + "?" + name + "=");
             EXPECT_EQ(response.body.find("unknown-parameter"), std::string::npos) << response.body;
         }
     }
@@ -220,6 +265,8 @@ TEST_F(OpenApi, HasEveryErrorCode) {
                 used.insert(text.substr(quote + 1, end - quote - 1));
         }
     }
+    for (unsigned i = 0; i <= static_cast<unsigned>(trust::Refusal::limit); ++i)
+        used.emplace(trust::refusal_code(static_cast<trust::Refusal>(i)));
     EXPECT_EQ(used, described);
 }
 
@@ -261,14 +308,64 @@ TEST_F(OpenApi, AnswersAreWhatTheSchemasSay) {
     ask(Method::post, "/v1/policy/diff", "x");
     plane.refuse = true;
     EXPECT_EQ(ask(Method::put, "/v1/policy", policy).status, 500u);
-    // A success of every route was held to its schema.
-    for (const Route& route : router.routes()) {
-        if (route.handler) {
-            EXPECT_TRUE(answered.contains(route.pattern + " " + lower(route.method) + " 200") ||
-                        route.pattern == "/metrics")
-                << route.pattern;
-        }
-    }
+    expect_answers(0, first_identity_route);
+}
+
+TEST_F(OpenApi, AnswersAboutIdentitiesAreWhatTheSchemasSay) {
+    NEEDS_SSH_KEYGEN();
+    auto& workshop = vern::test::Workshop::get();
+    const std::string ca = workshop.key("ed25519", "-openapi-ca"),
+                      user = workshop.key("ed25519", "-openapi-user");
+    workshop.certify(ca, user);
+    const json ssh{{"key", workshop.public_line(ca)},
+                   {"krl", trust::encode_base64(workshop.krl("serial: 1\n", ca, {"-z", "5"}))},
+                   {"principals", "alice\n"},
+                   {"principals_file", "principals"},
+                   {"groups", {"staff"}}};
+    EXPECT_EQ(ask(Method::put, "/v1/trust/ssh/corp", ssh.dump()).status, 200u);
+    const trust::test::Pki pki;
+    pki.root("ca");
+    pki.issue("ada", "ca", {.subject = "/OU=DBA/CN=ada", .arguments = {}});
+    peers.clock.wall = WallTime(std::chrono::seconds(trust::test::kNow));
+    const json x509{{"certificates", pki.read("ca.pem")},
+                    {"crls", {trust::encode_base64(pki.crl("ca"))}},
+                    {"groups", json::array()}};
+    EXPECT_EQ(ask(Method::put, "/v1/trust/x509/pki", x509.dump()).status, 200u);
+
+    const std::string statement = trust::encode_statement({.wg = identity::test::kLaptop,
+                                                           .audience = identity::test::kDaemon,
+                                                           .nonce = {},
+                                                           .not_after = trust::test::kNow + 3600});
+    const json by_ssh{
+        {"statement", statement},
+        {"signature", workshop.sign(user + "-cert", std::string(identity::kNamespace), statement)}};
+    EXPECT_EQ(ask(Method::post, "/v1/identities", by_ssh.dump()).status, 201u);
+    pki.write("statement", statement);
+    pki.openssl({"cms", "-sign", "-binary", "-nodetach", "-md", "sha256", "-signer", pki.path("ada.pem"),
+                 "-inkey", pki.path("ada.key"), "-in", pki.path("statement"), "-outform", "PEM", "-out",
+                 pki.path("cms.pem")});
+    EXPECT_EQ(ask(Method::post, "/v1/identities", json{{"cms", pki.read("cms.pem")}}.dump()).status, 201u);
+
+    EXPECT_EQ(json::parse(ask(Method::get, "/v1/trust").body)["authorities"].size(), 2u);
+    EXPECT_EQ(json::parse(ask(Method::get, "/v1/identities?limit=1").body)["more"], true);
+    EXPECT_EQ(json::parse(ask(Method::get, "/v1/whois?addr=10.100.0.2").body)["identities"].size(), 2u);
+    EXPECT_EQ(ask(Method::get, "/v1/whois?addr=10.100.0.2&require=x509:ou%3DDBA").status, 200u);
+    EXPECT_EQ(ask(Method::get, "/v1/whois?addr=10.100.0.2&require=x509:ou%3Dweb").status, 403u);
+    EXPECT_EQ(ask(Method::get, "/v1/whois?addr=10.9.9.9").status, 404u);
+    EXPECT_EQ(ask(Method::put, "/v1/trust/ssh/corp", R"({"key":"x"})").status, 422u);
+    EXPECT_EQ(ask(Method::post, "/v1/identities", R"({"cms":"x"})").status, 422u);
+    EXPECT_EQ(ask(Method::remove, "/v1/identities/1").status, 200u);
+    EXPECT_EQ(ask(Method::remove, "/v1/identities/1").status, 404u);
+    // A CA whose list went stale is said to be of no use when it is read again.
+    peers.pass(std::chrono::hours(48));
+    identities.start();
+    const json stale = json::parse(ask(Method::get, "/v1/trust").body)["authorities"][1];
+    EXPECT_EQ(stale["usable"], false);
+    EXPECT_TRUE(stale.contains("error")) << stale;
+    EXPECT_EQ(ask(Method::remove, "/v1/trust/ssh/corp").status, 200u);
+    EXPECT_EQ(ask(Method::remove, "/v1/trust/x509/pki").status, 200u);
+    EXPECT_EQ(ask(Method::remove, "/v1/trust/x509/pki").status, 404u);
+    expect_answers(first_identity_route, router.routes().size());
 }
 
 TEST_F(OpenApi, FlowsAndExplanationsOfALivePlane) {

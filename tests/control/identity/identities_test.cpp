@@ -6,12 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <random>
-#include <set>
-
 #include "../trust/openssl_pki.h"
 #include "../trust/ssh_workshop.h"
 #include "control/text.h"
+#include "fake_peers.h"
 
 namespace vern::identity {
 namespace {
@@ -22,47 +20,9 @@ using trust::Refusal;
 using trust::Statement;
 using trust::UnixSeconds;
 using trust::Verdict;
+using namespace vern::identity::test;
 using vern::test::TemporaryDirectory;
 using vern::test::Workshop;
-
-constexpr UnixSeconds kNow = vern::test::kNow;
-
-class SeededRandom final : public Random {
-  public:
-    void fill(std::span<std::byte> bytes) noexcept override {
-        for (auto& byte : bytes) byte = static_cast<std::byte>(engine_() & 0xff);
-    }
-
-  private:
-    std::mt19937_64 engine_{1};
-};
-
-PublicKey key_number(unsigned char number) {
-    PublicKey key;
-    key.bytes.fill(std::byte{number});
-    return key;
-}
-const PublicKey kDaemon = key_number(0xdd), kLaptop = key_number(1), kOther = key_number(2);
-const IpAddress kLaptopAddress = *parse_address("10.100.0.2"), kOtherAddress = *parse_address("10.100.0.3");
-
-struct FakePeers final : Peers {
-    policy::ClockPair clock{WallTime(seconds(kNow)), Instant(seconds(1000))};
-    std::map<std::string, PublicKey> at{{"10.100.0.2", kLaptop}, {"10.100.0.3", kOther}};
-    std::set<PublicKey> known{kLaptop, kOther};
-    std::optional<PublicKey> own = kDaemon;
-
-    policy::ClockPair now() const override { return clock; }
-    std::optional<PublicKey> own_public_key() const override { return own; }
-    std::optional<PublicKey> peer_of(const IpAddress& address) const override {
-        const auto found = at.find(to_text(address));
-        return found == at.end() ? std::nullopt : std::optional(found->second);
-    }
-    bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
-    void pass(seconds time) {
-        clock.wall += time;
-        clock.boot += time;
-    }
-};
 
 class IdentitiesTest : public ::testing::Test {
   protected:
