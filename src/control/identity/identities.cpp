@@ -139,11 +139,7 @@ void Identities::tick() {
     const policy::ClockPair now = peers_.now();
     latest_ = std::max(latest_, seconds_of(now.wall));
     if (registry_.end_due(now.boot, [&](const Binding& one) { ended(one, "expired", ""); }) > 0) changed();
-    if (dirty_ && now.boot >= settled_) {
-        dirty_ = false;
-        settled_ = now.boot + kSettleTime;
-        changed_();
-    }
+    if (dirty_) settle();
 }
 
 void Identities::clock_was_set() {
@@ -152,8 +148,21 @@ void Identities::clock_was_set() {
     registry_.clock_was_set(now);
 }
 
-// The first change after a pause is told with the next tick, those that follow closely together.
-void Identities::changed() { dirty_ = true; }
+// A change counts before anybody is answered; but in a burst, when compiling takes its time, only so often
+// that half of it is left for others.
+void Identities::changed() {
+    dirty_ = true;
+    settle();
+}
+
+void Identities::settle() {
+    const Instant begin = peers_.now().boot;
+    if (begin < settled_) return;
+    dirty_ = false;
+    changed_();
+    const Instant end = peers_.now().boot;
+    settled_ = end + (end - begin);
+}
 
 void Identities::ended(const Binding& binding, std::string_view reason, std::string_view by) {
     handed_in_.erase(binding.id);

@@ -22,9 +22,6 @@
 
 namespace vern::identity {
 
-// A burst of proofs becomes one change of rules; ends are never later than their second by more.
-inline constexpr Duration kSettleTime = std::chrono::milliseconds(100);
-
 // Proofs cost signatures to look at, and refusals a line in the audit trail.
 inline constexpr unsigned kPresentationsPerSecond = 8;  // of one peer
 
@@ -112,6 +109,7 @@ class Identities {
     void ended(const Binding& binding, std::string_view reason, std::string_view by);
     void trust_changed(std::string_view what, std::string_view by);
     void changed();
+    void settle();
     void keep();
     void prove_waiting();
 

@@ -38,7 +38,11 @@ class IdentitiesTest : public ::testing::Test {
         identities.reset();
         identities = std::make_unique<Identities>(
             state.path() + "/wg0", peers, random, [this](const IdentityEvent& event) { note(event); },
-            [this] { ++changes; }, std::move(hook));
+            [this] {
+                ++changes;
+                peers.clock.boot += slow;
+            },
+            std::move(hook));
         return identities->start();
     }
     void note(const IdentityEvent& event) {
@@ -92,6 +96,7 @@ class IdentitiesTest : public ::testing::Test {
     SeededRandom random;
     std::vector<std::string> told;
     int changes = 0;
+    Duration slow{};  // what a change of rules takes
     std::unique_ptr<Identities> identities;
 };
 
@@ -110,13 +115,13 @@ TEST_F(IdentitiesTest, ASignedStatementThroughTheTunnelBindsUntilItEnds) {
     EXPECT_EQ(bound->identity.groups, (std::vector<std::string>{"staff"}));
     EXPECT_EQ(bound->ends, kNow + 100);  // the certificate's, before the statement's
     identities->tick();
-    EXPECT_EQ(changes, 1);  // trust and this together
+    EXPECT_EQ(changes, 2);  // trust, and this
     EXPECT_EQ(identities->deadline(), Instant(seconds(1100)));
     tick_at_end(seconds(99));
     EXPECT_EQ(identities->registry().size(), 1u);
     tick_at_end(seconds(1));
     EXPECT_EQ(identities->registry().size(), 0u);
-    EXPECT_EQ(changes, 2);
+    EXPECT_EQ(changes, 3);
     EXPECT_EQ(told, (std::vector<std::string>{"trust.changed by uid 0", "identity.bound alice@laptop",
                                               "identity.ended alice@laptop expired"}));
 }
@@ -235,6 +240,20 @@ TEST_F(IdentitiesTest, RenewalKeepsItAliveWhileTheCertificateAllows) {
     tick_at_end(seconds(1));
     EXPECT_EQ(identities->registry().size(), 0u);
     EXPECT_EQ(told[2], "identity.renewed alice@laptop");
+}
+
+// When compiling the rules takes long, many proofs become one change of rules.
+TEST_F(IdentitiesTest, ABurstIsOneChange) {
+    slow = std::chrono::milliseconds(20);
+    trust_ca();
+    certify();
+    ASSERT_EQ(changes, 1);
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    EXPECT_EQ(changes, 1);
+    EXPECT_EQ(identities->deadline(), Instant(seconds(1000)) + 2 * slow);
+    peers.clock.boot += slow;
+    identities->tick();
+    EXPECT_EQ(changes, 2);
 }
 
 TEST_F(IdentitiesTest, AClockSetBackRevivesNothing) {
