@@ -2,6 +2,7 @@
 
 #include "control/api/json_body.h"
 #include "control/api/parameters.h"
+#include "control/api/refusal_response.h"
 #include "control/policy/evaluate.h"
 #include "control/policy/selector.h"
 #include "control/text.h"
@@ -14,14 +15,9 @@ using identity::Binding;
 using identity::Identities;
 using nlohmann::json;
 using trust::Identity;
-using trust::Refused;
 
 constexpr std::size_t kProofBytesMax = 256 << 10;
 constexpr std::size_t kTrustBodyBytesMax = std::size_t{32} << 20;  // a KRL of 16 MiB, in base64
-
-Response refusal(const Refused& refused, unsigned status) {
-    return error_response(status, trust::refusal_code(refused.code), refused.sentence);
-}
 
 json entry_json(const trust::TrustStore::Entry& entry) {
     json out{{"kind", entry.kind == Identity::Kind::ssh ? "ssh" : "x509"},
@@ -53,7 +49,7 @@ Response put_ssh(Identities& identities, const Request& request) {
     source.groups = body.texts("groups");
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)
-        return refusal(done.error(), 422);
+        return refusal_response(done.error(), 422);
     return json_response(trust_json(identities));
 }
 
@@ -71,7 +67,7 @@ Response put_x509(Identities& identities, const Request& request) {
     source.groups = body.texts("groups");
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)
-        return refusal(done.error(), 422);
+        return refusal_response(done.error(), 422);
     return json_response(trust_json(identities));
 }
 
@@ -121,7 +117,7 @@ Response add_identity(const IdentitySource& source, const Request& request) {
     const auto bound = statement ? source.identities.add_ssh(*statement, *signature, by)
                        : cms     ? source.identities.add_cms(*cms, by)
                                  : source.identities.add_certificate(*certificate, by);
-    if (!bound) return refusal(bound.error(), 422);
+    if (!bound) return refusal_response(bound.error(), 422);
     return json_response(binding_json(source, *bound), 201);
 }
 

@@ -4,6 +4,7 @@
 
 #include "control/api/json_body.h"
 #include "control/api/parameters.h"
+#include "control/api/refusal_response.h"
 
 namespace vern::api {
 namespace {
@@ -14,15 +15,12 @@ using nlohmann::json;
 
 constexpr std::size_t kProofBytesMax = 160 << 10;  // an armoured signature of the largest certificate
 
-Response refusal(const trust::Refused& refused) {
-    return error_response(403, trust::refusal_code(refused.code), refused.sentence);
-}
-
 Response bound(const trust::Verdict<Binding>& binding) {
-    if (!binding) return refusal(binding.error());
-    return json_response({{"identity", identity::label_of(binding->identity)},
-                          {"ends", identity::time_text(binding->ends)},
-                          {"ends_s", binding->ends}});
+    if (!binding) return refusal_response(binding.error(), 403);
+    const json answer{{"identity", identity::label_of(binding->identity)},
+                      {"ends", identity::time_text(binding->ends)},
+                      {"ends_s", binding->ends}};
+    return json_response(answer);
 }
 
 std::string nonce_text(const identity::Nonces::Nonce& nonce) {
@@ -35,7 +33,7 @@ std::string nonce_text(const identity::Nonces::Nonce& nonce) {
 Response invite(Identities& identities, const std::string& tls_key, const Request& request) {
     if (auto wrong = Parameters(request).refusal()) return *wrong;
     const auto invitation = identities.invite(*request.caller.address);
-    if (!invitation) return refusal(invitation.error());
+    if (!invitation) return refusal_response(invitation.error(), 403);
     return json_response({{"wg", to_base64(invitation->peer.bytes)},
                           {"audience", to_base64(invitation->audience.bytes)},
                           {"nonce", nonce_text(invitation->nonce)},
