@@ -52,7 +52,7 @@ expect "unknown command" 2 "" "vern: no command 'foo' (vern help)" "$vern" foo
 expect "version" 0 "vern [0-9]*" "" "$vern" --version
 expect "help" 0 "Usage: vern COMMAND*genkey*" "" "$vern" help
 expect "--help" 0 "Usage: vern COMMAND*" "" "$vern" --help
-for command in up down save check show policy explain flows trust identity whois audit genkey genpsk pubkey; do
+for command in up down save check show policy explain flows trust identity present statement whois audit genkey genpsk pubkey; do
     expect "help $command" 0 "Usage: vern $command*Options:*" "" "$vern" help "$command"
     expect "$command --help" 0 "Usage: vern $command*Options:*" "" "$vern" "$command" --help
     expect "$command --foo" 2 "" "vern $command: *--foo*Usage: vern $command*" "$vern" "$command" --foo
@@ -233,6 +233,14 @@ expect "identity remove of no number" 2 "" "vern: identity remove: a number is w
 expect "identity remove of two" 2 "" "vern identity: '2' is too much*" "$vern" identity remove 1 2
 expect "identity list x" 2 "" "vern: identity: list, add or remove ID *" "$vern" identity list x
 expect "identity list --cms" 2 "" "vern: --cms belongs to identity add" "$vern" identity list --cms x
+key=AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+expect "present without an address" 2 "" "vern: --to: *" "$vern" present --ssh id-cert.pub
+expect "present without a certificate" 2 "" "vern: one of --ssh and --x509 is wanted" "$vern" present --to 10.100.0.1
+expect "present with a certificate and no key" 2 "" "vern: --x509: its --key is wanted too" "$vern" present --to 10.100.0.1 --x509 a.pem
+expect "present for too long" 2 "" "vern: --for: *" "$vern" present --to 10.100.0.1 --ssh id-cert.pub --for 2y
+expect "present with a key that is none" 2 "" "vern: wg: not a public key (base64)" "$vern" present --to 10.100.0.1 --ssh id-cert.pub --wg me
+expect "a statement" 0 "{\"version\":1,\"wg\":\"$key\",\"audience\":\"$key\",\"nonce\":\"*\",\"not_after\":*}" "" "$vern" statement --wg $key --audience $key
+expect "a statement for nobody" 2 "" "vern: --audience: not a public key (base64)" "$vern" statement --wg $key
 expect "whois of nobody in particular" 2 "" "vern whois: something is missing*" "$vern" whois
 
 expect "flows of none" 1 "" "vern: nosuch0: no vernd runs this interface" "$vern" flows -i nosuch0

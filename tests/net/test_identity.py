@@ -8,7 +8,7 @@ import unittest
 
 from lab import Lab, wait_until
 from talk import LISTEN, PROBE, UNTIL_CUT
-from tunnel import SUBJECT, SUBJECT_IS_VERN, VERN, Interface, at, host_routes
+from tunnel import SUBJECT, SUBJECT_IS_VERN, VERN, Interface, at, host_routes, vernd
 
 POLICY = """version = 1
 name = "identities"
@@ -281,6 +281,31 @@ class Identity(unittest.TestCase):
         self.assertFalse(pings())
         counters = json.loads(self.vern("show", "wg0", "--json").stdout)
         self.assertIn("handshake_barred", json.dumps(counters))
+
+    def test_operators_by_certificate(self):
+        self.x509("ca", "/CN=Operators CA", "ca")
+        self.x509("api", "/CN=db", "server")
+        for name, unit in (("ada", "Ops"), ("mon", "Monitoring"), ("eve", "Sales")):
+            self.x509(name, f"/OU={unit}/CN={name}", "client")
+        other = self.db.host
+        listening = vernd("vernd-api", "--api-listen", "127.0.0.1:8443", "--api-ca", self.file("ca.pem"), "--api-tls-cert", self.file("api.pem"),
+                          "--api-tls-key", self.file("api.key"), "--api-writer", "x509:ou=Ops", "--api-reader", "x509:ou=Monitoring")
+        Interface(other, listening, name="wg1", port=51900)
+
+        def curl(who, *argv):
+            mine = ["--cert", self.file(f"{who}.pem"), "--key", self.file(f"{who}.key")] if who else []
+            return other.run("curl", "-s", "--cacert", self.file("ca.pem"), "--connect-to", "10.100.0.1:8443:127.0.0.1:8443", *mine, "-o", "/dev/null",
+                             "-w", "%{http_code}", *argv, check=False).stdout
+        url = "https://10.100.0.1:8443/v1/"
+        self.assertEqual(curl("ada", url + "interface"), "200")
+        self.assertEqual(curl("mon", url + "interface"), "200")
+        for who in ("eve", "api", None):
+            self.assertEqual(curl(who, url + "interface"), "000", who)
+        policy = other.write("policy.toml", "version = 1\n")
+        self.assertEqual(curl("mon", "-T", policy, url + "policy"), "403")
+        self.assertEqual(curl("ada", "-T", policy, url + "policy"), "200")
+        loaded = json.loads(other.run(VERN, "audit", "export", "--interface", "wg1", "--kind", "policy-loaded").stdout.splitlines()[-1])
+        self.assertEqual(loaded["by"], "x509:ada@api (Ops)")
 
     # The same CAs, for programs that know them already
 

@@ -38,7 +38,7 @@ _vern_trails() {
 
 _vern() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='up down save check show policy explain flows trust identity whois audit bench genkey genpsk pubkey help'
+    local commands='up down save check show policy explain flows trust identity present statement whois audit bench genkey genpsk pubkey help'
     local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
         transfer persistent-keepalive dump'
     local words='' word operands=0
@@ -86,6 +86,8 @@ _vern() {
             [[ ${COMP_WORDS[2]} == list ]] && words+=' --peer'
             [[ ${COMP_WORDS[2]} == add ]] && words+=' --statement --signature --cms --certificate'
             ;;
+        present) words='--to --port --ssh --x509 --key --wg --audience --for --renew --json --help' ;;
+        statement) words='--wg --audience --for --help' ;;
         whois) words='--interface --require --json --help' ;;
         audit)
             words='--interface --dir --help'
@@ -112,7 +114,7 @@ _vern() {
                 records-lost started stopped'
             ;;
         --confirm) words='60s 5m' ;;
-        --peer | --port | --local | --rule | --since | --until | --lines | -n | --name | --group | --require) words='' ;;
+        --peer | --port | --local | --rule | --since | --until | --lines | -n | --name | --group | --require | --to | --wg | --audience | --for) words='' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
     if [[ $previous == --dir ]]; then
@@ -125,7 +127,7 @@ _vern() {
         compopt -o filenames 2> /dev/null
     fi
     # And so may keys, certificates, lists and proofs.
-    if [[ $previous == --@(krl|principals|crl|statement|signature|cms|certificate) ||
+    if [[ $previous == --@(krl|principals|crl|statement|signature|cms|certificate|ssh|x509|key) ||
         $command == trust && ${COMP_WORDS[3]} == add && $current != -* && $previous != -* ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         compopt -o filenames 2> /dev/null
