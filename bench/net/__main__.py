@@ -20,6 +20,7 @@ from typing import NoReturn
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import contenders  # noqa: E402
 import measure  # noqa: E402
+import policies  # noqa: E402
 from contenders import Contender  # noqa: E402
 from figures import METRICS, Figures, Sample  # noqa: E402
 from janitor import janitor  # noqa: E402
@@ -52,16 +53,18 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--svg", metavar="FILE", help="a picture")
     parser.add_argument("--markdown", metavar="FILE", help="the report, which is printed anyhow")
     parser.add_argument("--from", dest="source", metavar="FILE", help="measure nothing: report what --json has written, or vern bench client --json")
+    parser.add_argument("--policy", action="store_true", help="compare policies with each other and with nftables, not programs")
     parser.add_argument("--build", action="store_true", help="only build the programs to compare with, into the user's cache")
     options = parser.parse_args()
     options.repeat = options.repeat if "--repeat" in " ".join(sys.argv) else 1 if options.quick else options.repeat
     if options.repeat < 1:
         parser.error("--repeat: at least 1")
-    options.scenarios = options.scenarios.split(",") if options.scenarios else list(SCENARIOS)
+    options.scenarios = options.scenarios.split(",") if options.scenarios else ["tcp1", "udp64"] if options.policy else list(SCENARIOS)
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"--scenarios: no {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     try:
-        options.only = contenders.select(options.only)
+        names = [contender.name for contender in policies.all_contenders()] if options.policy else contenders.NAMES
+        options.only = contenders.select(options.only, names)
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -96,7 +99,7 @@ class Run:
             say(f"  {what}: not measured: {item['why']}")
 
     def choose_contenders(self) -> None:
-        for contender in contenders.all_contenders():
+        for contender in (policies if self.options.policy else contenders).all_contenders():
             if contender.name not in self.options.only:
                 continue
             if contender.why_not:

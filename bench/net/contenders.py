@@ -12,11 +12,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "net"))
 import peers  # noqa: E402
-from tunnel import VERND, Implementation, why_no_io_uring  # noqa: E402
+from tunnel import VERND, Implementation, Interface, why_no_io_uring  # noqa: E402
 
 NULL_CIPHER = "null (NO ENCRYPTION, bench only)"
 NULL_VERND = os.environ.get("VERND_NULL") or str(ROOT / "build-null" / "tools" / "vernd")
@@ -37,6 +38,7 @@ class Contender:
     version: str = ""
     kind: str = "peer"                     # "vern", "peer" or "floor"
     has_process: bool = True               # whose CPU time and memory can be told
+    prepare: Callable[[list[Interface]], None] | None = None  # what is done to both ends of a tunnel before it is measured
 
     @property
     def is_bare(self) -> bool:
@@ -120,11 +122,11 @@ def all_contenders() -> list[Contender]:
 NAMES = ["vern-io_uring", "vern-epoll", "tailscale", "wireguard-go", "gotatun", "boringtun", "kernel", "vern-null", "raw-veth"]
 
 
-def select(wanted: str | None) -> set[str]:
+def select(wanted: str | None, names: list[str] = NAMES) -> set[str]:
     """Names that `--only` means: whole names or what they begin with."""
     if not wanted:
-        return set(NAMES)
-    chosen = {name for name in NAMES for word in wanted.split(",") if name.startswith(word.strip())}
+        return set(names)
+    chosen = {name for name in names for word in wanted.split(",") if name.startswith(word.strip())}
     if not chosen:
-        raise ValueError(f"--only {wanted}: none of {', '.join(NAMES)}")
+        raise ValueError(f"--only {wanted}: none of {', '.join(names)}")
     return chosen

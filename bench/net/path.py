@@ -68,4 +68,6 @@ def path(contender: Contender) -> Iterator[Path]:
         ends = [Interface(host, contender.implementation, addresses=[f"10.77.0.{number}/24"], mtu=MTU) for number, host in enumerate((near, far), 1)]
         join(*ends)
         near.ping(ends[1].addresses[0])  # the handshake is none of what is measured
+        if contender.prepare:
+            contender.prepare(ends)
         yield Path(near, far, ends[1].addresses[0], process_ids(contender, *ends))
