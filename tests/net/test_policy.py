@@ -81,6 +81,23 @@ class Policy(unittest.TestCase):
         self.assertIn("allow: rule r0 (line 10, allow)", text)
         self.assertIn("deny: no rule allows it", self.vern("explain", "in other tcp 10.100.0.3:40000 > 10.100.0.1:3306").stdout)
 
+    def test_a_hub_forwards_what_both_its_sides_allow(self):
+        # web -> hub -> other: in from the one and out to the other, both by the hub's policy.
+        self.db.host.sysctl("net.ipv4.ip_forward", 1)
+        for spoke in (self.web, self.other):
+            spoke.peer(self.db, ["10.100.0.0/24"])
+        self.other.host.start("python3", "-c", LISTEN, 3306, 22, name="listen")
+        wait_until(lambda: self.other.host.listening(22), "port 22")
+        there = self.other.addresses[0]
+        into, out = 'in = { from = ["web"], to = ["10.100.0.3"] }\nallow = ["tcp/3306"]', 'out = { peers = ["other"] }\nallow = ["tcp/3306"]'
+        for rules, wanted in (((into, out), ["open", "silent"]), ((into,), ["silent", "silent"]), ((out,), ["silent", "silent"])):
+            self.apply(self.policy(*rules))
+            self.assertEqual(self.probe(self.web, 3306, 22, address=there), wanted, rules)
+        self.apply(self.policy(into, out))
+        self.assertEqual(self.probe(self.other, 22, address=self.web.addresses[0]), ["silent"])
+        flows = json.loads(self.vern("flows", "--json").stdout)["flows"]
+        self.assertEqual(sorted({flow["peer"] for flow in flows if flow["local_port"] == 3306 or flow["remote_port"] == 3306}), ["other", "web-1"])
+
     def test_flows_are_shown_and_cut_by_a_change(self):
         self.listen(3306)
         self.apply(self.policy('in = { from = ["web"] }\nallow = ["tcp/3306"]'))

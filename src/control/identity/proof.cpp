@@ -119,6 +119,9 @@ Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicK
                             const Trusted& trusted) {
     const auto certificates = read_chain(chain);
     if (!certificates) return tl::unexpected(certificates.error());
+    if (!certificates->empty() && !trust::may_sign(certificates->front()))
+        return refuse(Refusal::purpose, trust::subject_text(certificates->front().x509.get()) +
+                                            ": its key usage does not say digitalSignature");
     auto identity = verify_chain(*certificates, trusted);
     if (!identity) return tl::unexpected(identity.error());
     const UnixSeconds ends = identity->not_after;

@@ -364,6 +364,12 @@ TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
     EXPECT_EQ(identities->registry().size(), 1u);
     EXPECT_EQ(code_of(identities->present_tls(kOtherAddress, {pki.read("ada.der")})), "duplicate");
     EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {})), "malformed");
+    trust::test::Issue agrees;
+    agrees.extensions =
+        "basicConstraints = CA:false\nkeyUsage = critical, keyAgreement\nextendedKeyUsage = clientAuth\n"
+        "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n";
+    pki.issue("agrees", "ca", agrees);
+    EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {pki.der("agrees")})), "purpose");
     EXPECT_EQ(code_of(identities->add_certificate(pki.read("ada.pem"), "uid 0")), "peer-key");
     ASSERT_TRUE(identities->distrust(Identity::Kind::x509, "pki", "uid 0"));
     EXPECT_EQ(identities->registry().size(), 0u);
