@@ -6,10 +6,9 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
-#include <nlohmann/json.hpp>
-
 #include "control/api/policy_routes.h"
 #include "control/api/present_routes.h"
+#include "control/json.h"
 #include "control/log.h"
 #include "control/resident.h"
 #include "control/text.h"

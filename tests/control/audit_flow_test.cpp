@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "audit_trails.h"
 #include "control/audit/aggregate.h"
@@ -15,6 +14,7 @@
 #include "control/audit/journal.h"
 #include "control/audit/recorder.h"
 #include "control/audit/sentence.h"
+#include "control/json.h"
 #include "policy/fake_plane.h"
 
 namespace vern::audit {

@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "control/audit/export.h"
 #include "control/audit/journal.h"
 #include "control/audit/verify.h"
+#include "control/json.h"
 
 namespace {
 

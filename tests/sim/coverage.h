@@ -27,7 +27,7 @@ namespace vern::sim {
     X(forged_initiation) X(unknown_initiator) X(forged_timestamp) X(forged_response) X(forged_cookie) X(authentic_cookie) \
     X(flood) X(cookie_flood) X(malformed_peer) X(spoofed_source) \
     /* configuration */ \
-    X(allowed_ip_moved) X(psk_changed) X(endpoint_set) X(endpoint_unknown) X(keepalive_toggled) X(peer_removed) X(key_changed) \
+    X(allowed_ip_moved) X(psk_changed) X(endpoint_set) X(endpoint_unknown) X(keepalive_toggled) X(peer_removed) X(peer_barred) X(key_changed) \
     X(key_removed) X(mtu_changed) X(counter_leap) \
     /* traffic */ \
     X(tcp_superpacket) X(udp_superpacket) X(sent_train) X(received_train) X(coalesced) X(ip_options) X(malformed_tun) X(malformed_gso) \

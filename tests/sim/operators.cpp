@@ -57,7 +57,7 @@ void Operators::tick() {
 void Operators::act(Host& host) {
     static constexpr std::array kKinds{Fault::allowed_ip_moved,  Fault::psk_changed,  Fault::endpoint_set,
                                        Fault::keepalive_toggled, Fault::peer_removed, Fault::key_changed,
-                                       Fault::key_removed,       Fault::mtu_changed};
+                                       Fault::key_removed,       Fault::mtu_changed,  Fault::peer_barred};
     Rng& rng = world_.rng;
     std::array<HostId, kHostsMax> neighbours;
     std::size_t count = 0;
@@ -75,6 +75,7 @@ void Operators::act(Host& host) {
         case Fault::endpoint_set: return set_endpoint(host, peer);
         case Fault::keepalive_toggled: return toggle_keepalive(host, peer);
         case Fault::peer_removed: return remove_peer(host, peer);
+        case Fault::peer_barred: return bar_peer(host, peer);
         case Fault::key_changed: return change_key(host);
         case Fault::key_removed: return remove_key(host);
         default: return change_mtu(host);
@@ -217,6 +218,22 @@ void Operators::add_peer(Host& host, HostId peer, bool with_endpoint) {
     host.apply(change);
 }
 
+// An identity is asked of it that it has not proven, until it has.
+void Operators::bar_peer(Host& host, HostId peer) {
+    const Peer* one = host.up() ? host.peer(peer) : nullptr;
+    if (one == nullptr) return;
+    world_.ledger.order_may_change();
+    host.device().set_admission({.asks_all = false, .asked = {one->public_key}, .admitted = {}},
+                                instant(host.boot()));
+    if (one->current != nullptr || one->next != nullptr || one->previous != nullptr || one->handshake_running)
+        world_.fail("admission", "a peer that is not admitted keeps a session or a handshake");
+    world_.agenda.in(world_.rng.range(0, 20 * kSecond), [this, &host] { admit_all(host); });
+}
+
+void Operators::admit_all(Host& host) {
+    if (host.up()) host.device().set_admission({}, instant(host.boot()));
+}
+
 void Operators::change_key(Host& host) {
     world_.ledger.order_may_change();
     host.new_key();
@@ -251,6 +268,7 @@ void Operators::make_whole() {
 }
 
 void Operators::make_whole(Host& host) {
+    admit_all(host);
     Owners owners;
     DeviceChange change;
     change.private_key.emplace(host.keys().private_key.span());

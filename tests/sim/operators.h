@@ -36,6 +36,8 @@ class Operators {
     void toggle_keepalive(Host& host, HostId peer);
     void remove_peer(Host& host, HostId peer);
     void add_peer(Host& host, HostId peer, bool with_endpoint);
+    void bar_peer(Host& host, HostId peer);
+    void admit_all(Host& host);
     void change_key(Host& host);
     void remove_key(Host& host);
     void change_mtu(Host& host);

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "bench_protocol.h"
+#include "control/json.h"
 
 namespace vern::cli::bench {
 

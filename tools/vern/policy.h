@@ -2,12 +2,12 @@
 #pragma once
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "command.h"
 #include "control/api/message.h"
+#include "control/json.h"
 #include "control/policy/document.h"
 
 namespace vern::cli {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "command.h"
 #include "control/api/parameters.h"
@@ -14,6 +13,7 @@
 #include "control/api/tunnel_server.h"
 #include "control/identity/identities.h"
 #include "control/identity/proof.h"
+#include "control/json.h"
 #include "control/process.h"
 #include "control/text.h"
 #include "control/trust/ssh_key.h"

@@ -1,9 +1,8 @@
 // vern save: the running tunnel's state into its file.
 #include "save.h"
 
-#include <nlohmann/json.hpp>
-
 #include "command.h"
+#include "control/json.h"
 #include "control/uapi_client.h"
 #include "link.h"
 

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "control/json.h"
 #include "dataplane/core/config.h"
 
 namespace vern::cli {

@@ -2,11 +2,11 @@
 // run, and what goes wrong becomes one sentence.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "control/json.h"
 #include "crypto/error.h"
 
 namespace vern::cli {

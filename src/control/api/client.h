@@ -2,12 +2,12 @@
 #pragma once
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 #include "control/api/message.h"
 #include "control/api/server.h"
+#include "control/json.h"
 #include "crypto/error.h"
 
 namespace vern::api {

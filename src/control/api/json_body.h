@@ -3,13 +3,13 @@
 #pragma once
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "control/api/message.h"
+#include "control/json.h"
 #include "control/text.h"
 #include "control/trust/ssh_key.h"
 

@@ -9,7 +9,6 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +18,7 @@
 #include "control/api/limits.h"
 #include "control/api/router.h"
 #include "control/api/statistics.h"
+#include "control/json.h"
 #include "crypto/error.h"
 #include "dataplane/core/address.h"
 

@@ -1,8 +1,7 @@
 #include "control/audit/ecs.h"
 
-#include <nlohmann/json.hpp>
-
 #include "control/audit/sentence.h"
+#include "control/json.h"
 
 namespace vern::audit {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
+#include "control/json.h"
 #include "control/text.h"
 #include "crypto/keys.h"
 

@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -13,6 +12,7 @@
 #include "control/audit/journal.h"
 #include "control/audit/trail.h"
 #include "control/identity/identities.h"
+#include "control/json.h"
 #include "control/policy/control.h"
 
 namespace vern::audit {

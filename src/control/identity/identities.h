@@ -9,7 +9,6 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "control/identity/nonces.h"
 #include "control/identity/proof.h"
 #include "control/identity/registry.h"
+#include "control/json.h"
 #include "control/trust/store.h"
 #include "dataplane/core/admission.h"
 

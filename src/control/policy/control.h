@@ -8,11 +8,11 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "control/json.h"
 #include "control/policy/evaluate.h"
 #include "control/policy/store.h"
 #include "dataplane/policy/gate.h"

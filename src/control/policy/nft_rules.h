@@ -3,12 +3,12 @@
 // thread.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "control/json.h"
 #include "crypto/error.h"
 #include "dataplane/policy/rules.h"
 

@@ -4,8 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
-
+#include "control/json.h"
 #include "control/policy/language.h"
 
 namespace vern::policy {

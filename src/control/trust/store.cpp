@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "control/json.h"
 #include "control/log.h"
 #include "control/text.h"
 

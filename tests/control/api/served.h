@@ -9,11 +9,11 @@
 #include <sys/un.h>
 
 #include <atomic>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "../temporary_directory.h"
 #include "control/api/server.h"
+#include "control/json.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::api::test {

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
+#include "control/json.h"
 #include "control/policy/evaluate.h"
 #include "control/policy/language.h"
 #include "control/text.h"

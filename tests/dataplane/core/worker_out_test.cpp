@@ -283,6 +283,7 @@ TEST(Counters, AllAreKnownToTheTests) {
                                             "handshake_flood",
                                             "handshake_bad_response",
                                             "handshake_bad_cookie",
+                                            "handshake_barred",
                                             "handshake_no_identity"};
     // Those of the policy are raised by the tests beside it.
     const auto of_policy = [](const CounterInfo& info) { return info.name.starts_with("policy_"); };
