@@ -126,10 +126,8 @@ Result<void> Daemon::open_policy() {
 Result<void> Daemon::open_api() {
     api::add_interface_routes(router_, options_.interface_name, *this);
     api::add_policy_routes(router_, *policy_);
-    api::add_identity_routes(router_, {*identities_, *this, [this](const PublicKey& peer) {
-                                           std::string name = policy_->peer_name(peer);
-                                           return name == to_base64(peer.bytes) ? std::string() : name;
-                                       }});
+    api::add_identity_routes(
+        router_, {*identities_, *this, [this](const PublicKey& peer) { return policy_name(peer); }});
     router_.add_events("/v1/events", api::Role::read);
     auto server = api::Server::open(options_.interface_name, router_, api::system_access());
     if (!server) return tl::unexpected(server.error());
@@ -160,6 +158,11 @@ void Daemon::settle_tunnel_listener() {
     if (!tunnel) return log_error("peers cannot prove who they are: " + tunnel.error().message);
     tunnel_ = std::move(*tunnel);
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
+}
+
+std::string Daemon::policy_name(const PublicKey& peer) const {
+    std::string name = policy_->peer_name(peer);
+    return name == to_base64(peer.bytes) ? std::string() : name;
 }
 
 void Daemon::policy_event(const policy::PolicyEvent& event) {
@@ -249,7 +252,12 @@ void Daemon::record_decisions() {
             audit_->flow(record, peer, policy_->in_force(), bindings.empty() ? nullptr : bindings.front());
         }
     }
-    if (audit_) audit_->tick(runtime_->count(Counter::policy_log_suppressed));
+    if (!audit_) return;
+    audit_->tick(runtime_->count(Counter::policy_log_suppressed));
+    if (!audit_->wants_look()) return;
+    audit_->look([this](Counter counter) { return runtime_->count(counter); },
+                 runtime_->device().status().peers,
+                 [this](const PublicKey& peer) { return policy_name(peer); });
 }
 
 std::string Daemon::run() {

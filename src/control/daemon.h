@@ -66,6 +66,7 @@ class Daemon final : private UapiTarget,
     void settle_tunnel_listener();
     std::string serve();
     void record_decisions();
+    std::string policy_name(const PublicKey& peer) const;  // empty: it has none
     int poll_timeout() const;
     void handle_policy(const std::vector<pollfd>& set);
     void watch_clock();

@@ -15,6 +15,7 @@
 #include "control/audit/recorder.h"
 #include "control/audit/sentence.h"
 #include "control/json.h"
+#include "control/text.h"
 #include "policy/fake_plane.h"
 
 namespace vern::audit {
@@ -396,6 +397,68 @@ TEST(AuditExport, EveryKindHasItsPlaceInTheSchema) {
         const json ecs = json::parse(ecs_of(record));
         EXPECT_NE(ecs["event"]["outcome"], "unknown") << name_of(record.kind);
     }
+}
+
+PeerStatus peer_at(unsigned number, const std::string& endpoint) {
+    PeerStatus peer;
+    peer.public_key.bytes[0] = static_cast<std::byte>(number & 0xff);
+    peer.public_key.bytes[1] = static_cast<std::byte>(number >> 8);
+    peer.endpoint = parse_endpoint(endpoint).value();
+    peer.latest_handshake = kNoon;
+    return peer;
+}
+
+std::vector<PeerStatus> peers_at(std::initializer_list<std::pair<unsigned, const char*>> places) {
+    std::vector<PeerStatus> peers;
+    for (const auto& [number, endpoint] : places) peers.push_back(peer_at(number, endpoint));
+    return peers;
+}
+
+TEST(AuditWatch, TellsWhatWasOnlyCounted) {
+    std::vector<Record> told;
+    Watch watch([&](Record record) { told.push_back(std::move(record)); });
+    std::array<std::uint64_t, kCounterCount> counters{};
+    const auto count = [&](Counter counter) { return counters[static_cast<std::size_t>(counter)]; };
+    const auto name_of = [](const PublicKey& key) {
+        return key.bytes[0] == std::byte{1} ? std::string("web") : std::string();
+    };
+    const auto look = [&](const std::vector<PeerStatus>& peers) {
+        told.clear();
+        watch.look(kBoot, kNoon, count, peers, name_of);
+    };
+    counters[static_cast<std::size_t>(Counter::handshake_bad_mac1)] = 7;
+    look(peers_at({{1, "192.0.2.1:51820"}, {2, "192.0.2.2:51820"}}));
+    EXPECT_TRUE(told.empty());
+    EXPECT_EQ(watch.deadline(), kBoot + std::chrono::seconds(10));
+    counters[static_cast<std::size_t>(Counter::handshake_bad_mac1)] = 10;
+    counters[static_cast<std::size_t>(Counter::policy_flows_full)] = 2;
+    counters[static_cast<std::size_t>(Counter::bad_tag)] = 2;
+    look(peers_at({{1, "198.51.100.7:40000"}, {2, "192.0.2.2:51820"}, {3, "192.0.2.3:51820"}}));
+    ASSERT_EQ(told.size(), 3u);
+    EXPECT_EQ(told[0].kind, Kind::handshake_failed);
+    EXPECT_EQ(told[0].reason, "handshake_bad_mac1");
+    EXPECT_EQ(told[0].packets, 3u);
+    EXPECT_EQ(told[1].kind, Kind::limit);
+    EXPECT_EQ(told[1].reason, "policy_flows_full");
+    EXPECT_EQ(told[2].kind, Kind::roamed);
+    EXPECT_EQ(told[2].peer, "web");
+    EXPECT_EQ(told[2].detail, "192.0.2.1:51820 to 198.51.100.7:40000");
+    look(peers_at({{1, "198.51.100.7:40000"}}));
+    EXPECT_TRUE(told.empty());
+}
+
+TEST(AuditWatch, AStormOfRoamingIsAFewLines) {
+    std::vector<Record> told;
+    Watch watch([&](Record record) { told.push_back(std::move(record)); });
+    for (const char* endpoint : {"192.0.2.1:1", "192.0.2.1:2"}) {
+        std::vector<PeerStatus> peers;
+        for (unsigned i = 0; i < 1000; ++i) peers.push_back(peer_at(i, endpoint));
+        watch.look(
+            kBoot, kNoon, [](Counter) { return std::uint64_t{0}; }, peers,
+            [](const PublicKey&) { return std::string(); });
+    }
+    ASSERT_EQ(told.size(), Watch::kRoamedMost + 1);
+    EXPECT_EQ(told.back().suppressed, 1000 - Watch::kRoamedMost);
 }
 
 }  // namespace

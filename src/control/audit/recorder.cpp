@@ -58,7 +58,8 @@ void set_identity(Record& record, const identity::Binding& binding) {
 Recorder::Recorder(RecorderOptions options, Clock clock)
     : options_(std::move(options)),
       clock_(std::move(clock)),
-      flows_([this](Record record) { write(std::move(record)); }) {
+      flows_([this](Record record) { write(std::move(record)); }),
+      watch_([this](Record record) { write(std::move(record)); }) {
     if (options_.journal) journal_.emplace(options_.journal_socket);
 }
 
@@ -146,6 +147,12 @@ void Recorder::policy_event(const policy::PolicyEvent& event) {
     write(std::move(record));
 }
 
+void Recorder::look(const Watch::Count& count, const std::vector<PeerStatus>& peers,
+                    const Watch::NameOf& name_of) {
+    const policy::ClockPair now = clock_();
+    watch_.look(now.boot, now.wall, count, peers, name_of);
+}
+
 void Recorder::tell_suppressed() {
     if (suppressed_ == suppressed_told_) return;
     Record record = record_of(Kind::records_lost, clock_().wall);
@@ -172,7 +179,7 @@ std::optional<Instant> Recorder::deadline() const {
     std::optional<Instant> first = flows_.deadline();
     const auto other = trail_ ? trail_->deadline() : std::optional(open_again_);
     if (!first || (other && *other < *first)) first = other;
-    return first;
+    return std::min(first.value_or(watch_.deadline()), watch_.deadline());
 }
 
 void Recorder::stop(std::string_view why) {

@@ -11,6 +11,7 @@
 #include "control/audit/aggregate.h"
 #include "control/audit/journal.h"
 #include "control/audit/trail.h"
+#include "control/audit/watch.h"
 #include "control/identity/identities.h"
 #include "control/json.h"
 #include "control/policy/control.h"
@@ -41,6 +42,9 @@ class Recorder final : public policy::PolicyObserver {
               const policy::InForce& policy, const identity::Binding* who = nullptr);
     void identity_event(const identity::IdentityEvent& event, const policy::InForce& policy);
     void policy_event(const policy::PolicyEvent& event) override;
+    // When look() is due, and what it is to look at.
+    bool wants_look() const { return clock_().boot >= watch_.deadline(); }
+    void look(const Watch::Count& count, const std::vector<PeerStatus>& peers, const Watch::NameOf& name_of);
     // `suppressed`: how many decisions the data plane has not logged since it began.
     void tick(std::uint64_t suppressed);
     std::optional<Instant> deadline() const;
@@ -64,6 +68,7 @@ class Recorder final : public policy::PolicyObserver {
     std::uint64_t missed_ = 0;  // while there was no trail
     Instant open_again_{};
     Aggregate flows_;
+    Watch watch_;
     std::uint64_t suppressed_ = 0, suppressed_told_ = 0;
     Instant suppressed_again_{};  // not told before
     bool stopped_ = false;
