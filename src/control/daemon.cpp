@@ -108,7 +108,9 @@ void Daemon::open_identities() {
     identities_.emplace(
         options_.state_directory + "/" + options_.interface_name, peers, random_,
         [this](const identity::IdentityEvent& event) { identity_event(event); },
-        [this] { policy_->identities_changed(); });
+        [this] {
+            if (policy_) policy_->identities_changed();
+        });
     for (const std::string& wrong : identities_->start()) log_error(wrong);
 }
 

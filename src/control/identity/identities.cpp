@@ -21,6 +21,7 @@ using trust::Verdict;
 
 constexpr std::string_view kFile = "identities.json";
 constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
+constexpr UnixSeconds kKeepTimeSeconds = 60;
 constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
 
 UnixSeconds seconds_of(WallTime wall) {
@@ -138,7 +139,11 @@ std::optional<Instant> Identities::deadline() const {
 void Identities::tick() {
     const policy::ClockPair now = peers_.now();
     latest_ = std::max(latest_, seconds_of(now.wall));
-    if (registry_.end_due(now.boot, [&](const Binding& one) { ended(one, "expired", ""); }) > 0) changed();
+    if (registry_.end_due(now.boot, [&](const Binding& one) { ended(one, "expired", ""); }) > 0) {
+        changed();
+        // That it was so late: a clock that is set back after kill -9 must not make it earlier.
+        if (latest_ - kept_at_ >= kKeepTimeSeconds) keep();
+    }
     if (dirty_) settle();
 }
 
@@ -315,7 +320,8 @@ bool Identities::remove(std::uint64_t id, std::string_view by) {
 
 // The latest time that was seen goes with it.
 void Identities::keep() {
-    json file{{"version", 1}, {"latest", now()}, {"handed_in", json::array()}};
+    kept_at_ = now();
+    json file{{"version", 1}, {"latest", kept_at_}, {"handed_in", json::array()}};
     for (const auto& [id, one] : handed_in_) file["handed_in"].push_back(one);
     for (const json& one : waiting_) file["handed_in"].push_back(one);
     if (auto kept = files_.replace(kFile, file.dump(-1, ' ', true, json::error_handler_t::replace) + "\n");
@@ -326,39 +332,39 @@ void Identities::keep() {
 Verdict<void> Identities::trust(trust::SshSource source, std::string_view by) {
     const std::string name = source.name;
     if (auto done = store_.put(std::move(source)); !done) return done;
-    trust_changed("SSH CA '" + name + "' is trusted", by);
+    trust_changed(Identity::Kind::ssh, name, "is trusted", by);
     return {};
 }
 
 Verdict<void> Identities::trust(trust::X509CaText source, std::string_view by) {
     const std::string name = source.name;
     if (auto done = store_.put(std::move(source), now()); !done) return done;
-    trust_changed("X.509 CA '" + name + "' is trusted", by);
+    trust_changed(Identity::Kind::x509, name, "is trusted", by);
     return {};
 }
 
 Result<bool> Identities::distrust(Identity::Kind kind, std::string_view name, std::string_view by) {
     const auto removed = store_.remove(kind, name);
-    if (removed && *removed)
-        trust_changed(fmt::format("{} CA '{}' is no longer trusted",
-                                  kind == Identity::Kind::ssh ? "SSH" : "X.509", printable(name)),
-                      by);
+    if (removed && *removed) trust_changed(kind, name, "is no longer trusted", by);
     return removed;
 }
 
-// What was proven by the trust before is proven again by this one: who is revoked now, or has no CA any more,
-// ends; names and groups may be others.
-void Identities::trust_changed(std::string_view what, std::string_view by) {
+// What was proven by this CA is proven again: who is revoked now, or has no CA any more, ends; names and
+// groups may be others.
+void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::string_view what,
+                               std::string_view by) {
     tell_({.kind = IdentityEvent::Kind::trust_changed,
            .peer = {},
            .binding = nullptr,
            .reason = {},
-           .detail = std::string(what),
+           .detail = fmt::format("{} CA '{}' {}", kind == Identity::Kind::ssh ? "SSH" : "X.509",
+                                 printable(name), what),
            .by = std::string(by)});
     const Trusted trusted = this->trusted();
     const policy::ClockPair now{WallTime(std::chrono::seconds(trusted.now)), peers_.now().boot};
     registry_.prove_again(
         [&](Binding& one) -> std::optional<std::string> {
+            if (one.identity.kind != kind || one.identity.authority != name) return std::nullopt;
             auto again = prove_again(one.means, one.evidence, one.source, trusted);
             if (!again) return std::string(trust::refusal_code(again.error().code));
             one.ends = std::min(one.ends, again->not_after);

@@ -107,7 +107,8 @@ class Identities {
     trust::Verdict<Binding> refused(trust::Refused why, const std::optional<PublicKey>& peer,
                                     std::string_view by);
     void ended(const Binding& binding, std::string_view reason, std::string_view by);
-    void trust_changed(std::string_view what, std::string_view by);
+    void trust_changed(trust::Identity::Kind kind, std::string_view name, std::string_view what,
+                       std::string_view by);
     void changed();
     void settle();
     void keep();
@@ -121,6 +122,7 @@ class Identities {
     Registry registry_;
     Nonces nonces_;
     trust::UnixSeconds latest_ = 0;
+    trust::UnixSeconds kept_at_ = 0;  // on disk
     // What is proven again at a restart, as it was handed in: of bindings, and of what waits for its peer.
     std::map<std::uint64_t, nlohmann::json> handed_in_;
     std::vector<nlohmann::json> waiting_;

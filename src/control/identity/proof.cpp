@@ -135,7 +135,7 @@ Verdict<Identity> prove_again(Means means, const std::string& evidence,
         case Means::statement_ssh: {
             const auto certificate = trust::parse_ssh_certificate(trust::as_bytes(evidence));
             if (!certificate) return tl::unexpected(certificate.error());
-            return trust::verify_ssh_certificate(*certificate, *trusted.ssh, trusted.now, source);
+            return trust::verify_ssh_certificate_again(*certificate, *trusted.ssh, trusted.now, source);
         }
         case Means::statement_cms: {
             auto opened = trust::open_cms_statement(evidence, *trusted.x509, trusted.now);

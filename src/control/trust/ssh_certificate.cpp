@@ -127,7 +127,57 @@ Verdict<std::vector<std::string>> accepted_principals(const SshCertificate& cert
     return accepted;
 }
 
+Verdict<Identity> identity_by(const SshCa* ca, const SshCertificate& certificate, UnixSeconds now,
+                              const std::optional<IpAddress>& source, UnixSeconds skew) {
+    if (certificate.role != SshCertificate::Role::user)
+        return refuse(Refusal::cert_type, "a host's certificate, not a user's");
+    if (auto allowed = check_critical_options(certificate, source); !allowed)
+        return tl::unexpected(allowed.error());
+    if (auto in_time = check_time(certificate, now, skew); !in_time) return tl::unexpected(in_time.error());
+    if (ca->krl && ca->krl->revokes(certificate))
+        return refuse(Refusal::revoked, "the certificate, its key or its CA is revoked");
+    auto principals = accepted_principals(certificate, *ca);
+    if (!principals) return tl::unexpected(principals.error());
+    Identity identity;
+    identity.kind = Identity::Kind::ssh;
+    identity.issuer = ca->key.fingerprint();
+    identity.serial = std::to_string(certificate.serial);
+    identity.key = certificate.key.fingerprint();
+    identity.not_before = certificate.valid_after;
+    identity.not_after = certificate.valid_before;
+    identity.key_id = certificate.key_id;
+    identity.principals = std::move(*principals);
+    identity.groups = ca->groups;
+    identity.authority = ca->name;
+    return identity;
+}
+
+Verdict<const SshCa*> ca_of(const SshCertificate& certificate, const SshTrust& trust) {
+    const SshCa* ca = trust.find(certificate.ca);
+    if (ca != nullptr) return ca;
+    return refuse(Refusal::unknown_ca, "the CA " + certificate.ca.fingerprint() + " is not trusted here");
+}
+
 }  // namespace
+
+Verdict<Identity> verify_ssh_certificate(const SshCertificate& certificate, const SshTrust& trust,
+                                         UnixSeconds now, const std::optional<IpAddress>& source,
+                                         UnixSeconds skew) {
+    const auto ca = ca_of(certificate, trust);
+    if (!ca) return tl::unexpected(ca.error());
+    // First the signature: until then everything in it is only what somebody wrote.
+    if (auto good = (*ca)->key.verify(as_bytes(certificate.signed_bytes), as_bytes(certificate.signature));
+        !good)
+        return refuse(good.error().code, "the certificate: " + good.error().sentence);
+    return identity_by(*ca, certificate, now, source, skew);
+}
+
+Verdict<Identity> verify_ssh_certificate_again(const SshCertificate& certificate, const SshTrust& trust,
+                                               UnixSeconds now, const std::optional<IpAddress>& source) {
+    const auto ca = ca_of(certificate, trust);
+    if (!ca) return tl::unexpected(ca.error());
+    return identity_by(*ca, certificate, now, source, kSshSkewSeconds);
+}
 
 Verdict<SshCertificate> parse_ssh_certificate(Bytes bytes) {
     if (bytes.size() > kSshCertificateBytesMax)
@@ -174,39 +224,6 @@ Verdict<SshCertificate> parse_ssh_certificate_line(std::string_view line) {
     auto bytes = decode_ssh_line(line, kSshCertificateBytesMax, "the certificate");
     if (!bytes) return tl::unexpected(bytes.error());
     return parse_ssh_certificate(as_bytes(*bytes));
-}
-
-Verdict<Identity> verify_ssh_certificate(const SshCertificate& certificate, const SshTrust& trust,
-                                         UnixSeconds now, const std::optional<IpAddress>& source,
-                                         UnixSeconds skew) {
-    const SshCa* ca = trust.find(certificate.ca);
-    if (ca == nullptr)
-        return refuse(Refusal::unknown_ca, "the CA " + certificate.ca.fingerprint() + " is not trusted here");
-    // First the signature: until then everything in it is only what somebody wrote.
-    if (auto good = ca->key.verify(as_bytes(certificate.signed_bytes), as_bytes(certificate.signature));
-        !good)
-        return refuse(good.error().code, "the certificate: " + good.error().sentence);
-    if (certificate.role != SshCertificate::Role::user)
-        return refuse(Refusal::cert_type, "a host's certificate, not a user's");
-    if (auto allowed = check_critical_options(certificate, source); !allowed)
-        return tl::unexpected(allowed.error());
-    if (auto in_time = check_time(certificate, now, skew); !in_time) return tl::unexpected(in_time.error());
-    if (ca->krl && ca->krl->revokes(certificate))
-        return refuse(Refusal::revoked, "the certificate, its key or its CA is revoked");
-    auto principals = accepted_principals(certificate, *ca);
-    if (!principals) return tl::unexpected(principals.error());
-    Identity identity;
-    identity.kind = Identity::Kind::ssh;
-    identity.issuer = ca->key.fingerprint();
-    identity.serial = std::to_string(certificate.serial);
-    identity.key = certificate.key.fingerprint();
-    identity.not_before = certificate.valid_after;
-    identity.not_after = certificate.valid_before;
-    identity.key_id = certificate.key_id;
-    identity.principals = std::move(*principals);
-    identity.groups = ca->groups;
-    identity.authority = ca->name;
-    return identity;
 }
 
 }  // namespace vern::trust

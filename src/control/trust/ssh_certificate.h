@@ -71,5 +71,9 @@ Verdict<SshCertificate> parse_ssh_certificate_line(std::string_view line);
 Verdict<Identity> verify_ssh_certificate(const SshCertificate& certificate, const SshTrust& trust,
                                          UnixSeconds now, const std::optional<IpAddress>& source,
                                          UnixSeconds skew = kSshSkewSeconds);
+// The same of a certificate that was verified before, by the same CA key, and kept since: all but the
+// signature is looked at again.
+Verdict<Identity> verify_ssh_certificate_again(const SshCertificate& certificate, const SshTrust& trust,
+                                               UnixSeconds now, const std::optional<IpAddress>& source);
 
 }  // namespace vern::trust
