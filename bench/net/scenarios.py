@@ -176,6 +176,38 @@ def peers10k(contender: Contender, _plan: Plan) -> Results:
             raise LabError(f"wg show dump: {dump.count(chr(10))} lines instead of {PEERS + 1}")
 
 
+# Requests one after the other on one connection, for so many seconds; prints how many, and the 50th and 99th percentile in milliseconds.
+HAMMER = """
+import http.client, socket, sys, time
+class Unix(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX); self.sock.connect(sys.argv[1])
+connection, times, end = Unix("vernd"), [], time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    begin = time.monotonic()
+    connection.request("GET", ("/v1/peers", "/v1/interface", "/v1/whois?addr=10.77.0.1")[len(times) % 3])
+    connection.getresponse().read()
+    times.append(1000 * (time.monotonic() - begin))
+times.sort()
+print(len(times), times[len(times) // 2], times[len(times) * 99 // 100])
+"""
+
+
+def api(contender: Contender, plan: Plan) -> Results:
+    """The control API beside a stream, and the stream beside the API."""
+    with path(contender) as way:
+        way.serve_iperf3()
+        alone = measure.parse_stream(measure.iperf3(way.near, way.target, plan.seconds))
+        hammer = way.far.start("python3", "-c", HAMMER, "/run/vern/wg0.sock", plan.seconds + 1, name="hammer")
+        beside = measure.parse_stream(measure.iperf3(way.near, way.target, plan.seconds))
+        hammer.wait()
+        count, median, worst = (float(word) for word in hammer.output().split())
+        yield "api", "requests", count / (plan.seconds + 1)
+        yield "api", "median", median
+        yield "api", "p99", worst
+        yield "api", "stream", 100 * beside.bits_per_second / alone.bits_per_second
+
+
 SCENARIOS: dict[str, Callable[[Contender, Plan], Results]] = {
     "ping": ping,
     "tcp1": lambda contender, plan: tcp(contender, plan, 1),
@@ -184,8 +216,9 @@ SCENARIOS: dict[str, Callable[[Contender, Plan], Results]] = {
     "udp1300": lambda contender, plan: udp(contender, plan, 1300),
     "iperf64": iperf64,
     "peers10k": peers10k,
+    "api": api,
 }
 
 
 def applies(scenario: str, contender: Contender) -> bool:
-    return not (contender.is_bare and scenario == "peers10k")
+    return not (contender.is_bare and scenario == "peers10k") and (scenario != "api" or contender.kind == "vern")
