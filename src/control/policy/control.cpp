@@ -315,6 +315,13 @@ Outcome<json> Control::diff(std::string_view text, std::string_view file) const 
 
 Outcome<json> Control::apply(std::string text, std::string_view file_name, std::chrono::seconds confirm,
                              std::string_view who) {
+    auto applied = put_on(std::move(text), file_name, confirm, who);
+    if (!applied) tell(PolicyEvent::Kind::refused, who, applied.error().message);
+    return applied;
+}
+
+Outcome<json> Control::put_on(std::string text, std::string_view file_name, std::chrono::seconds confirm,
+                              std::string_view who) {
     const std::string file = printable(file_name, 256);
     const bool on_trial = confirm.count() > 0;
     if (trial_)
@@ -322,10 +329,7 @@ Outcome<json> Control::apply(std::string text, std::string_view file_name, std::
                                                ": confirm it or roll it back first");
     const ClockPair now = plane_.now();
     auto loaded = load(std::move(text), file, now);
-    if (!loaded) {
-        tell(PolicyEvent::Kind::refused, who, loaded.error().message);
-        return refuse(Refused::Why::wrong, loaded.error().message);
-    }
+    if (!loaded) return refuse(Refused::Why::wrong, loaded.error().message);
     json warnings = (*loaded)->document.warnings;
     std::vector<PublicKey> peers = plane_.peers();
     std::sort(peers.begin(), peers.end());

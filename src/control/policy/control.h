@@ -161,6 +161,8 @@ class Control {
     Result<std::shared_ptr<Loaded>> load(std::string text, std::string file, const ClockPair& now) const;
     Governing load_first(const std::string& file);
     Result<void> publish(Governing governing);
+    Outcome<Json> put_on(std::string text, std::string_view file_name, std::chrono::seconds confirm,
+                         std::string_view who);
     Result<void> put_in_force(Governing governing);
     Result<void> deny_everything(std::string why);
     void back(std::string_view why, std::string_view who);

@@ -358,14 +358,15 @@ TEST_F(ControlTest, EveryChangeIsTold) {
     confirm();
     rollback();
     apply(policy("c"), 60);
+    apply(policy("d"));  // not while one is on trial
     plane->pass(std::chrono::seconds(60));
     control->tick();
     apply("nothing");
     EXPECT_EQ(observer.heard,
               (std::vector<std::string>{"policy.loaded a by uid 0", "policy.loaded b by uid 0",
                                         "policy.confirmed b by uid 0", "policy.rolled-back a by uid 0",
-                                        "policy.loaded c by uid 0", "policy.rolled-back a by the clock",
-                                        "policy.refused a by uid 0"}));
+                                        "policy.loaded c by uid 0", "policy.refused c by uid 0",
+                                        "policy.rolled-back a by the clock", "policy.refused a by uid 0"}));
 }
 
 }  // namespace
