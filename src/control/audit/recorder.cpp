@@ -59,7 +59,7 @@ Recorder::Recorder(RecorderOptions options, Clock clock)
     : options_(std::move(options)),
       clock_(std::move(clock)),
       flows_([this](Record record) { write(std::move(record)); }),
-      watch_([this](Record record) { write(std::move(record)); }) {
+      watch_([this](Record record) { write(std::move(record)); }, clock_().boot) {
     if (options_.journal) journal_.emplace(options_.journal_socket);
 }
 

@@ -33,7 +33,6 @@ void Watch::look(Instant now, WallTime wall, const Count& count, const std::vect
     next_ = now + kInterval;
     look_at_counters(wall, count);
     look_at_endpoints(wall, peers, name_of);
-    first_ = false;
 }
 
 void Watch::look_at_counters(WallTime wall, const Count& count) {
@@ -41,7 +40,7 @@ void Watch::look_at_counters(WallTime wall, const Count& count) {
         if (!is_failed_handshake(i) && !is_limit(i)) continue;
         const std::uint64_t counted = count(static_cast<Counter>(i)),
                             before = std::exchange(counted_[i], counted);
-        if (first_ || counted <= before) continue;
+        if (counted <= before) continue;
         Record record;
         record.time = wall;
         record.kind = is_limit(i) ? Kind::limit : Kind::handshake_failed;

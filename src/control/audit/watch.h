@@ -27,10 +27,10 @@ class Watch {
     using Count = std::function<std::uint64_t(Counter)>;
     using NameOf = std::function<std::string(const PublicKey&)>;  // in the policy; empty: it has none
 
-    explicit Watch(Tell tell) : tell_(std::move(tell)) {}
+    // Counters begin at zero.
+    Watch(Tell tell, Instant now) : tell_(std::move(tell)), next_(now + kInterval) {}
 
     Instant deadline() const { return next_; }
-    // The first look only remembers.
     void look(Instant now, WallTime wall, const Count& count, const std::vector<PeerStatus>& peers,
               const NameOf& name_of);
 
@@ -39,8 +39,7 @@ class Watch {
     void look_at_endpoints(WallTime wall, const std::vector<PeerStatus>& peers, const NameOf& name_of);
 
     Tell tell_;
-    Instant next_{};
-    bool first_ = true;
+    Instant next_;
     std::array<std::uint64_t, kCounterCount> counted_{};
     std::map<PublicKey, Endpoint> places_;
 };
