@@ -90,6 +90,19 @@ BENCHMARK_CAPTURE(proof, ed25519, "ed25519")->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(proof, ecdsa, "ecdsa")->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(proof, rsa, "rsa")->Unit(benchmark::kMicrosecond);
 
+// What a change of trust costs for each identity that its CA has certified.
+void proof_again(benchmark::State& state, const char* type) {
+    const Signed& one = signed_by(type);
+    const auto proven = prove_by_ssh(one.statement, one.signature,
+                                     {peer_number(0), peer_number(1), std::nullopt}, one.trusted);
+    must(proven.has_value(), "a good proof is refused");
+    for (auto _ : state)
+        must(prove_again(Means::tunnel_ssh, proven->evidence, std::nullopt, one.trusted).has_value(),
+             "a proof does not hold any more");
+}
+BENCHMARK_CAPTURE(proof_again, ed25519, "ed25519")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(proof_again, rsa, "rsa")->Unit(benchmark::kMicrosecond);
+
 Binding binding(unsigned number) {
     Binding one;
     one.peer = peer_number(number);
