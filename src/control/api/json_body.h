@@ -38,8 +38,11 @@ class JsonBody {
         std::vector<std::string> all;
         const json* value = member(name);
         if (value == nullptr) return all;
-        if (!value->is_array()) wrong(name, "a list of texts is wanted");
-        for (const json& one : value->is_array() ? *value : json::array()) {
+        if (!value->is_array()) {
+            wrong(name, "a list of texts is wanted");
+            return all;
+        }
+        for (const json& one : *value) {
             if (one.is_string())
                 all.push_back(one.get<std::string>());
             else
@@ -56,9 +59,11 @@ class JsonBody {
         return std::nullopt;
     }
     std::optional<Response> refused() {
-        for (const auto& [name, value] : object_.is_object() ? object_.items() : json::object().items()) {
-            if (wrong_.empty() && std::ranges::find(known_, name) == known_.end())
-                wrong_ = "'" + printable(name, 32) + "' is not known here";
+        if (object_.is_object()) {
+            for (const auto& [name, value] : object_.items()) {
+                if (wrong_.empty() && std::ranges::find(known_, name) == known_.end())
+                    wrong_ = "'" + printable(name, 32) + "' is not known here";
+            }
         }
         if (wrong_.empty()) return std::nullopt;
         return error_response(400, "bad-body", wrong_);

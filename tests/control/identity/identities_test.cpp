@@ -419,6 +419,7 @@ TEST_F(IdentitiesTest, TrustIsWholeOrNotThereAtAnyStep) {
         EXPECT_FALSE(identities->trust(source({"new"}), "uid 0"));
         EXPECT_EQ(identities->store().entries()[0].groups, std::vector<std::string>{"old"});
         armed = false;
+        identities.reset();  // before what the hook looks at
     }
 }
 
