@@ -31,8 +31,7 @@ PeerSet peers_of(const Members& members, const std::vector<Holder>& holders) {
             peers.push_back(holder.peer);
     }
     std::ranges::sort(peers);
-    const auto repeated = std::ranges::unique(peers);
-    peers.erase(repeated.begin(), repeated.end());
+    peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
     return peers;
 }
 
