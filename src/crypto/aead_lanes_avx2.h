@@ -130,13 +130,19 @@ struct Avx2 {
     [[gnu::always_inline]] static U64 select(Mask where, U64 yes, U64 no) {
         return _mm256_blendv_epi8(no, yes, where);
     }
-    [[gnu::always_inline]] static void transpose64(U64 (&x)[4]) {
-        const U64 a = _mm256_unpacklo_epi64(x[0], x[1]), b = _mm256_unpackhi_epi64(x[0], x[1]),
-                  c = _mm256_unpacklo_epi64(x[2], x[3]), d = _mm256_unpackhi_epi64(x[2], x[3]);
-        x[0] = _mm256_permute2x128_si256(a, c, 0x20);
-        x[1] = _mm256_permute2x128_si256(b, d, 0x20);
-        x[2] = _mm256_permute2x128_si256(a, c, 0x31);
-        x[3] = _mm256_permute2x128_si256(b, d, 0x31);
+    [[gnu::always_inline]] static void load_columns(U64 (&x)[4], const std::byte* const (&rows)[4],
+                                                    std::size_t at) {
+        for (int half = 0; half < 2; ++half, at += 16) {
+            const auto load = [&](int row) {
+                return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[row] + at));
+            };
+            const auto pair = [&](int row) {
+                return _mm256_inserti128_si256(_mm256_castsi128_si256(load(row)), load(row + 2), 1);
+            };
+            const U64 even = pair(0), odd = pair(1);
+            x[2 * half] = _mm256_unpacklo_epi64(even, odd);
+            x[2 * half + 1] = _mm256_unpackhi_epi64(even, odd);
+        }
     }
 
   private:

@@ -131,22 +131,24 @@ struct Avx512 {
         return _mm512_mask_blend_epi64(where, no, yes);
     }
 
-    // A row of eight 64-bit words per lane becomes eight vectors of one word per lane.
-    [[gnu::always_inline]] static void transpose64(U64 (&x)[8]) {
-        U64 t[8];
-        for (int i = 0; i < 8; i += 2) {
-            t[i] = _mm512_unpacklo_epi64(x[i], x[i + 1]);
-            t[i + 1] = _mm512_unpackhi_epi64(x[i], x[i + 1]);
-        }
-        for (int i = 0; i < 2; ++i) {
-            const U64 a = _mm512_shuffle_i64x2(t[i], t[i + 2], 0x44),
-                      b = _mm512_shuffle_i64x2(t[i], t[i + 2], 0xee),
-                      c = _mm512_shuffle_i64x2(t[i + 4], t[i + 6], 0x44),
-                      d = _mm512_shuffle_i64x2(t[i + 4], t[i + 6], 0xee);
-            x[i] = _mm512_shuffle_i64x2(a, c, 0x88);
-            x[i + 2] = _mm512_shuffle_i64x2(a, c, 0xdd);
-            x[i + 4] = _mm512_shuffle_i64x2(b, d, 0x88);
-            x[i + 6] = _mm512_shuffle_i64x2(b, d, 0xdd);
+    // Columns of 64-bit words of eight rows: x[i] is word i of each row's 64 bytes at `at`. Rows two apart
+    // come together while they are loaded: shuffles have one port only, insertions from memory have two.
+    [[gnu::always_inline]] static void load_columns(U64 (&x)[8], const std::byte* const (&rows)[8],
+                                                    std::size_t at) {
+        for (int half = 0; half < 2; ++half, at += 32) {
+            const auto load = [&](int row) {
+                return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[row] + at));
+            };
+            const auto pair = [&](int row) {
+                return _mm512_inserti64x4(_mm512_castsi256_si512(load(row)), load(row + 2), 1);
+            };
+            const U64 a = pair(0), b = pair(1), c = pair(4), d = pair(5);
+            const U64 even[2] = {_mm512_unpacklo_epi64(a, b), _mm512_unpacklo_epi64(c, d)};
+            const U64 odd[2] = {_mm512_unpackhi_epi64(a, b), _mm512_unpackhi_epi64(c, d)};
+            x[4 * half] = _mm512_shuffle_i64x2(even[0], even[1], 0x88);
+            x[4 * half + 1] = _mm512_shuffle_i64x2(odd[0], odd[1], 0x88);
+            x[4 * half + 2] = _mm512_shuffle_i64x2(even[0], even[1], 0xdd);
+            x[4 * half + 3] = _mm512_shuffle_i64x2(odd[0], odd[1], 0xdd);
         }
     }
 };

@@ -101,10 +101,9 @@ struct Neon {
     [[gnu::always_inline]] static U64 select(Mask where, U64 yes, U64 no) {
         return vbslq_u64(where, yes, no);
     }
-    [[gnu::always_inline]] static void transpose64(U64 (&x)[2]) {
-        const U64 a = vtrn1q_u64(x[0], x[1]);
-        x[1] = vtrn2q_u64(x[0], x[1]);
-        x[0] = a;
+    [[gnu::always_inline]] static void load_columns(U64 (&x)[2], const std::byte* const (&rows)[2],
+                                                    std::size_t at) {
+        low_and_high(load_bytes(rows[0] + at), load_bytes(rows[1] + at), x[0], x[1]);
     }
 };
 

@@ -154,13 +154,10 @@ struct PlainLanes {
             return (yes.lane[i] & mask) | (no.lane[i] & ~mask);
         });
     }
-    static void transpose64(U64 (&x)[kWide]) {
+    static void load_columns(U64 (&x)[kWide], const std::byte* const (&rows)[kWide], std::size_t at) {
         for (int i = 0; i < kWide; ++i)
-            for (int j = 0; j < i; ++j) {
-                const std::uint64_t held = x[i].lane[j];
-                x[i].lane[j] = x[j].lane[i];
-                x[j].lane[i] = held;
-            }
+            for (int row = 0; row < kWide; ++row)
+                std::memcpy(&x[i].lane[row], rows[row] + at + 8 * static_cast<std::size_t>(i), 8);
     }
 
   private:

@@ -7,8 +7,10 @@
 // message 0, of message 1, and so on; each pass of ChaCha20 computes the next kLanes of them, whoever's they
 // are. Messages shorter than a pass thus share passes, and only the last pass of a group can have idle lanes.
 //
-// Sealing enciphers the group, then authenticates it. Opening authenticates first, and only deciphers what
-// was authentic; what the first pass computed beyond the Poly1305 keys waits in a buffer.
+// Sealing enciphers, then authenticates; opening authenticates first, and only deciphers what was authentic.
+// Both go through the group in parts of as many messages as Poly1305 has lanes, so that what one has just had
+// is still in the first cache when the other wants it. What the first pass computed beyond the Poly1305 keys
+// waits in a buffer.
 #pragma once
 
 #include <cstddef>
@@ -60,13 +62,26 @@ class Train {
         const std::byte* from;
         std::byte* to;
         std::uint32_t bytes;
-        std::uint32_t message;
+        int message;
     };
 
     struct Message {
         const std::byte* from;
         std::byte* to;
         std::uint32_t length;
+    };
+
+    // Which block each lane of a pass computes, and for what; the first `used` are wanted.
+    struct Pass {
+        Lanes<V> lanes;
+        Target targets[kLanes];
+        int used;
+    };
+
+    // The next block that has no lane yet.
+    struct Cursor {
+        int message;
+        std::uint32_t at;
     };
 
     struct Group {
@@ -80,15 +95,12 @@ class Train {
         typename Poly::Powers powers;
         typename Along::Powers along;
         typename Along::Key key;
-        // The data blocks that wait: in the lanes from `count` to `waiting_end`.
-        Target waiting_for[kLanes];
-        int waiting_end = 0;
-    };
-
-    // The next block to be enciphered.
-    struct Cursor {
-        int message = 0;
-        std::uint32_t at = 0;
+        Cursor cursor;
+        // The first pass, whose data blocks from lane `waiting_from` on wait; and the next ones, by turns.
+        Pass first;
+        int waiting_from;
+        Pass passes[2];
+        int turn;
     };
 
   public:
@@ -100,12 +112,16 @@ class Train {
                 const SealJob& job = window[order[i]];
                 admit(group, i, job.key, job.counter, {job.plain, job.sealed, job.length});
             }
-            Cursor cursor;
-            begin(group, cursor);
-            encipher(group, cursor);
-            authenticate(group, [&](int i) { return group.messages[i].to; });
-            for (int i = 0; i < members; ++i)
-                __builtin_memcpy(group.messages[i].to + group.messages[i].length, group.tags[i], kTagBytes);
+            begin(group);
+            for (int part = 0, end; part < members; part = end) {
+                end = part + kWide < members ? part + kWide : members;
+                encipher(
+                    group, [&](const Pass& pass) { return pass.targets[0].message < end; }, end);
+                authenticate(group, part, end);
+                for (int i = part; i < end; ++i)
+                    __builtin_memcpy(group.messages[i].to + group.messages[i].length, group.tags[i],
+                                     kTagBytes);
+            }
         });
         forget(group);
     }
@@ -118,20 +134,18 @@ class Train {
                 const OpenJob& job = window[order[i]];
                 admit(group, i, job.key, job.counter, {job.sealed, job.sealed, job.length});
             }
-            Cursor cursor;
-            begin(group, cursor);
-            authenticate(group, [&](int i) { return group.messages[i].from; });
-            for (int i = 0; i < members; ++i) {
-                OpenJob& job = window[order[i]];
-                job.authentic = tag_is(group.tags[i], job.sealed + job.length);
-                if (job.authentic) continue;
-                __builtin_memset(job.sealed, 0, job.length);
-                group.messages[i].length = 0;
-                for (int w = group.count; w < group.waiting_end; ++w)
-                    if (group.waiting_for[w].message == static_cast<std::uint32_t>(i))
-                        group.waiting_for[w].bytes = 0;
+            begin(group);
+            for (int part = 0, end; part < members; part = end) {
+                end = part + kWide < members ? part + kWide : members;
+                authenticate(group, part, end);
+                for (int i = part; i < end; ++i) {
+                    OpenJob& job = window[order[i]];
+                    job.authentic = tag_is(group.tags[i], job.sealed + job.length);
+                    if (!job.authentic) refuse(group, i);
+                }
+                encipher(
+                    group, [&](const Pass& pass) { return pass.targets[pass.used - 1].message < end; }, end);
             }
-            encipher(group, cursor);
         });
         forget(group);
     }
@@ -190,8 +204,7 @@ class Train {
         std::uint32_t words[8];
         if (keys.one_key) {
             __builtin_memcpy(words, keys.raw[0], 32);
-            for (int w = 0; w < 8; ++w)
-                for (int i = 0; i < kLanes; ++i) keys.key[w][i] = words[w];
+            for (int w = 0; w < 8; ++w) V::store32(keys.key[w], V::set32(words[w]));
         } else {
             for (int i = 0; i < group.count; ++i) {
                 __builtin_memcpy(words, keys.raw[i], 32);
@@ -201,95 +214,97 @@ class Train {
         wipe_secrets(words, sizeof words);
     }
 
-    // Gives lanes from `lane` on to the next data blocks; returns the first lane that got none.
-    [[gnu::always_inline]] static int fill(const Group& group, Cursor& cursor, Lanes<V>& lanes,
-                                           Target* targets, int lane, int end) {
-        while (lane < end && cursor.message < group.count) {
+    // Gives lanes from `lane` on to the next data blocks; what is left over computes something.
+    [[gnu::always_inline]] static void fill(Group& group, Pass& pass, int lane) {
+        Cursor cursor = group.cursor;
+        const auto take = [&](const Message& message, std::uint32_t bytes) {
+            pass.lanes.message[lane] = static_cast<std::uint32_t>(cursor.message);
+            pass.lanes.block[lane] = cursor.at / kBlockBytes + 1;
+            pass.targets[lane++] = {message.from + cursor.at, message.to + cursor.at, bytes, cursor.message};
+            cursor.at += kBlockBytes;
+        };
+        for (; cursor.message < group.count; ++cursor.message, cursor.at = 0) {
             const Message& message = group.messages[cursor.message];
-            const auto index = static_cast<std::uint32_t>(cursor.message);
-            std::uint32_t at = cursor.at;
-            // Whole blocks; `at` is beyond the end if the message was refused meanwhile.
-            for (; lane < end && at + kBlockBytes <= message.length; ++lane, at += kBlockBytes) {
-                lanes.message[lane] = index;
-                lanes.block[lane] = at / kBlockBytes + 1;
-                targets[lane] = {message.from + at, message.to + at, kBlockBytes, index};
-            }
-            if (lane == end) {
-                cursor.at = at;
-                return lane;
-            }
-            if (at < message.length) {
-                lanes.message[lane] = index;
-                lanes.block[lane] = at / kBlockBytes + 1;
-                targets[lane] = {message.from + at, message.to + at, message.length - at, index};
-                ++lane;
-            }
-            ++cursor.message;
-            cursor.at = 0;
+            // `at` is beyond the end if the message was refused meanwhile.
+            while (lane < kLanes && cursor.at + kBlockBytes <= message.length) take(message, kBlockBytes);
+            if (lane == kLanes) break;
+            if (cursor.at < message.length) take(message, message.length - cursor.at);
         }
-        return lane;
-    }
-    [[gnu::always_inline]] static void idle(Lanes<V>& lanes, int lane) {
-        for (; lane < kLanes; ++lane) lanes.message[lane] = lanes.block[lane] = 0;
+        group.cursor = cursor;
+        pass.used = lane;
+        for (; lane < kLanes; ++lane)
+            pass.lanes.message[lane] = pass.lanes.block[lane] = pass.targets[lane].bytes = 0;
     }
 
     // The first pass: the Poly1305 keys, and keystream for the first data blocks into `waiting`.
-    static void begin(Group& group, Cursor& cursor) {
-        Lanes<V> lanes;
+    static void begin(Group& group) {
+        Pass& pass = group.first;
         for (int i = 0; i < group.count; ++i) {
-            lanes.message[i] = static_cast<std::uint32_t>(i);
-            lanes.block[i] = 0;
+            pass.lanes.message[i] = static_cast<std::uint32_t>(i);
+            pass.lanes.block[i] = 0;
         }
-        const int used = fill(group, cursor, lanes, group.waiting_for, group.count, kLanes);
-        group.waiting_end = used;
-        idle(lanes, used);
+        group.cursor = {0, 0};
+        fill(group, pass, group.count);
+        group.waiting_from = group.count;
         std::size_t blocks = 0;
         for (int i = 0; i < group.count; ++i)
             blocks += 1 + (group.messages[i].length + kBlockBytes - 1) / kBlockBytes;
-        if (blocks <= kFlatLanes) return begin_flat(group, lanes, used);
+        group.turn = 0;
+        fill(group, group.passes[0], 0);
+        if (blocks <= kFlatLanes) return begin_flat(group, pass);
         spread_keys(group);
         U32 x[16];
-        ChaCha::tall(x, group.keys, lanes);
+        ChaCha::tall(x, group.keys, pass.lanes);
         for (int w = 0; w < 8; ++w) V::store32(group.poly_words[w], x[w]);
-        if (used == group.count) return;
+        if (pass.used == group.count) return;
         ChaCha::to_blocks(x);
         for (int i = 0; i < kLanes; ++i)
             for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
                 V::store_bytes(group.waiting[i] + q * 4 * kLanes, x[q * kLanes + i]);
     }
 
-    static void begin_flat(Group& group, const Lanes<V>& lanes, int used) {
-        flat(&group.waiting[0][0], group.keys, lanes, used);
+    static void begin_flat(Group& group, const Pass& pass) {
+        flat(group, pass);
         for (int i = 0; i < group.count; ++i) {
             std::uint32_t words[8];
             __builtin_memcpy(words, group.waiting[i], 32);
             for (int w = 0; w < 8; ++w) group.poly_words[w][i] = words[w];
         }
     }
-    static void flat(std::byte* out, const Keys& keys, const Lanes<V>& lanes, int used) {
-        if (used <= ChaCha::kFlatBlocks)
-            ChaCha::template flat<1>(out, keys, lanes);
+    static void flat(Group& group, const Pass& pass) {
+        if (pass.used <= ChaCha::kFlatBlocks)
+            ChaCha::template flat<1>(&group.waiting[0][0], group.keys, pass.lanes);
         else
-            ChaCha::template flat<2>(out, keys, lanes);
+            ChaCha::template flat<2>(&group.waiting[0][0], group.keys, pass.lanes);
     }
 
-    // What is left to encipher.
-    static void encipher(Group& group, Cursor& cursor) {
-        for (int i = group.count; i < group.waiting_end; ++i) apply(group.waiting_for[i], group.waiting[i]);
-        Lanes<V> lanes;
-        Target targets[kLanes];
+    // Does what waits for the messages before `end`, and the passes that are `wanted`. Which blocks a pass
+    // has is written down before the one ahead of it runs: a vector of words that were stored one by one can
+    // only be loaded once all of them have left the store buffer.
+    template <class Wanted>
+    [[gnu::noinline]] static void encipher(Group& group, Wanted wanted, int end) {
+        for (int& i = group.waiting_from; i < group.first.used && group.first.targets[i].message < end; ++i)
+            apply(group.first.targets[i], group.waiting[i]);
         for (;;) {
-            const int used = fill(group, cursor, lanes, targets, 0, kLanes);
-            if (used == 0) return;
-            idle(lanes, used);
-            if (used <= kFlatLanes) {
-                flat(&group.waiting[0][0], group.keys, lanes, used);
-                for (int i = 0; i < used; ++i) apply(targets[i], group.waiting[i]);
-                return;
+            Pass& pass = group.passes[group.turn];
+            if (pass.used == 0 || !wanted(pass)) return;
+            group.turn ^= 1;
+            fill(group, group.passes[group.turn], 0);
+            if (pass.used <= kFlatLanes) {
+                flat(group, pass);
+                for (int i = 0; i < pass.used; ++i) apply(pass.targets[i], group.waiting[i]);
+            } else {
+                tall_pass(group.keys, pass);
             }
-            for (int i = used; i < kLanes; ++i) targets[i].bytes = 0;
-            tall_pass(group.keys, lanes, targets);
         }
+    }
+    // Wiped, and what is already lined up for it dropped.
+    static void refuse(Group& group, int message) {
+        __builtin_memset(group.messages[message].to, 0, group.messages[message].length);
+        group.messages[message].length = 0;
+        for (Pass* pass : {&group.first, &group.passes[group.turn]})
+            for (int i = 0; i < pass->used; ++i)
+                if (pass->targets[i].message == message) pass->targets[i].bytes = 0;
     }
     [[gnu::always_inline]] static void apply(const Target& target, const std::byte* stream) {
         U32 x[ChaCha::kVectorsPerBlock];
@@ -309,10 +324,11 @@ class Train {
             }
         }
     }
-    static void tall_pass(const Keys& keys, const Lanes<V>& lanes, const Target* targets) {
+    [[gnu::always_inline]] static void tall_pass(const Keys& keys, const Pass& pass) {
         U32 x[16];
-        ChaCha::tall(x, keys, lanes);
+        ChaCha::tall(x, keys, pass.lanes);
         ChaCha::to_blocks(x);
+        const Target* const targets = pass.targets;
         std::uint32_t bytes = 0;
         for (int i = 0; i < kLanes; ++i) bytes += targets[i].bytes;
         if (bytes == kLanes * kBlockBytes) {
@@ -326,27 +342,26 @@ class Train {
         for (int i = 0; i < kLanes; ++i) apply(targets[i], &x[i], kLanes);
     }
 
-    // The tags of all messages. `text` is where the ciphertext of message i is.
-    template <class Text>
-    [[gnu::always_inline]] static void authenticate(Group& group, Text text) {
-        int i = 0;
-        for (; group.count - i >= V::kMinimumForLanes; i += kWide) {
-            typename Poly::Messages messages;
-            messages.words = &group.poly_words[0][i];
-            messages.stride = kLanes;
-            for (int lane = 0; lane < kWide; ++lane) {
-                const int member = i + lane < group.count ? i + lane : i;
-                messages.data[lane] = text(member);
-                messages.length[lane] = group.messages[member].length;
-            }
-            std::uint64_t tags[2][kWide];
-            Poly::mac(messages, group.powers, tags);
-            for (int lane = 0; lane < kWide && i + lane < group.count; ++lane) {
-                group.tags[i + lane][0] = tags[0][lane];
-                group.tags[i + lane][1] = tags[1][lane];
-            }
+    // The tags of the messages from `i` to `end`, at most kWide.
+    [[gnu::always_inline]] static void authenticate(Group& group, int i, int end) {
+        if (end - i < V::kMinimumForLanes) {
+            for (; i < end; ++i) authenticate_one(group, i, group.messages[i].to);
+            return;
         }
-        for (; i < group.count; ++i) authenticate_one(group, i, text(i));
+        typename Poly::Messages messages;
+        messages.words = &group.poly_words[0][i];
+        messages.stride = kLanes;
+        for (int lane = 0; lane < kWide; ++lane) {
+            const Message& message = group.messages[i + lane < end ? i + lane : i];
+            messages.data[lane] = message.to;
+            messages.length[lane] = message.length;
+        }
+        std::uint64_t tags[2][kWide];
+        Poly::mac(messages, group.powers, tags);
+        for (int lane = 0; i + lane < end; ++lane) {
+            group.tags[i + lane][0] = tags[0][lane];
+            group.tags[i + lane][1] = tags[1][lane];
+        }
     }
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {

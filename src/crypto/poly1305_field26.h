@@ -69,6 +69,10 @@ struct Field26 {
         const U64 none = V::set64(0);
         return {{none, none, none, none, none}};
     }
+    [[gnu::always_inline]] static Sum join(Sum a, const Sum& b) {
+        for (int i = 0; i < 5; ++i) a.limb[i] = V::add64(a.limb[i], b.limb[i]);
+        return a;
+    }
     // sum += a * m.
     [[gnu::always_inline]] static void multiply_add(Sum& sum, const Element& a, const Multiplier& m) {
         for (int i = 0; i < 5; ++i)

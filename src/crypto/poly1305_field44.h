@@ -71,6 +71,13 @@ struct Field44 {
         sum.low[limb] = V::multiply52_low(sum.low[limb], a, b);
         sum.high[limb] = V::multiply52_high(sum.high[limb], a, b);
     }
+    [[gnu::always_inline]] static Sum join(Sum a, const Sum& b) {
+        for (int i = 0; i < 3; ++i) {
+            a.low[i] = V::add64(a.low[i], b.low[i]);
+            a.high[i] = V::add64(a.high[i], b.high[i]);
+        }
+        return a;
+    }
     // sum += a * m. Limb 0 comes last out of a reduction, so it goes in last.
     [[gnu::always_inline]] static void multiply_add(Sum& sum, const Element& a, const Multiplier& m) {
         product(sum, 0, a.limb[1], m.s2);

@@ -59,7 +59,7 @@ struct Poly1305Lanes {
         } else {
             for (; row < common_rows; ++row) {
                 U64 x[kWide];
-                load_row(x, messages, row * kRowBytes);
+                V::load_columns(x, messages.data, row * kRowBytes);
                 for (int i = 0; i < kBlocks; ++i) h = step(h, F::block(x[2 * i], x[2 * i + 1]), first_power);
             }
         }
@@ -88,33 +88,33 @@ struct Poly1305Lanes {
             powers.of_r[i] = F::multiplier(power);
         }
     }
-    [[gnu::always_inline]] static void load_row(U64 (&x)[kWide], const Messages& messages, std::uint32_t at) {
-        for (int i = 0; i < kWide; ++i) x[i] = V::words(V::load_bytes(messages.data[i] + at));
-        V::transpose64(x);
-    }
     [[gnu::always_inline]] static Element whole_row(const Element& h, const Messages& messages,
                                                     std::uint32_t at, const Powers& powers) {
         U64 x[kWide];
-        load_row(x, messages, at);
-        typename F::Sum sum = F::empty();
+        V::load_columns(x, messages.data, at);
+        // Two sums: half the latency of one, whose products would fill the scheduler while they wait.
+        typename F::Sum sum = F::empty(), rest = F::empty();
         for (int i = kBlocks - 1; i > 0; --i)
-            F::multiply_add(sum, F::block(x[2 * i], x[2 * i + 1]), powers.of_r[i]);
+            F::multiply_add(i < kBlocks / 2 ? sum : rest, F::block(x[2 * i], x[2 * i + 1]), powers.of_r[i]);
         F::multiply_add(sum, F::add(h, F::block(x[0], x[1])), powers.of_r[0]);
-        return F::reduce(sum);
+        return F::reduce(F::join(sum, rest));
     }
     // A row that some lanes have only in part or not at all: their h stays as it is.
     static Element ragged_row(Element h, const Messages& messages, std::uint32_t at, const Multiplier& r) {
-        U64 x[kWide];
+        std::byte rows[kWide][kRowBytes];  // padded
+        const std::byte* data[kWide];
         alignas(64) std::uint64_t blocks[kWide];
         std::uint64_t most = 0;
         for (int i = 0; i < kWide; ++i) {
             const std::uint32_t left = messages.length[i] > at ? messages.length[i] - at : 0;
             const std::uint32_t bytes = left < kRowBytes ? left : kRowBytes;
-            x[i] = V::words(V::load_bytes(messages.data[i] + (bytes ? at : 0), bytes));
+            V::store_bytes(rows[i], V::load_bytes(messages.data[i] + (bytes ? at : 0), bytes));
+            data[i] = rows[i];
             blocks[i] = (bytes + 15) / 16;
             most = blocks[i] > most ? blocks[i] : most;
         }
-        V::transpose64(x);
+        U64 x[kWide];
+        V::load_columns(x, data, 0);
         const U64 count = V::load64(blocks);
         for (std::uint64_t i = 0; i < most; ++i) {
             const Element next = step(h, F::block(x[2 * i], x[2 * i + 1]), r);
