@@ -57,50 +57,46 @@ class Train {
     using Poly = Poly1305Lanes<F>;
     using Along = Poly1305Along<F>;
 
-    // Where the bytes of a block come from and go to; nowhere if `bytes` is 0.
-    struct Target {
-        const std::byte* from;
-        std::byte* to;
-        std::uint32_t bytes;
-        int message;
-    };
-
     struct Message {
         const std::byte* from;
         std::byte* to;
         std::uint32_t length;
     };
 
-    // Which block each lane of a pass computes, and for what; the first `used` are wanted.
-    struct Pass {
-        Lanes<V> lanes;
-        Target targets[kLanes];
-        int used;
+    // A block that is not whole is computed in `whole[lane]`, so that a pass itself has no cases.
+    struct Edge {
+        int lane;
+        std::uint32_t bytes;
+        std::byte* to;
     };
 
-    // The next block that has no lane yet.
-    struct Cursor {
-        int message;
-        std::uint32_t at;
+    // Which block each lane of a pass computes, where its bytes come from and where they go.
+    struct Pass {
+        Lanes<V> lanes;
+        const std::byte* from[kLanes];
+        std::byte* to[kLanes];
+        int begin, end;  // the lanes that have a block of some message's data
+        int edges;
+        Edge edge[kLanes];
+        alignas(64) std::byte whole[kLanes][kBlockBytes];  // secret, wiped when it has been used
     };
 
     struct Group {
         int count = 0;
         Message messages[kLanes];
         std::uint64_t tags[kLanes][2];
-        Keys keys;
-        // Secret, wiped at the end of the call.
-        alignas(64) std::uint32_t poly_words[8][kLanes];  // r and s of each message
-        alignas(64) std::byte waiting[kLanes][kBlockBytes];
-        typename Poly::Powers powers;
-        typename Along::Powers along;
-        typename Along::Key key;
-        Cursor cursor;
-        // The first pass, whose data blocks from lane `waiting_from` on wait; and the next ones, by turns.
+        // The next block that has no lane yet.
+        int message;
+        std::uint32_t at;
+        // The first pass has the Poly1305 keys, too; its data blocks wait. The next ones come by turns.
         Pass first;
-        int waiting_from;
         Pass passes[2];
         int turn;
+        struct {
+            Keys keys;
+            alignas(64) std::uint32_t poly_words[8][kLanes];  // r and s of each message
+            alignas(64) std::byte waiting[kLanes][kBlockBytes];
+        } secret;  // wiped at the end of the call
     };
 
   public:
@@ -116,14 +112,14 @@ class Train {
             for (int part = 0, end; part < members; part = end) {
                 end = part + kWide < members ? part + kWide : members;
                 encipher(
-                    group, [&](const Pass& pass) { return pass.targets[0].message < end; }, end);
+                    group, [&](const Pass& pass) { return message_of(pass, 0) < end; }, end);
                 authenticate(group, part, end);
                 for (int i = part; i < end; ++i)
                     __builtin_memcpy(group.messages[i].to + group.messages[i].length, group.tags[i],
                                      kTagBytes);
             }
         });
-        forget(group);
+        wipe_secrets(&group.secret, sizeof group.secret);
     }
 
     static void open(OpenJob* jobs, std::size_t count) noexcept {
@@ -144,10 +140,10 @@ class Train {
                     if (!job.authentic) refuse(group, i);
                 }
                 encipher(
-                    group, [&](const Pass& pass) { return pass.targets[pass.used - 1].message < end; }, end);
+                    group, [&](const Pass& pass) { return message_of(pass, pass.end - 1) < end; }, end);
             }
         });
-        forget(group);
+        wipe_secrets(&group.secret, sizeof group.secret);
     }
 
   private:
@@ -167,12 +163,12 @@ class Train {
         }
     }
 
-    // Longest first, by whole blocks: an order of lengths, which are no secret.
+    // Longest first, by blocks: an order of lengths, which are no secret.
     template <class Job>
     static void sort(std::uint8_t* order, const Job* jobs, std::size_t count) {
         constexpr std::size_t kClasses = 32;
         const auto size_class = [&](std::size_t i) {
-            const std::uint32_t blocks = jobs[i].length / kBlockBytes;
+            const std::uint32_t blocks = blocks_of(jobs[i].length);
             return kClasses - 1 - (blocks < kClasses ? blocks : kClasses - 1);
         };
         bool alike = true;
@@ -191,14 +187,14 @@ class Train {
     [[gnu::always_inline]] static void admit(Group& group, int i, const std::byte* key, std::uint64_t counter,
                                              const Message& message) {
         group.messages[i] = message;
-        group.keys.raw[i] = key;
-        group.keys.counter[0][i] = static_cast<std::uint32_t>(counter);
-        group.keys.counter[1][i] = static_cast<std::uint32_t>(counter >> 32);
+        group.secret.keys.raw[i] = key;
+        group.secret.keys.counter[0][i] = static_cast<std::uint32_t>(counter);
+        group.secret.keys.counter[1][i] = static_cast<std::uint32_t>(counter >> 32);
     }
 
     // The keys in the form that tall passes want.
     static void spread_keys(Group& group) {
-        Keys& keys = group.keys;
+        Keys& keys = group.secret.keys;
         keys.one_key = true;
         for (int i = 1; i < group.count; ++i) keys.one_key &= keys.raw[i] == keys.raw[0];
         std::uint32_t words[8];
@@ -214,26 +210,51 @@ class Train {
         wipe_secrets(words, sizeof words);
     }
 
-    // Gives lanes from `lane` on to the next data blocks; what is left over computes something.
-    [[gnu::always_inline]] static void fill(Group& group, Pass& pass, int lane) {
-        Cursor cursor = group.cursor;
-        const auto take = [&](const Message& message, std::uint32_t bytes) {
-            pass.lanes.message[lane] = static_cast<std::uint32_t>(cursor.message);
-            pass.lanes.block[lane] = cursor.at / kBlockBytes + 1;
-            pass.targets[lane++] = {message.from + cursor.at, message.to + cursor.at, bytes, cursor.message};
-            cursor.at += kBlockBytes;
+    static std::uint32_t blocks_of(std::uint32_t bytes) { return (bytes + kBlockBytes - 1) / kBlockBytes; }
+    static int message_of(const Pass& pass, int lane) { return static_cast<int>(pass.lanes.message[lane]); }
+
+    // Gives the lanes from `begin` on to the next blocks of data.
+    [[gnu::always_inline]] static void fill(Group& group, Pass& pass, int begin) {
+        int lane = begin, index = group.message;
+        std::uint32_t at = group.at;
+        pass.edges = 0;
+        const auto take = [&](const Message& message) {
+            pass.lanes.message[lane] = static_cast<std::uint32_t>(index);
+            pass.lanes.block[lane] = at / kBlockBytes + 1;
+            pass.from[lane] = message.from + at;
+            pass.to[lane] = message.to + at;
         };
-        for (; cursor.message < group.count; ++cursor.message, cursor.at = 0) {
-            const Message& message = group.messages[cursor.message];
-            // `at` is beyond the end if the message was refused meanwhile.
-            while (lane < kLanes && cursor.at + kBlockBytes <= message.length) take(message, kBlockBytes);
+        for (; index < group.count; ++index, at = 0) {
+            const Message& message = group.messages[index];
+            for (; lane < kLanes && at + kBlockBytes <= message.length; ++lane, at += kBlockBytes) take(message);
             if (lane == kLanes) break;
-            if (cursor.at < message.length) take(message, message.length - cursor.at);
+            if (at < message.length) {
+                take(message);
+                put_aside(pass, lane++, message.length - at);
+            }
         }
-        group.cursor = cursor;
-        pass.used = lane;
-        for (; lane < kLanes; ++lane)
-            pass.lanes.message[lane] = pass.lanes.block[lane] = pass.targets[lane].bytes = 0;
+        group.message = index;
+        group.at = at;
+        pass.begin = begin;
+        pass.end = lane;
+        for (; lane < kLanes; ++lane) {
+            pass.lanes.message[lane] = pass.lanes.block[lane] = 0;
+            pass.from[lane] = pass.to[lane] = pass.whole[lane];
+        }
+    }
+    // The block of a lane that is not whole.
+    [[gnu::always_inline]] static void put_aside(Pass& pass, int lane, std::uint32_t bytes) {
+        std::byte* const whole = pass.whole[lane];
+        pass.edge[pass.edges++] = {lane, bytes, pass.to[lane]};
+        copy(whole, pass.from[lane], bytes);
+        pass.from[lane] = pass.to[lane] = whole;
+    }
+    // Of a block: up to kBlockBytes are read, all of it is written.
+    [[gnu::always_inline]] static void copy(std::byte* whole, const std::byte* from, std::uint32_t bytes) {
+        for (std::uint32_t at = 0; at < kBlockBytes; at += 4 * kLanes) {
+            const std::uint32_t left = bytes > at ? bytes - at : 0;
+            V::store_bytes(whole + at, V::load_bytes(from + (left ? at : 0), left < 4 * kLanes ? left : 4 * kLanes));
+        }
     }
 
     // The first pass: the Poly1305 keys, and keystream for the first data blocks into `waiting`.
@@ -243,103 +264,106 @@ class Train {
             pass.lanes.message[i] = static_cast<std::uint32_t>(i);
             pass.lanes.block[i] = 0;
         }
-        group.cursor = {0, 0};
+        group.message = 0;
+        group.at = 0;
         fill(group, pass, group.count);
-        group.waiting_from = group.count;
-        std::size_t blocks = 0;
-        for (int i = 0; i < group.count; ++i)
-            blocks += 1 + (group.messages[i].length + kBlockBytes - 1) / kBlockBytes;
         group.turn = 0;
         fill(group, group.passes[0], 0);
-        if (blocks <= kFlatLanes) return begin_flat(group, pass);
+        if (pass.end <= kFlatLanes) return begin_flat(group, pass);
         spread_keys(group);
         U32 x[16];
-        ChaCha::tall(x, group.keys, pass.lanes);
-        for (int w = 0; w < 8; ++w) V::store32(group.poly_words[w], x[w]);
-        if (pass.used == group.count) return;
+        ChaCha::tall(x, group.secret.keys, pass.lanes);
+        for (int w = 0; w < 8; ++w) V::store32(group.secret.poly_words[w], x[w]);
+        if (pass.end == group.count) return;
         ChaCha::to_blocks(x);
         for (int i = 0; i < kLanes; ++i)
             for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
-                V::store_bytes(group.waiting[i] + q * 4 * kLanes, x[q * kLanes + i]);
+                V::store_bytes(group.secret.waiting[i] + q * 4 * kLanes, x[q * kLanes + i]);
     }
 
     static void begin_flat(Group& group, const Pass& pass) {
         flat(group, pass);
         for (int i = 0; i < group.count; ++i) {
             std::uint32_t words[8];
-            __builtin_memcpy(words, group.waiting[i], 32);
-            for (int w = 0; w < 8; ++w) group.poly_words[w][i] = words[w];
+            __builtin_memcpy(words, group.secret.waiting[i], 32);
+            for (int w = 0; w < 8; ++w) group.secret.poly_words[w][i] = words[w];
         }
     }
     static void flat(Group& group, const Pass& pass) {
-        if (pass.used <= ChaCha::kFlatBlocks)
-            ChaCha::template flat<1>(&group.waiting[0][0], group.keys, pass.lanes);
+        if (pass.end <= ChaCha::kFlatBlocks)
+            ChaCha::template flat<1>(&group.secret.waiting[0][0], group.secret.keys, pass.lanes);
         else
-            ChaCha::template flat<2>(&group.waiting[0][0], group.keys, pass.lanes);
+            ChaCha::template flat<2>(&group.secret.waiting[0][0], group.secret.keys, pass.lanes);
     }
 
-    // Does what waits for the messages before `end`, and the passes that are `wanted`. Which blocks a pass
-    // has is written down before the one ahead of it runs: a vector of words that were stored one by one can
-    // only be loaded once all of them have left the store buffer.
+    // Does what waits for the messages before `end`, and the passes that are `wanted`. Which blocks a pass has
+    // is written down before the one ahead of it runs: a vector of words that were stored one by one can only
+    // be loaded once all of them have left the store buffer.
     template <class Wanted>
     [[gnu::noinline]] static void encipher(Group& group, Wanted wanted, int end) {
-        for (int& i = group.waiting_from; i < group.first.used && group.first.targets[i].message < end; ++i)
-            apply(group.first.targets[i], group.waiting[i]);
+        Pass& first = group.first;
+        int waited = first.begin;
+        while (waited < first.end && message_of(first, waited) < end) ++waited;
+        apply(first, waited, group.secret.waiting);
         for (;;) {
             Pass& pass = group.passes[group.turn];
-            if (pass.used == 0 || !wanted(pass)) return;
+            if (pass.end == 0 || !wanted(pass)) return;
             group.turn ^= 1;
             fill(group, group.passes[group.turn], 0);
-            if (pass.used <= kFlatLanes) {
+            if (pass.end <= kFlatLanes) {
                 flat(group, pass);
-                for (int i = 0; i < pass.used; ++i) apply(pass.targets[i], group.waiting[i]);
+                apply(pass, pass.end, group.secret.waiting);
             } else {
-                tall_pass(group.keys, pass);
+                tall_pass(group.secret.keys, pass);
             }
+        }
+    }
+    // Keystream onto the blocks in the lanes before `end` that have not had it.
+    static void apply(Pass& pass, int end, const std::byte (&stream)[kLanes][kBlockBytes]) {
+        for (int lane = pass.begin; lane < end; ++lane)
+            for (std::uint32_t at = 0; at < kBlockBytes; at += 4 * kLanes)
+                V::store_bytes(pass.to[lane] + at, V::xor32(V::load_bytes(pass.from[lane] + at),
+                                                            V::load_bytes(&stream[lane][at])));
+        pass.begin = end;
+        finish(pass);
+    }
+    // What was computed on the side goes where it belongs.
+    static void finish(Pass& pass) {
+        for (int i = 0; i < pass.edges; ++i) {
+            Edge& edge = pass.edge[i];
+            if (edge.lane >= pass.begin) continue;
+            for (std::uint32_t at = 0; at < edge.bytes; at += 4 * kLanes) {
+                const std::uint32_t left = edge.bytes - at;
+                V::store_bytes(edge.to + at, V::load_bytes(pass.whole[edge.lane] + at),
+                               left < 4 * kLanes ? left : 4 * kLanes);
+            }
+            edge.bytes = 0;
+            wipe_secrets(pass.whole[edge.lane], kBlockBytes);
         }
     }
     // Wiped, and what is already lined up for it dropped.
-    static void refuse(Group& group, int message) {
-        __builtin_memset(group.messages[message].to, 0, group.messages[message].length);
-        group.messages[message].length = 0;
-        for (Pass* pass : {&group.first, &group.passes[group.turn]})
-            for (int i = 0; i < pass->used; ++i)
-                if (pass->targets[i].message == message) pass->targets[i].bytes = 0;
-    }
-    [[gnu::always_inline]] static void apply(const Target& target, const std::byte* stream) {
-        U32 x[ChaCha::kVectorsPerBlock];
-        for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q) x[q] = V::load_bytes(stream + q * 4 * kLanes);
-        apply(target, x, 1);
-    }
-    // Vector q of the block is x[q * stride].
-    [[gnu::always_inline]] static void apply(const Target& target, const U32* x, int stride) {
-        for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q) {
-            const auto at = static_cast<std::uint32_t>(q * 4 * kLanes);
-            if (target.bytes >= at + 4 * kLanes) {
-                V::store_bytes(target.to + at, V::xor32(V::load_bytes(target.from + at), x[q * stride]));
-            } else if (target.bytes > at) {
-                const std::size_t left = target.bytes - at;
-                V::store_bytes(target.to + at, V::xor32(V::load_bytes(target.from + at, left), x[q * stride]),
-                               left);
-            }
+    static void refuse(Group& group, int index) {
+        Message& message = group.messages[index];
+        __builtin_memset(message.to, 0, message.length);
+        message.length = 0;
+        for (Pass* pass : {&group.first, &group.passes[group.turn]}) {
+            for (int lane = pass->begin; lane < pass->end; ++lane)
+                if (message_of(*pass, lane) == index) pass->from[lane] = pass->to[lane] = pass->whole[lane];
+            for (int i = 0; i < pass->edges; ++i)
+                if (message_of(*pass, pass->edge[i].lane) == index) pass->edge[i].bytes = 0;
         }
     }
-    [[gnu::always_inline]] static void tall_pass(const Keys& keys, const Pass& pass) {
+    [[gnu::always_inline]] static void tall_pass(const Keys& keys, Pass& pass) {
         U32 x[16];
         ChaCha::tall(x, keys, pass.lanes);
         ChaCha::to_blocks(x);
-        const Target* const targets = pass.targets;
-        std::uint32_t bytes = 0;
-        for (int i = 0; i < kLanes; ++i) bytes += targets[i].bytes;
-        if (bytes == kLanes * kBlockBytes) {
-            for (int i = 0; i < kLanes; ++i)
-                for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
-                    V::store_bytes(
-                        targets[i].to + q * 4 * kLanes,
-                        V::xor32(V::load_bytes(targets[i].from + q * 4 * kLanes), x[q * kLanes + i]));
-            return;
-        }
-        for (int i = 0; i < kLanes; ++i) apply(targets[i], &x[i], kLanes);
+        for (int i = 0; i < kLanes; ++i)
+            for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
+                V::store_bytes(pass.to[i] + q * 4 * kLanes,
+                               V::xor32(V::load_bytes(pass.from[i] + q * 4 * kLanes), x[q * kLanes + i]));
+        for (int lane = pass.end; lane < kLanes; ++lane) wipe_secrets(pass.whole[lane], kBlockBytes);
+        pass.begin = pass.end;
+        finish(pass);
     }
 
     // The tags of the messages from `i` to `end`, at most kWide.
@@ -349,7 +373,7 @@ class Train {
             return;
         }
         typename Poly::Messages messages;
-        messages.words = &group.poly_words[0][i];
+        messages.words = &group.secret.poly_words[0][i];
         messages.stride = kLanes;
         for (int lane = 0; lane < kWide; ++lane) {
             const Message& message = group.messages[i + lane < end ? i + lane : i];
@@ -357,7 +381,9 @@ class Train {
             messages.length[lane] = message.length;
         }
         std::uint64_t tags[2][kWide];
-        Poly::mac(messages, group.powers, tags);
+        typename Poly::Powers powers;
+        Poly::mac(messages, powers, tags);
+        wipe_secrets(&powers, sizeof powers);
         for (int lane = 0; i + lane < end; ++lane) {
             group.tags[i + lane][0] = tags[0][lane];
             group.tags[i + lane][1] = tags[1][lane];
@@ -366,12 +392,14 @@ class Train {
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {
         const auto word = [&](int w) {
-            return group.poly_words[2 * w][i] | static_cast<std::uint64_t>(group.poly_words[2 * w + 1][i])
+            return group.secret.poly_words[2 * w][i] | static_cast<std::uint64_t>(group.secret.poly_words[2 * w + 1][i])
                                                     << 32;
         };
         if (group.messages[i].length >= V::kAlongFromBytes) {
-            group.key = {{word(0), word(1)}, {word(2), word(3)}};
-            return Along::mac(text, group.messages[i].length, group.key, group.along, group.tags[i]);
+            const typename Along::Key key = {{word(0), word(1)}, {word(2), word(3)}};
+            typename Along::Powers powers;
+            Along::mac(text, group.messages[i].length, key, powers, group.tags[i]);
+            return wipe_secrets(&powers, sizeof powers);
         }
         Poly1305Scalar poly;
         poly.start(word(0), word(1));
@@ -388,8 +416,6 @@ class Train {
         __builtin_memcpy(other, claimed, kTagBytes);
         return declassified(((tag[0] ^ other[0]) | (tag[1] ^ other[1])) == 0);
     }
-
-    static void forget(Group& group) { wipe_secrets(&group, sizeof group); }
 };
 
 }  // namespace
