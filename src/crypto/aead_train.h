@@ -226,7 +226,8 @@ class Train {
         };
         for (; index < group.count; ++index, at = 0) {
             const Message& message = group.messages[index];
-            for (; lane < kLanes && at + kBlockBytes <= message.length; ++lane, at += kBlockBytes) take(message);
+            for (; lane < kLanes && at + kBlockBytes <= message.length; ++lane, at += kBlockBytes)
+                take(message);
             if (lane == kLanes) break;
             if (at < message.length) {
                 take(message);
@@ -253,7 +254,8 @@ class Train {
     [[gnu::always_inline]] static void copy(std::byte* whole, const std::byte* from, std::uint32_t bytes) {
         for (std::uint32_t at = 0; at < kBlockBytes; at += 4 * kLanes) {
             const std::uint32_t left = bytes > at ? bytes - at : 0;
-            V::store_bytes(whole + at, V::load_bytes(from + (left ? at : 0), left < 4 * kLanes ? left : 4 * kLanes));
+            V::store_bytes(whole + at,
+                           V::load_bytes(from + (left ? at : 0), left < 4 * kLanes ? left : 4 * kLanes));
         }
     }
 
@@ -296,9 +298,9 @@ class Train {
             ChaCha::template flat<2>(&group.secret.waiting[0][0], group.secret.keys, pass.lanes);
     }
 
-    // Does what waits for the messages before `end`, and the passes that are `wanted`. Which blocks a pass has
-    // is written down before the one ahead of it runs: a vector of words that were stored one by one can only
-    // be loaded once all of them have left the store buffer.
+    // Does what waits for the messages before `end`, and the passes that are `wanted`. Which blocks a pass
+    // has is written down before the one ahead of it runs: a vector of words that were stored one by one can
+    // only be loaded once all of them have left the store buffer.
     template <class Wanted>
     [[gnu::noinline]] static void encipher(Group& group, Wanted wanted, int end) {
         Pass& first = group.first;
@@ -392,8 +394,8 @@ class Train {
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {
         const auto word = [&](int w) {
-            return group.secret.poly_words[2 * w][i] | static_cast<std::uint64_t>(group.secret.poly_words[2 * w + 1][i])
-                                                    << 32;
+            return group.secret.poly_words[2 * w][i] |
+                   static_cast<std::uint64_t>(group.secret.poly_words[2 * w + 1][i]) << 32;
         };
         if (group.messages[i].length >= V::kAlongFromBytes) {
             const typename Along::Key key = {{word(0), word(1)}, {word(2), word(3)}};

@@ -54,18 +54,22 @@ std::optional<Segmenter> Segmenter::plan(const InnerPacket& packet, const VnetHe
 }
 
 void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
-    if (kind_ == Kind::plain || kind_ == Kind::plain_checksum) {
+    if (kind_ == Kind::plain) {
         std::memcpy(to, packet_.data, packet_.length);
-        if (kind_ == Kind::plain_checksum)
-            store_checksum(to + checksum_at_,
-                           checksum_add(0, to + transport_at_, packet_.length - transport_at_));
+        return;
+    }
+    if (kind_ == Kind::plain_checksum) {
+        std::memcpy(to, packet_.data, transport_at_);
+        store_checksum(to + checksum_at_, checksum_copy(0, to + transport_at_, packet_.data + transport_at_,
+                                                        packet_.length - transport_at_));
         return;
     }
     InnerPacket out = packet_;
     out.data = to;
     out.length = size(i);
     std::memcpy(to, packet_.data, header_bytes_);
-    std::memcpy(to + header_bytes_, packet_.data + header_bytes_ + i * segment_, payload_bytes(i));
+    const std::uint64_t payload =
+        checksum_copy(0, to + header_bytes_, packet_.data + header_bytes_ + i * segment_, payload_bytes(i));
     if (out.v6) {
         store_be16(to + ip6::kPayloadLength, static_cast<std::uint16_t>(out.length - ip6::kHeaderBytes));
     } else {
@@ -74,31 +78,35 @@ void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
         out.write_ip4_checksum();
     }
     if (kind_ == Kind::tcp)
-        finish_tcp(out, i);
+        finish_tcp(out, i, payload);
     else
-        finish_udp(out);
+        finish_udp(out, payload);
 }
 
-void Segmenter::finish_tcp(InnerPacket& packet, std::size_t i) const noexcept {
+void Segmenter::finish_tcp(InnerPacket& packet, std::size_t i, std::uint64_t payload) const noexcept {
     std::byte* header = packet.data + transport_at_;
     store_be32(header + tcp::kSequence,
                load_be32(header + tcp::kSequence) + static_cast<std::uint32_t>(i * segment_));
     // CWR belongs to the first packet only, FIN and PSH to the last.
     if (i > 0) header[tcp::kFlags] &= static_cast<std::byte>(~tcp::kCwr & 0xff);
     if (i + 1 < count_) header[tcp::kFlags] &= static_cast<std::byte>(~(tcp::kFin | tcp::kPsh) & 0xff);
-    std::memset(header + tcp::kChecksum, 0, 2);
-    const std::size_t bytes = packet.length - transport_at_;
-    const std::uint64_t sum = packet.pseudo_header_sum(static_cast<std::uint8_t>(IpProtocol::tcp), bytes);
-    store_checksum(header + tcp::kChecksum, checksum_add(sum, header, bytes));
+    finish_checksum(packet, IpProtocol::tcp, header + tcp::kChecksum, payload);
 }
 
-void Segmenter::finish_udp(InnerPacket& packet) const noexcept {
+void Segmenter::finish_udp(InnerPacket& packet, std::uint64_t payload) const noexcept {
     std::byte* header = packet.data + transport_at_;
-    const std::size_t bytes = packet.length - transport_at_;
-    store_be16(header + udp::kLength, static_cast<std::uint16_t>(bytes));
-    std::memset(header + udp::kChecksum, 0, 2);
-    const std::uint64_t sum = packet.pseudo_header_sum(static_cast<std::uint8_t>(IpProtocol::udp), bytes);
-    store_checksum(header + udp::kChecksum, checksum_add(sum, header, bytes));
+    store_be16(header + udp::kLength, static_cast<std::uint16_t>(packet.length - transport_at_));
+    finish_checksum(packet, IpProtocol::udp, header + udp::kChecksum, payload);
+}
+
+// `payload`: the sum of what is behind the header, whose length is even.
+void Segmenter::finish_checksum(const InnerPacket& packet, IpProtocol protocol, std::byte* at,
+                                std::uint64_t payload) const noexcept {
+    std::memset(at, 0, 2);
+    const std::uint64_t pseudo =
+        packet.pseudo_header_sum(static_cast<std::uint8_t>(protocol), packet.length - transport_at_);
+    store_checksum(at, checksum_add(add_carry(pseudo, payload), packet.data + transport_at_,
+                                    header_bytes_ - transport_at_));
 }
 
 }  // namespace vern

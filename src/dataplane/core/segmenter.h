@@ -29,8 +29,10 @@ class Segmenter {
     std::size_t payload_bytes(std::size_t i) const noexcept {
         return i + 1 < count_ ? segment_ : packet_.length - header_bytes_ - segment_ * (count_ - 1);
     }
-    void finish_tcp(InnerPacket& packet, std::size_t i) const noexcept;
-    void finish_udp(InnerPacket& packet) const noexcept;
+    void finish_tcp(InnerPacket& packet, std::size_t i, std::uint64_t payload) const noexcept;
+    void finish_udp(InnerPacket& packet, std::uint64_t payload) const noexcept;
+    void finish_checksum(const InnerPacket& packet, IpProtocol protocol, std::byte* at,
+                         std::uint64_t payload) const noexcept;
 
     InnerPacket packet_;
     Kind kind_ = Kind::plain;
