@@ -272,7 +272,7 @@ std::string Daemon::run() {
 std::string Daemon::serve() {
     using Clock = std::chrono::steady_clock;
     std::vector<pollfd> set;
-    release_startup_memory();
+    Settling settling;
     for (;;) {
         set.clear();
         set.push_back({signals_.get(), POLLIN, 0});
@@ -283,7 +283,7 @@ std::string Daemon::serve() {
         api_->add_to(set);
         if (tunnel_) tunnel_->add_to(set);
         set.push_back({clock_.get(), POLLIN, 0});
-        ::poll(set.data(), set.size(), poll_timeout());
+        settling.after_poll(::poll(set.data(), set.size(), settling.timeout(poll_timeout())) > 0);
         if (set[0].revents) {
             signalfd_siginfo info{};
             if (::read(signals_.get(), &info, sizeof info) == sizeof info && info.ssi_signo != SIGHUP)

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,6 +30,21 @@ int drop_unwritable(dl_phdr_info* object, std::size_t, void*) noexcept {
 void release_startup_memory() noexcept {
     ::malloc_trim(0);
     ::dl_iterate_phdr(drop_unwritable, nullptr);
+}
+
+int Settling::timeout(int otherwise) const noexcept {
+    if (settled_ || !touched_) return otherwise;
+    return otherwise < 0 ? kQuiet : std::min(otherwise, kQuiet);
+}
+
+void Settling::after_poll(bool events) noexcept {
+    if (settled_) return;
+    if (events) {
+        touched_ = Clock::now();
+    } else if (touched_ && Clock::now() - *touched_ >= std::chrono::milliseconds(kQuiet)) {
+        release_startup_memory();
+        settled_ = true;
+    }
 }
 
 }  // namespace vern
