@@ -72,7 +72,7 @@ struct ChaCha20 {
     [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys& keys, const Lanes<V>& lanes) {
         const U32 message = V::load32(lanes.message);
         for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, message, i);
-        // Unrolled, or the state changes registers at every turn of the loop.
+            // Unrolled, or the state changes registers at every turn of the loop.
 #pragma GCC unroll 10
         for (int i = 0; i < 10; ++i) {
             round<0>(x);
