@@ -99,7 +99,7 @@ void require_sentence(const Verdict<T>& verdict) {
 [[maybe_unused]] void fuzz_cms(const unsigned char* data, std::size_t size) {
     const auto opened = open_cms_statement(text_of(data, size), trust(), kNow);
     require_sentence(opened);
-    require(!opened || (opened->identity.common_name == "leaf" && parse_statement(opened->content)));
+    require(!opened || (opened->signer.identity.common_name == "leaf" && parse_statement(opened->content)));
 }
 
 [[maybe_unused]] void fuzz_statement(const unsigned char* data, std::size_t size) {

@@ -28,9 +28,10 @@ UnixSeconds seconds_of(WallTime wall) {
     return std::chrono::floor<std::chrono::seconds>(wall).time_since_epoch().count();
 }
 
-// Ends beyond what a clock of nanoseconds can say are never.
+// Beyond it is what a clock of nanoseconds cannot say: never.
+constexpr UnixSeconds kFar = 9'000'000'000;  // the year 2255
+
 Instant deadline_of(UnixSeconds ends, const policy::ClockPair& now) {
-    constexpr UnixSeconds kFar = 9'000'000'000;  // the year 2255
     return policy::instant_of(WallTime(std::chrono::seconds(std::min(ends, kFar))), now);
 }
 
@@ -60,12 +61,41 @@ Identities::~Identities() {
     if (!store_.empty() || !handed_in_.empty() || !waiting_.empty()) keep();
 }
 
-UnixSeconds Identities::now() const { return std::max(latest_, seconds_of(peers_.now().wall)); }
+// A wall clock that was set back goes on from the latest time that was seen, by the clock that never steps.
+policy::ClockPair Identities::clock() const {
+    const policy::ClockPair now = peers_.now();
+    return {std::max<WallTime>(now.wall, latest_ + (now.boot - latest_at_)), now.boot};
+}
+
+void Identities::note_time() {
+    const policy::ClockPair now = clock();
+    latest_ = now.wall;
+    latest_at_ = now.boot;
+}
+
+UnixSeconds Identities::now() const { return seconds_of(clock().wall); }
+
+// The least of all ends.
+void Identities::set_end(Binding& binding, const policy::ClockPair& now) const {
+    binding.ends = std::min(binding.identity.not_after, binding.statement_ends);
+    if (longest_) binding.ends = std::min(binding.ends, binding.bound_at + longest_->count());
+    binding.deadline = deadline_of(binding.ends, now);
+}
+
+void Identities::set_longest(std::optional<std::chrono::seconds> longest) {
+    if (longest_ == longest) return;
+    longest_ = longest;
+    registry_.prove_again([&, now = clock()](Binding& one) -> std::optional<std::string> {
+        set_end(one, now);
+        return std::nullopt;
+    });
+}
 
 Trusted Identities::trusted() const { return {store_.ssh(), store_.x509(), now()}; }
 
 std::vector<std::string> Identities::start() {
     std::vector<std::string> wrong;
+    latest_at_ = peers_.now().boot;
     const auto stored = files_.read(kFile, kFileBytesMax);
     json handed_in = json::array();
     if (!stored) {
@@ -77,7 +107,8 @@ std::vector<std::string> Identities::start() {
         else
             handed_in = file["handed_in"];
         if (file.is_object() && file.value("latest", json()).is_number_integer())
-            latest_ = file["latest"].get<UnixSeconds>();
+            latest_ = WallTime(
+                std::chrono::seconds(std::clamp<UnixSeconds>(file["latest"].get<UnixSeconds>(), 0, kFar)));
     }
     if (auto loaded = store_.load(now()); !loaded)
         wrong.push_back("nobody is trusted: " + loaded.error().message);
@@ -91,42 +122,58 @@ std::vector<std::string> Identities::start() {
     return wrong;
 }
 
+namespace {
+
+std::string text_in(const json& one, const char* key) {
+    return one.is_object() && one.value(key, json()).is_string() ? one[key].get<std::string>()
+                                                                 : std::string();
+}
+
+}  // namespace
+
 // At the start neither peers nor a key are there: those come by the UAPI.
 void Identities::prove_waiting() {
     if (waiting_.empty() || !peers_.own_public_key()) return;
-    const auto part = [](const json& one, const char* key) {
-        return one.is_object() && one.value(key, json()).is_string() ? one[key].get<std::string>()
-                                                                     : std::string();
-    };
     for (json& one : std::exchange(waiting_, {})) {
-        const std::string means = part(one, "means"), proof = part(one, "proof");
-        if (PublicKey peer; from_base64(part(one, "peer"), peer.bytes) && !peers_.has_peer(peer)) {
+        if (PublicKey peer; from_base64(text_in(one, "peer"), peer.bytes) && !peers_.has_peer(peer)) {
             waiting_.push_back(std::move(one));
             continue;
         }
-        const auto again = means == name_of(Means::statement_ssh) ? add_ssh(part(one, "statement"), proof, "")
-                           : means == name_of(Means::statement_cms) ? add_cms(proof, "")
-                                                                    : add_certificate(proof, "");
-        if (!again) log_error("an identity that was handed in is no longer one: " + again.error().sentence);
+        if (const auto again = add_again(one); !again)
+            log_error("an identity that was handed in is no longer one: " + again.error().sentence);
     }
+}
+
+Verdict<Binding> Identities::add_again(const json& handed_in) {
+    const std::string means = text_in(handed_in, "means"), proof = text_in(handed_in, "proof");
+    const auto prove = [&]() -> Verdict<Proof> {
+        if (means == name_of(Means::certificate)) return prove_by_certificate(proof, trusted());
+        const auto own = own_key();
+        if (!own) return tl::unexpected(own.error());
+        const Expected expected{*own, std::nullopt, std::nullopt};
+        if (means == name_of(Means::statement_cms)) return prove_by_cms(proof, expected, trusted());
+        return prove_by_ssh(text_in(handed_in, "statement"), proof, expected, trusted());
+    };
+    const auto kind = means == name_of(Means::certificate)     ? Means::certificate
+                      : means == name_of(Means::statement_cms) ? Means::statement_cms
+                                                               : Means::statement_ssh;
+    return bind(prove(), kind, std::nullopt, handed_in, "");
 }
 
 void Identities::peers_changed() {
     const auto own = peers_.own_public_key();
     const bool other_key = audience_ && own != audience_;
     audience_ = own;
-    const std::size_t ended_ = registry_.prove_again(
-        [&](Binding& one) -> std::optional<std::string> {
-            if (!peers_.has_peer(one.peer)) return "peer-removed";
-            if (other_key && one.means != Means::certificate) return "audience";
-            return std::nullopt;
-        },
-        [&](const Binding& one, const std::string& reason) {
-            if (const auto kept = handed_in_.find(one.id); kept != handed_in_.end())
-                waiting_.push_back(std::move(kept->second));
-            ended(one, reason, "");
-        });
-    if (ended_ > 0) changed();
+    auto gone = registry_.prove_again([&](Binding& one) -> std::optional<std::string> {
+        if (!peers_.has_peer(one.peer)) return "peer-removed";
+        if (other_key && one.means != Means::certificate) return "audience";
+        return std::nullopt;
+    });
+    for (const auto& one : gone) {
+        if (const auto kept = handed_in_.find(one.binding.id); kept != handed_in_.end())
+            waiting_.push_back(std::move(kept->second));
+    }
+    cut(gone, "");
     prove_waiting();
 }
 
@@ -137,20 +184,18 @@ std::optional<Instant> Identities::deadline() const {
 }
 
 void Identities::tick() {
-    const policy::ClockPair now = peers_.now();
-    latest_ = std::max(latest_, seconds_of(now.wall));
-    if (registry_.end_due(now.boot, [&](const Binding& one) { ended(one, "expired", ""); }) > 0) {
-        changed();
+    note_time();
+    if (auto over = registry_.end_due(peers_.now().boot); !over.empty()) {
+        cut(over, "");
         // That it was so late: a clock that is set back after kill -9 must not make it earlier.
-        if (latest_ - kept_at_ >= kKeepTimeSeconds) keep();
+        if (now() - kept_at_ >= kKeepTimeSeconds) keep();
     }
     if (dirty_) settle();
 }
 
 void Identities::clock_was_set() {
-    const policy::ClockPair now = peers_.now();
-    latest_ = std::max(latest_, seconds_of(now.wall));
-    registry_.clock_was_set(now);
+    note_time();
+    registry_.clock_was_set(clock());
 }
 
 // A change counts before anybody is answered; but in a burst, when compiling takes its time, only so often
@@ -169,14 +214,20 @@ void Identities::settle() {
     settled_ = end + (end - begin);
 }
 
-void Identities::ended(const Binding& binding, std::string_view reason, std::string_view by) {
-    handed_in_.erase(binding.id);
-    tell_({.kind = IdentityEvent::Kind::ended,
-           .peer = binding.peer,
-           .binding = &binding,
-           .reason = std::string(reason),
-           .detail = {},
-           .by = std::string(by)});
+// Rules first, and with many at once: telling of ten thousand takes longer than cutting them off.
+void Identities::cut(const std::vector<Registry::Ended>& ended, std::string_view by) {
+    constexpr std::size_t kSoonTold = 64;
+    if (ended.size() > kSoonTold) settled_ = {};
+    if (!ended.empty()) changed();
+    for (const auto& [binding, reason] : ended) {
+        handed_in_.erase(binding.id);
+        tell_({.kind = IdentityEvent::Kind::ended,
+               .peer = binding.peer,
+               .binding = &binding,
+               .reason = reason,
+               .detail = {},
+               .by = std::string(by)});
+    }
 }
 
 Verdict<PublicKey> Identities::peer_at(const IpAddress& source) const {
@@ -276,17 +327,21 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
     if (!proof) return refused(proof.error(), std::nullopt, by);
     if (!peers_.has_peer(proof->peer))
         return refused({Refusal::no_peer, "the key is that of no peer here"}, proof->peer, by);
-    const policy::ClockPair now = peers_.now();
-    const UnixSeconds wall = this->now();
+    const policy::ClockPair now = clock();
     Binding binding;
     binding.peer = proof->peer;
     binding.identity = std::move(proof->identity);
     binding.means = means;
-    binding.bound_at = wall;
-    binding.ends = proof->ends;
-    // By the time that counts here, which a clock set back is behind.
-    binding.deadline = deadline_of(proof->ends, {WallTime(std::chrono::seconds(wall)), now.boot});
+    binding.bound_at = seconds_of(now.wall);
+    // What is proven again at a start was bound when it was handed in.
+    if (const auto before = handed_in.find("bound_at");
+        before != handed_in.end() && before->is_number_integer())
+        binding.bound_at = std::min(binding.bound_at, std::max<UnixSeconds>(before->get<UnixSeconds>(), 0));
+    binding.statement_ends = proof->statement_ends;
     binding.evidence = std::move(proof->evidence);
+    set_end(binding, now);
+    if (binding.deadline <= now.boot)
+        return refused({Refusal::expired, "a binding may not last so long (identity_max)"}, proof->peer, by);
     binding.source = source;
     binding.kept = !handed_in.is_null();
     const auto bound = registry_.bind(std::move(binding));
@@ -294,6 +349,7 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
     handed_in_.erase(bound->binding->id);
     if (!handed_in.is_null()) {
         handed_in["peer"] = to_base64(bound->binding->peer.bytes);
+        handed_in["bound_at"] = bound->binding->bound_at;
         handed_in_[bound->binding->id] = std::move(handed_in);
     }
     if (bound->changed) changed();
@@ -308,12 +364,12 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
 }
 
 bool Identities::remove(std::uint64_t id, std::string_view by) {
-    const Binding* binding = registry_.find(id);
-    if (binding == nullptr) return false;
-    const bool kept = binding->kept;
-    ended(*binding, "removed", by);
-    registry_.end(id);
-    changed();
+    auto ended = registry_.end(id, "removed");
+    if (!ended) return false;
+    const bool kept = ended->binding.kept;
+    std::vector<Registry::Ended> one;
+    one.push_back(std::move(*ended));
+    cut(one, by);
     if (kept) keep();
     return true;
 }
@@ -349,8 +405,8 @@ Result<bool> Identities::distrust(Identity::Kind kind, std::string_view name, st
     return removed;
 }
 
-// What was proven by this CA is proven again: who is revoked now, or has no CA any more, ends; names and
-// groups may be others.
+// What was proven by CAs of this kind is proven again: who is revoked now, or has no CA any more, ends; names
+// and groups may be others; a newer list is good for longer.
 void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::string_view what,
                                std::string_view by) {
     tell_({.kind = IdentityEvent::Kind::trust_changed,
@@ -361,20 +417,17 @@ void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::
                                  printable(name), what),
            .by = std::string(by)});
     const Trusted trusted = this->trusted();
-    const policy::ClockPair now{WallTime(std::chrono::seconds(trusted.now)), peers_.now().boot};
-    registry_.prove_again(
-        [&](Binding& one) -> std::optional<std::string> {
-            if (one.identity.kind != kind || one.identity.authority != name) return std::nullopt;
-            auto again = prove_again(one.means, one.evidence, one.source, trusted);
-            if (!again) return std::string(trust::refusal_code(again.error().code));
-            one.ends = std::min(one.ends, again->not_after);
-            one.deadline = std::min(one.deadline, deadline_of(one.ends, now));
-            one.identity = std::move(*again);
-            return std::nullopt;
-        },
-        [&](const Binding& one, const std::string& reason) { ended(one, reason, by); });
+    auto over = registry_.prove_again([&, now = clock()](Binding& one) -> std::optional<std::string> {
+        if (one.identity.kind != kind) return std::nullopt;
+        auto again = prove_again(one, trusted);
+        if (!again) return std::string(trust::refusal_code(again.error().code));
+        one.identity = std::move(*again);
+        set_end(one, now);
+        return std::nullopt;
+    });
+    if (over.empty()) changed();
+    cut(over, by);
     keep();
-    changed();
 }
 
 std::string time_text(UnixSeconds time) {

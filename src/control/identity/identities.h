@@ -66,6 +66,9 @@ class Identities {
     std::optional<Instant> deadline() const;
     void tick();
     void clock_was_set();
+    // How long a binding may last, whatever its proof says; nothing: as long as that. Of bindings that are
+    // there too.
+    void set_longest(std::optional<std::chrono::seconds> longest);
 
     // --- through the tunnel: `source` is where the connection comes from
 
@@ -97,16 +100,20 @@ class Identities {
     const Registry& registry() const { return registry_; }
 
   private:
+    policy::ClockPair clock() const;
+    void note_time();
+    void set_end(Binding& binding, const policy::ClockPair& now) const;
     Trusted trusted() const;
     trust::Verdict<PublicKey> peer_at(const IpAddress& source) const;
     trust::Verdict<PublicKey> own_key() const;
     trust::Verdict<Binding> bind(trust::Verdict<Proof> proof, Means means,
                                  const std::optional<IpAddress>& source, nlohmann::json handed_in,
                                  std::string_view by);
+    trust::Verdict<Binding> add_again(const nlohmann::json& handed_in);
     bool too_often(const PublicKey& peer);
     trust::Verdict<Binding> refused(trust::Refused why, const std::optional<PublicKey>& peer,
                                     std::string_view by);
-    void ended(const Binding& binding, std::string_view reason, std::string_view by);
+    void cut(const std::vector<Registry::Ended>& ended, std::string_view by);
     void trust_changed(trust::Identity::Kind kind, std::string_view name, std::string_view what,
                        std::string_view by);
     void changed();
@@ -121,8 +128,10 @@ class Identities {
     trust::TrustStore store_;
     Registry registry_;
     Nonces nonces_;
-    trust::UnixSeconds latest_ = 0;
+    WallTime latest_{};  // that was seen or must have come since: it was at `latest_at_`
+    Instant latest_at_{};
     trust::UnixSeconds kept_at_ = 0;  // on disk
+    std::optional<std::chrono::seconds> longest_;
     // What is proven again at a restart, as it was handed in: of bindings, and of what waits for its peer.
     std::map<std::uint64_t, nlohmann::json> handed_in_;
     std::vector<nlohmann::json> waiting_;

@@ -17,26 +17,13 @@ using trust::refuse;
 using trust::Statement;
 using trust::UnixSeconds;
 using trust::Verdict;
+using trust::VerifiedX509;
 
 constexpr std::size_t kPemCertificatesMax = 1 + trust::kIntermediatesMax;
 
-// Certificates as evidence: one after the other, as SSH writes strings.
-std::string joined(const std::vector<std::string>& ders) {
-    trust::SshWriter all;
-    for (const std::string& der : ders) all.string(der);
-    return std::move(all).written();
-}
-
-std::vector<std::string> split(std::string_view all) {
-    std::vector<std::string> ders;
-    for (trust::SshReader reader(trust::as_bytes(all)); !reader.at_end();)
-        ders.emplace_back(trust::as_text(reader.string()));
-    return ders;
-}
-
-Verdict<Identity> verify_chain(const std::vector<Certificate>& chain, const Trusted& trusted) {
+Verdict<VerifiedX509> verify_chain(const std::vector<Certificate>& chain, const Trusted& trusted) {
     if (chain.empty()) return refuse(Refusal::malformed, "no certificate");
-    return trust::verify_x509(chain.front(), std::span(chain).subspan(1), *trusted.x509, trusted.now);
+    return trust::verify_x509_to_keep(chain.front(), std::span(chain).subspan(1), *trusted.x509, trusted.now);
 }
 
 Verdict<std::vector<Certificate>> read_chain(const std::vector<std::string>& ders) {
@@ -50,17 +37,12 @@ Verdict<std::vector<Certificate>> read_chain(const std::vector<std::string>& der
     return chain;
 }
 
-std::string der_of(const Certificate& certificate) {
-    unsigned char* bytes = nullptr;
-    const int length = ::i2d_X509(certificate.x509.get(), &bytes);
-    if (length <= 0) return {};
-    std::string der(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
-    ::OPENSSL_free(bytes);
-    return der;
-}
-
-std::string blob_of(const trust::SshCertificate& certificate) {
-    return trust::SshWriter().raw(certificate.signed_bytes).string(certificate.signature).written();
+// Who signed it is known now, and will not change: all that is asked again is what it says.
+Evidence kept(trust::SshCertificate certificate) {
+    certificate.signed_bytes = {};
+    certificate.signature = {};
+    certificate.extensions = {};
+    return certificate;
 }
 
 }  // namespace
@@ -82,13 +64,11 @@ Verdict<Proof> prove_by_ssh(std::string_view statement_text, std::string_view si
     if (!statement) return tl::unexpected(statement.error());
     const auto sshsig = trust::parse_sshsig_text(signature);
     if (!sshsig) return tl::unexpected(sshsig.error());
-    const auto certificate =
-        trust::verify_certified_sshsig(*sshsig, kNamespace, trust::as_bytes(statement_text));
+    auto certificate = trust::verify_certified_sshsig(*sshsig, kNamespace, trust::as_bytes(statement_text));
     if (!certificate) return tl::unexpected(certificate.error());
     auto identity = trust::verify_ssh_certificate(*certificate, *trusted.ssh, trusted.now, expected.source);
     if (!identity) return tl::unexpected(identity.error());
-    const UnixSeconds ends = std::min(identity->not_after, statement->not_after);
-    return Proof{statement->wg, std::move(*identity), ends, blob_of(*certificate)};
+    return Proof{statement->wg, std::move(*identity), statement->not_after, kept(std::move(*certificate))};
 }
 
 Verdict<Proof> prove_by_cms(std::string_view cms, const Expected& expected, const Trusted& trusted) {
@@ -96,8 +76,8 @@ Verdict<Proof> prove_by_cms(std::string_view cms, const Expected& expected, cons
     if (!opened) return tl::unexpected(opened.error());
     const auto statement = read_statement(opened->content, expected, trusted.now);
     if (!statement) return tl::unexpected(statement.error());
-    const UnixSeconds ends = std::min(opened->identity.not_after, statement->not_after);
-    return Proof{statement->wg, std::move(opened->identity), ends, std::string(cms)};
+    VerifiedX509& signer = opened->signer;
+    return Proof{statement->wg, std::move(signer.identity), statement->not_after, std::move(signer.evidence)};
 }
 
 Verdict<Proof> prove_by_certificate(std::string_view pem, const Trusted& trusted) {
@@ -107,12 +87,9 @@ Verdict<Proof> prove_by_certificate(std::string_view pem, const Trusted& trusted
     if (!peer)
         return refuse(Refusal::peer_key,
                       "the certificate's key is no X25519 key, so it is no peer's: a statement is needed");
-    auto identity = verify_chain(*chain, trusted);
-    if (!identity) return tl::unexpected(identity.error());
-    std::vector<std::string> ders;
-    for (const Certificate& certificate : *chain) ders.push_back(der_of(certificate));
-    const UnixSeconds ends = identity->not_after;
-    return Proof{*peer, std::move(*identity), ends, joined(ders)};
+    auto verified = verify_chain(*chain, trusted);
+    if (!verified) return tl::unexpected(verified.error());
+    return Proof{*peer, std::move(verified->identity), kNever, std::move(verified->evidence)};
 }
 
 Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicKey& peer,
@@ -122,32 +99,16 @@ Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicK
     if (!certificates->empty() && !trust::may_sign(certificates->front()))
         return refuse(Refusal::purpose, trust::subject_text(certificates->front().x509.get()) +
                                             ": its key usage does not say digitalSignature");
-    auto identity = verify_chain(*certificates, trusted);
-    if (!identity) return tl::unexpected(identity.error());
-    const UnixSeconds ends = identity->not_after;
-    return Proof{peer, std::move(*identity), ends, joined(chain)};
+    auto verified = verify_chain(*certificates, trusted);
+    if (!verified) return tl::unexpected(verified.error());
+    return Proof{peer, std::move(verified->identity), kNever, std::move(verified->evidence)};
 }
 
-Verdict<Identity> prove_again(Means means, const std::string& evidence,
-                              const std::optional<IpAddress>& source, const Trusted& trusted) {
-    switch (means) {
-        case Means::tunnel_ssh:
-        case Means::statement_ssh: {
-            const auto certificate = trust::parse_ssh_certificate(trust::as_bytes(evidence));
-            if (!certificate) return tl::unexpected(certificate.error());
-            return trust::verify_ssh_certificate_again(*certificate, *trusted.ssh, trusted.now, source);
-        }
-        case Means::statement_cms: {
-            auto opened = trust::open_cms_statement(evidence, *trusted.x509, trusted.now);
-            if (!opened) return tl::unexpected(opened.error());
-            return std::move(opened->identity);
-        }
-        case Means::tunnel_tls:
-        case Means::certificate: break;
-    }
-    const auto chain = read_chain(split(evidence));
-    if (!chain) return tl::unexpected(chain.error());
-    return verify_chain(*chain, trusted);
+Verdict<Identity> prove_again(Binding& binding, const Trusted& trusted) {
+    if (const auto* ssh = std::get_if<trust::SshCertificate>(&binding.evidence))
+        return trust::verify_ssh_certificate_again(*ssh, *trusted.ssh, trusted.now, binding.source);
+    return trust::verify_x509_again(std::get<trust::X509Evidence>(binding.evidence), binding.identity,
+                                    *trusted.x509, trusted.now);
 }
 
 }  // namespace vern::identity

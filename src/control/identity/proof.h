@@ -26,8 +26,8 @@ struct Trusted {
 struct Proof {
     PublicKey peer;
     trust::Identity identity;
-    trust::UnixSeconds ends = 0;  // the least of the certificates', the lists' and the statement's
-    std::string evidence;         // for prove_again()
+    trust::UnixSeconds statement_ends = kNever;
+    Evidence evidence;
 };
 
 // What a statement has to say besides being well signed.
@@ -50,8 +50,8 @@ trust::Verdict<Proof> prove_by_certificate(std::string_view pem, const Trusted& 
 trust::Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicKey& peer,
                                    const Trusted& trusted);
 
-// Does what was proven once still hold, by what is trusted now?
-trust::Verdict<trust::Identity> prove_again(Means means, const std::string& evidence,
-                                            const std::optional<IpAddress>& source, const Trusted& trusted);
+// Does what was proven once still hold, by what is trusted now? Signatures that were good are good: who
+// signed them must still be trusted, and revocation, times, names and groups are looked at again.
+trust::Verdict<trust::Identity> prove_again(Binding& binding, const Trusted& trusted);
 
 }  // namespace vern::identity

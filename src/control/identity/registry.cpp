@@ -36,7 +36,7 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
         changed = !(same == binding.identity) || before.identity.serial != binding.identity.serial;
         renewed = true;
         id = before.id;
-        erase(bindings_.find(id));
+        take(bindings_.find(id));
     } else {
         if (bindings_.size() >= kBindingsMax)
             return refuse(Refusal::limit, "65536 identities are bound here already");
@@ -53,45 +53,41 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
     return Bound{&at->second, changed, renewed};
 }
 
-void Registry::erase(std::map<std::uint64_t, Binding>::iterator at) {
-    const Binding& gone = at->second;
+Binding Registry::take(std::map<std::uint64_t, Binding>::iterator at) {
+    Binding gone = std::move(bindings_.extract(at).mapped());
     by_key_.erase({gone.identity.kind, gone.identity.key});
     ends_.erase({gone.deadline, gone.id});
     const auto peer = by_peer_.find(gone.peer);
     peer->second.erase(gone.id);
     if (peer->second.empty()) by_peer_.erase(peer);
-    bindings_.erase(at);
+    return gone;
 }
 
-bool Registry::end(std::uint64_t id) {
+std::optional<Registry::Ended> Registry::end(std::uint64_t id, std::string_view reason) {
     const auto at = bindings_.find(id);
-    if (at == bindings_.end()) return false;
-    erase(at);
-    return true;
+    if (at == bindings_.end()) return std::nullopt;
+    return Ended{take(at), std::string(reason)};
 }
 
-std::size_t Registry::end_due(Instant now, const std::function<void(const Binding&)>& tell) {
-    std::size_t ended = 0;
-    for (; !ends_.empty() && ends_.begin()->first <= now; ++ended) {
-        const auto at = bindings_.find(ends_.begin()->second);
-        tell(at->second);
-        erase(at);
-    }
+std::vector<Registry::Ended> Registry::end_due(Instant now) {
+    std::vector<Ended> ended;
+    while (!ends_.empty() && ends_.begin()->first <= now)
+        ended.push_back({take(bindings_.find(ends_.begin()->second)), "expired"});
     return ended;
 }
 
-std::size_t Registry::prove_again(const Again& again, const TellWhy& tell) {
-    std::size_t ended = 0;
+std::vector<Registry::Ended> Registry::prove_again(const Again& again) {
+    std::vector<Ended> ended;
     for (auto at = bindings_.begin(); at != bindings_.end();) {
         const auto here = at++;
         Binding& binding = here->second;
-        ends_.erase({binding.deadline, binding.id});
-        const auto why = again(binding);
-        ends_.emplace(binding.deadline, binding.id);
-        if (!why) continue;
-        tell(binding, *why);
-        erase(here);
-        ++ended;
+        const Instant before = binding.deadline;
+        auto why = again(binding);
+        if (binding.deadline != before) {
+            ends_.erase({before, binding.id});
+            ends_.emplace(binding.deadline, binding.id);
+        }
+        if (why) ended.push_back({take(here), std::move(*why)});
     }
     return ended;
 }

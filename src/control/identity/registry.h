@@ -4,17 +4,20 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "control/policy/document.h"
 #include "control/trust/identity.h"
 #include "control/trust/refusal.h"
+#include "control/trust/ssh_certificate.h"
+#include "control/trust/x509_verify.h"
 
 namespace vern::identity {
 
@@ -31,15 +34,20 @@ enum class Means : std::uint8_t {
 };
 std::string_view name_of(Means means) noexcept;  // "tunnel-ssh"; stable
 
+// What was verified of the certificates, for when trust changes; see proof.h.
+using Evidence = std::variant<trust::X509Evidence, trust::SshCertificate>;
+inline constexpr trust::UnixSeconds kNever = std::numeric_limits<trust::UnixSeconds>::max();
+
 struct Binding {
     std::uint64_t id = 0;  // given by the registry, never used again
     PublicKey peer;
     trust::Identity identity;
     Means means = Means::tunnel_ssh;
     trust::UnixSeconds bound_at = 0;
-    trust::UnixSeconds ends = 0;      // the least of all ends
-    Instant deadline{};               // of `ends`
-    std::string evidence;             // the certificates, for when trust changes; see proof.h
+    trust::UnixSeconds statement_ends = kNever;
+    trust::UnixSeconds ends = 0;  // the least of all ends
+    Instant deadline{};           // of `ends`
+    Evidence evidence;
     std::optional<IpAddress> source;  // where it was presented from, inside the tunnel
     bool kept = false;                // over a restart
 };
@@ -55,14 +63,16 @@ class Registry {
     };
     trust::Verdict<Bound> bind(Binding binding);
 
-    bool end(std::uint64_t id);
-    // Those that are over by `now`; each is told to `tell` before it goes. How many.
-    std::size_t end_due(Instant now, const std::function<void(const Binding&)>& tell);
-    // `again` mends a binding (its identity, and ends that come sooner), or says why it is over; then it is
-    // told to `tell`, and goes.
+    // What ends is given back, to be told of when rules do not hold it for anybody any more.
+    struct Ended {
+        Binding binding;
+        std::string reason;
+    };
+    std::optional<Ended> end(std::uint64_t id, std::string_view reason);
+    std::vector<Ended> end_due(Instant now);  // those that are over by `now`
+    // `again` mends a binding (its identity and ends), or says why it is over.
     using Again = std::function<std::optional<std::string>(Binding&)>;
-    using TellWhy = std::function<void(const Binding&, const std::string& why)>;
-    std::size_t prove_again(const Again& again, const TellWhy& tell);
+    std::vector<Ended> prove_again(const Again& again);
     // The wall clock has been set: ends that come sooner by it come sooner; none comes later.
     void clock_was_set(const policy::ClockPair& now);
 
@@ -76,7 +86,7 @@ class Registry {
 
   private:
     using Key = std::pair<trust::Identity::Kind, std::string>;
-    void erase(std::map<std::uint64_t, Binding>::iterator at);
+    Binding take(std::map<std::uint64_t, Binding>::iterator at);
 
     std::map<std::uint64_t, Binding> bindings_;
     std::map<Key, std::uint64_t> by_key_;

@@ -1,6 +1,7 @@
 #include "control/trust/certificate.h"
 
 #include <openssl/core_names.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <sodium.h>
 
@@ -18,6 +19,8 @@ namespace vern::trust {
 namespace {
 
 constexpr std::size_t kNameCharactersMax = 256;
+using NamePtr = std::unique_ptr<X509_NAME, OpensslFree<X509_NAME_free>>;
+
 constexpr int kRsaBitsMin = 2048;
 constexpr int kRsaBitsMax = 8192;  // checking a signature must stay cheap
 
@@ -176,13 +179,15 @@ Verdict<Certificate> parse_certificate(Bytes der) {
     return check(X509Ptr(raw));
 }
 
-Verdict<Certificate> recheck_certificate(const X509* x509) {
-    const ErrorQueueScope scope;
+std::string der_of(const X509* x509) {
     unsigned char* der = nullptr;
     const int size = i2d_X509(x509, &der);
-    if (size <= 0) return refuse(Refusal::malformed, "certificate: is not an X.509 certificate");
     const OpensslMemory<unsigned char> owner(der);
-    return parse_certificate(std::as_bytes(std::span(der, static_cast<std::size_t>(size))));
+    return {reinterpret_cast<const char*>(der), static_cast<std::size_t>(std::max(size, 0))};
+}
+
+Verdict<Certificate> recheck_certificate(const X509* x509) {
+    return parse_certificate(bytes_of(der_of(x509)));
 }
 
 Verdict<std::vector<Certificate>> parse_certificates(std::string_view pem, std::size_t count_max,
@@ -254,6 +259,33 @@ std::string key_fingerprint(const X509* x509) {
     std::array<char, 2 * crypto_hash_sha256_BYTES + 1> text;
     sodium_bin2hex(text.data(), text.size(), hash.data(), hash.size());
     return std::string("SHA256:") + text.data();
+}
+
+Issuer issuer_of(const X509* ca) {
+    const unsigned char* der = nullptr;
+    std::size_t size = 0;
+    if (X509_NAME_get0_der(X509_get_subject_name(ca), &der, &size) != 1) size = 0;
+    return {std::string(reinterpret_cast<const char*>(der), size), key_fingerprint(ca)};
+}
+
+bool same_name(const Issuer& issuer, const X509_NAME* name) {
+    const ErrorQueueScope scope;
+    const auto* der = reinterpret_cast<const unsigned char*>(issuer.name.data());
+    const NamePtr read(d2i_X509_NAME(nullptr, &der, static_cast<long>(issuer.name.size())));
+    return read && X509_NAME_cmp(read.get(), name) == 0;
+}
+
+std::string anchor_digest(const X509* x509) {
+    std::string digest(SHA256_DIGEST_LENGTH, '\0');
+    unsigned size = 0;
+    return X509_digest(x509, EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), &size) == 1
+               ? digest
+               : std::string();
+}
+
+std::uint32_t name_hash(const X509_NAME* name) {
+    const ErrorQueueScope scope;
+    return static_cast<std::uint32_t>(X509_NAME_hash_ex(name, openssl_library(), nullptr, nullptr));
 }
 
 std::optional<PublicKey> x25519_key_of(const Certificate& certificate) {

@@ -34,6 +34,7 @@ struct Certificate {
 };
 
 Verdict<Certificate> parse_certificate(Bytes der);
+std::string der_of(const X509* x509);
 // One that OpenSSL has read already. What it took for DER is read again, strictly.
 Verdict<Certificate> recheck_certificate(const X509* x509);
 // Every block of the text is a certificate, at least one and at most `count_max`.
@@ -53,6 +54,21 @@ std::optional<std::string> serial_text(const ASN1_INTEGER* serial);
 
 // "SHA256:" + lower-case hexadecimal, of the SubjectPublicKeyInfo.
 std::string key_fingerprint(const X509* x509);
+
+// Whose signature it is that a certificate or list bears: one name may have several keys, and one key several
+// certificates.
+struct Issuer {
+    std::string name;  // DER
+    std::string key;   // key_fingerprint()
+};
+Issuer issuer_of(const X509* ca);  // of what this CA signs
+bool same_name(const Issuer& issuer, const X509_NAME* name);
+
+// Of the whole certificate: SHA-256.
+std::string anchor_digest(const X509* x509);
+// Equal names have equal hashes, however they are written.
+std::uint32_t name_hash(const X509_NAME* name);
+
 // The subject's key where it is an X25519 key (RFC 8410), so that certificate and peer have one key; else
 // nullopt.
 std::optional<PublicKey> x25519_key_of(const Certificate& certificate);

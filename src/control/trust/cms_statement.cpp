@@ -144,14 +144,14 @@ Verdict<SignedContent> open_cms_statement(std::string_view text, const X509Trust
     if (!signer) return tl::unexpected(signer.error());
     if (!versions_fit(*der)) return malformed("is not of the version that its parts make it");
     if (auto fit = check_algorithms(*signer); !fit) return tl::unexpected(fit.error());
-    auto identity = verify_x509(signer->certificate, signer->intermediates, trust, now);
-    if (!identity) return tl::unexpected(identity.error());
+    auto verified = verify_x509_to_keep(signer->certificate, signer->intermediates, trust, now);
+    if (!verified) return tl::unexpected(verified.error());
     // The certificate that was verified is the only one that the signature may be checked with.
     CMS_SignerInfo_set1_signer_cert(signer->info, signer->certificate.x509.get());
     constexpr unsigned kOnlySignature = CMS_NO_SIGNER_CERT_VERIFY | CMS_NOINTERN | CMS_NOCRL | CMS_BINARY;
     if (CMS_verify(cms->get(), nullptr, nullptr, nullptr, nullptr, kOnlySignature) != 1)
         return refuse(Refusal::bad_signature, "CMS: the signature is not the signer's over this content");
-    return SignedContent{.identity = std::move(*identity), .content = std::move(*content)};
+    return SignedContent{.signer = std::move(*verified), .content = std::move(*content)};
 }
 
 }  // namespace vern::trust

@@ -7,22 +7,20 @@
 #include <string>
 #include <string_view>
 
-#include "control/trust/identity.h"
-#include "control/trust/refusal.h"
-#include "control/trust/x509_trust.h"
+#include "control/trust/x509_verify.h"
 
 namespace vern::trust {
 
 inline constexpr std::size_t kCmsBytesMax = 64 * 1024;
 
 struct SignedContent {
-    Identity identity;    // of the signer, as verify_x509 says
+    VerifiedX509 signer;  // as verify_x509_to_keep says
     std::string content;  // the bytes that were signed, at most kStatementBytesMax; not yet looked into
 };
 
 // `text` is DER or PEM ("CMS" or "PKCS7"). Beyond a good signature it has to have: DER throughout; content of
 // kind data, within; exactly one signer, with signed attributes, whose certificate is within and may sign; no
-// SHA-1. The chain is verified by verify_x509 and by nothing else; lists that come within are not used.
+// SHA-1. The chain is verified as verify_x509 does and by nothing else; lists that come within are not used.
 Verdict<SignedContent> open_cms_statement(std::string_view text, const X509Trust& trust, UnixSeconds now);
 
 }  // namespace vern::trust

@@ -5,7 +5,6 @@
 #include <set>
 
 #include "control/text.h"
-#include "control/trust/certificate.h"
 #include "control/trust/openssl_handles.h"
 #include "control/trust/pem.h"
 #include "control/trust/signature_algorithm.h"
@@ -82,7 +81,8 @@ Verdict<Crl> check(CrlPtr x509_crl) {
                .number = std::move(*number),
                .this_update = *from,
                .next_update = *until,
-               .signer = nullptr};
+               .signer = nullptr,
+               .speaks_for = {}};
 }
 
 }  // namespace
@@ -125,10 +125,10 @@ bool goes_back(const Crl& known, const Crl& next) {
     return next.number < known.number;
 }
 
-bool lists(const Crl& crl, const X509* certificate) {
-    // It takes its argument without const, and writes to it under a lock of its own only.
+bool lists(const Crl& crl, const ASN1_INTEGER* serial) {
+    // It takes its first argument without const, and writes to it under a lock of its own only.
     X509_REVOKED* entry = nullptr;
-    return X509_CRL_get0_by_serial(crl.x509_crl.get(), &entry, X509_get0_serialNumber(certificate)) != 0;
+    return X509_CRL_get0_by_serial(crl.x509_crl.get(), &entry, serial) != 0;
 }
 
 }  // namespace vern::trust

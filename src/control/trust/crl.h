@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "control/trust/certificate.h"
 #include "control/trust/der.h"
 #include "control/trust/identity.h"
 #include "control/trust/refusal.h"
@@ -26,6 +27,7 @@ struct Crl {
     UnixSeconds this_update = 0;
     UnixSeconds next_update = 0;   // the first second that it is stale
     std::shared_ptr<X509> signer;  // the CA certificate whose key signed it; nullptr: nobody has looked yet
+    Issuer speaks_for;             // its name, and the signer's key
 };
 
 // `text` is one DER object or PEM of one or more. Refuses with crl_invalid, weak_hash, too_large, malformed.
@@ -37,6 +39,6 @@ Verdict<Crl> parse_crl(Bytes der);
 bool goes_back(const Crl& known, const Crl& next);
 
 // By serial number; whether certificate and list are of the same issuer is for the caller to know.
-bool lists(const Crl& crl, const X509* certificate);
+bool lists(const Crl& crl, const ASN1_INTEGER* serial);
 
 }  // namespace vern::trust

@@ -95,7 +95,7 @@ Verdict<void> TrustStore::put(X509CaText source, UnixSeconds now) {
     Floors floors = floors_;
     for (const Certificate& anchor : (*ca)->certificates) {
         const std::string key = "x509 " + key_fingerprint(anchor.x509.get());
-        if (floors.contains(key) && !crl_of(**ca, anchor.x509.get()))
+        if (floors.contains(key) && !crl_of(**ca, issuer_of(anchor.x509.get())))
             return refuse(Refusal::crl_invalid,
                           subject_text(anchor.x509.get()) +
                               ": had a CRL, and without one everything would be valid again");

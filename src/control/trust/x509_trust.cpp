@@ -57,8 +57,8 @@ Verdict<void> check_anchors(const X509Ca& ca) {
     for (const Certificate& certificate : ca.certificates) {
         for (const Certificate& issuer : ca.certificates) {
             if (X509_check_issued(issuer.x509.get(), certificate.x509.get()) != X509_V_OK) continue;
-            const Crl* const crl = crl_of(ca, issuer.x509.get());
-            if (crl && lists(*crl, certificate.x509.get()))
+            const Crl* const crl = crl_of(ca, issuer_of(issuer.x509.get()));
+            if (crl && lists(*crl, X509_get0_serialNumber(certificate.x509.get())))
                 return refuse(Refusal::revoked, subject_text(certificate.x509.get()) + ": is revoked");
         }
     }
@@ -72,7 +72,8 @@ Verdict<void> add_crls(X509Ca& ca, std::string_view text, UnixSeconds now) {
         if (auto times = check_times(crl, now); !times) return times;
         auto signer = signer_of(ca, crl);
         if (!signer) return tl::unexpected(signer.error());
-        if (crl_of(ca, signer->get())) return refuse(Refusal::duplicate, named(crl) + ": there are two");
+        crl.speaks_for = issuer_of(signer->get());
+        if (crl_of(ca, crl.speaks_for)) return refuse(Refusal::duplicate, named(crl) + ": there are two");
         crl.signer = std::move(*signer);
         if (ca.crls.size() == kCrlsMax) return refuse(Refusal::too_large, "CRL: more than 32");
         ca.crls.push_back(std::move(crl));
@@ -101,7 +102,11 @@ Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, Unix
     ca->name = text.name;
     for (const Certificate& certificate : ca->certificates) {
         if (auto fit = check_is_ca(certificate); !fit) return tl::unexpected(fit.error());
+        ca->anchors.push_back(anchor_digest(certificate.x509.get()));
+        ca->names.push_back(name_hash(X509_get_subject_name(certificate.x509.get())));
     }
+    std::ranges::sort(ca->anchors);
+    std::ranges::sort(ca->names);
     for (const std::string& crl : text.crls) {
         if (auto added = add_crls(*ca, crl, now); !added) return tl::unexpected(added.error());
     }
@@ -111,11 +116,19 @@ Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, Unix
     return ca;
 }
 
-const Crl* crl_of(const X509Ca& ca, const X509* issuer) {
-    const ErrorQueueScope scope;
+bool X509Ca::has_anchor(const std::string& digest) const {
+    return std::ranges::binary_search(anchors, digest);
+}
+
+bool X509Ca::may_end(const std::vector<std::uint32_t>& issuers) const {
+    return std::ranges::any_of(issuers, [&](auto one) { return std::ranges::binary_search(names, one); });
+}
+
+const Crl* crl_of(const X509Ca& ca, const Issuer& issuer) {
     const auto found = std::find_if(ca.crls.begin(), ca.crls.end(), [&](const Crl& crl) {
-        return is_of(crl, issuer) &&
-               EVP_PKEY_eq(X509_get0_pubkey(crl.signer.get()), X509_get0_pubkey(issuer)) == 1;
+        return crl.speaks_for.key == issuer.key &&
+               (crl.speaks_for.name == issuer.name ||
+                same_name(issuer, X509_CRL_get_issuer(crl.x509_crl.get())));
     });
     return found == ca.crls.end() ? nullptr : &*found;
 }

@@ -36,6 +36,12 @@ struct X509Ca {
     std::vector<std::string> groups;
     std::string name;
     std::shared_ptr<X509_STORE> store;  // of `certificates`, for OpenSSL; never changed
+    std::vector<std::string> anchors;   // anchor_digest() of each, sorted
+    std::vector<std::uint32_t> names;   // name_hash() of each subject, sorted
+
+    bool has_anchor(const std::string& digest) const;
+    // False: no chain ends here in which an issuer of one of these names is all that could be the anchor.
+    bool may_end(const std::vector<std::uint32_t>& issuers) const;
 };
 
 struct X509Trust {
@@ -49,7 +55,7 @@ struct X509Trust {
 // used.
 Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, UnixSeconds now);
 
-// The list that speaks for certificates which this issuer signed; nullptr if there is none. By name and key.
-const Crl* crl_of(const X509Ca& ca, const X509* issuer);
+// The list that speaks for certificates which this issuer signed; nullptr if there is none.
+const Crl* crl_of(const X509Ca& ca, const Issuer& issuer);
 
 }  // namespace vern::trust

@@ -56,53 +56,39 @@ Verdict<ContextPtr> prepare(const X509Ca& ca, const Question& question, STACK_OF
     return context;
 }
 
-Verdict<void> check_times(const X509* x509, const Question& question, Identity& identity) {
-    const auto from = unix_seconds(X509_get0_notBefore(x509));
-    const auto until = unix_seconds(X509_get0_notAfter(x509));
-    if (!from || !until) return refuse(Refusal::malformed, subject_text(x509) + ": its times are no times");
-    if (*from > question.now + question.skew)
-        return refuse(Refusal::not_yet_valid, subject_text(x509) + ": is not valid yet");
-    if (*until < question.now) return refuse(Refusal::expired, subject_text(x509) + ": has expired");
-    identity.not_before = std::max(identity.not_before, *from);
-    identity.not_after = std::min(identity.not_after, *until + 1);
-    return {};
-}
-
-Verdict<void> check_revocation(const X509Ca& ca, const X509* x509, const X509* issuer, UnixSeconds now,
-                               Identity& identity) {
-    if (ca.crls.empty()) return {};
-    const std::string subject = subject_text(x509);
-    const Crl* const crl = crl_of(ca, issuer);
-    if (!crl) return refuse(Refusal::crl_invalid, subject + ": there is no CRL of its issuer");
-    if (lists(*crl, x509)) return refuse(Refusal::revoked, subject + ": is revoked");
-    if (crl->next_update <= now)
-        return refuse(Refusal::crl_expired, subject + ": the CRL of its issuer is stale");
-    identity.not_after = std::min(identity.not_after, crl->next_update);
-    return {};
-}
-
-Verdict<void> check_chain(const X509Ca& ca, STACK_OF(X509) * chain, const Question& question,
-                          Identity& identity) {
-    const int anchor = sk_X509_num(chain) - 1;
-    // Revocation first, and from the anchor down: it is what must be told whatever else is wrong.
-    for (int i = anchor - 1; i >= 0; --i) {
+// Below the anchor, whose own signature says nothing.
+Verdict<void> check_signatures(STACK_OF(X509) * chain) {
+    for (int i = 0; i < sk_X509_num(chain) - 1; ++i) {
         const X509* const x509 = sk_X509_value(chain, i);
-        if (auto good = check_revocation(ca, x509, sk_X509_value(chain, i + 1), question.now, identity);
-            !good)
-            return good;
         const X509_ALGOR* algorithm = nullptr;
         X509_get0_signature(nullptr, &algorithm, x509);
         if (!is_strong_signature(*algorithm))
             return refuse(Refusal::weak_hash,
                           subject_text(x509) + ": is signed with an algorithm that is not taken");
     }
-    for (int i = 0; i <= anchor; ++i) {
-        if (auto good = check_times(sk_X509_value(chain, i), question, identity); !good) return good;
-    }
     return {};
 }
 
-Verdict<Identity> verify_by(const X509Ca& ca, const Question& question) {
+// What this CA says of somebody whose path to one of its anchors is good. Revocation first: it is what must
+// be told whatever else is wrong.
+Verdict<Identity> identity_by(const X509Ca& ca, const X509Path& path, Identity identity, UnixSeconds now,
+                              UnixSeconds skew) {
+    identity.issuer = path.issuer_name;
+    identity.groups = ca.groups;
+    identity.authority = ca.name;
+    identity.not_before = path.links.front().not_before;
+    identity.not_after = path.links.front().not_after;
+    if (auto good = check_revocation(path, ca, now, identity); !good) return tl::unexpected(good.error());
+    if (auto good = check_times(path, now, skew, identity); !good) return tl::unexpected(good.error());
+    return identity;
+}
+
+struct Found {
+    Identity identity;
+    X509Path path;
+};
+
+Verdict<Found> verify_by(const X509Ca& ca, const Question& question) {
     const X509ListPtr intermediates(sk_X509_new_null());
     for (const Certificate& certificate : question.intermediates) {
         if (!intermediates || sk_X509_push(intermediates.get(), certificate.x509.get()) <= 0)
@@ -117,27 +103,24 @@ Verdict<Identity> verify_by(const X509Ca& ca, const Question& question) {
     // A leaf that is itself the anchor was signed by nobody that is trusted; CAs alone are anchors.
     if (sk_X509_num(chain) < 2)
         return refuse(Refusal::chain, subject_text(question.leaf.x509.get()) + ": no CA signed it");
-    auto identity = identity_of(question.leaf, sk_X509_value(chain, 1));
-    if (!identity) return identity;
-    if (auto good = check_chain(ca, chain, question, *identity); !good) return tl::unexpected(good.error());
-    identity->groups = ca.groups;
-    identity->authority = ca.name;
-    return identity;
+    auto path = path_of(chain);
+    if (!path) return tl::unexpected(path.error());
+    auto said = identity_of(question.leaf, sk_X509_value(chain, 1));
+    if (!said) return tl::unexpected(said.error());
+    auto identity = identity_by(ca, *path, std::move(*said), question.now, question.skew);
+    if (!identity && identity.error().code == Refusal::revoked) return tl::unexpected(identity.error());
+    if (auto strong = check_signatures(chain); !strong) return tl::unexpected(strong.error());
+    if (!identity) return tl::unexpected(identity.error());
+    return Found{std::move(*identity), std::move(*path)};
 }
 
-}  // namespace
-
-Verdict<Identity> verify_x509(const Certificate& leaf, std::span<const Certificate> intermediates,
-                              const X509Trust& trust, UnixSeconds now, UnixSeconds not_before_skew) {
-    const ErrorQueueScope scope;
-    if (auto fit = check_leaf(leaf); !fit) return tl::unexpected(fit.error());
-    if (intermediates.size() > kIntermediatesMax)
-        return refuse(Refusal::too_large, subject_text(leaf.x509.get()) + ": more than 8 intermediates");
-    const Question question{leaf, intermediates, now, not_before_skew};
-    Refused why{Refusal::unknown_ca, subject_text(leaf.x509.get()) + ": was signed by no CA that is trusted"};
+// One that knows of a revocation is believed against all others; else the first that takes the leaf counts.
+template <typename Ask>
+Verdict<Identity> ask_each(const X509Trust& trust, const std::string& subject, Ask ask) {
+    Refused why{Refusal::unknown_ca, subject + ": was signed by no CA that is trusted"};
     std::optional<Identity> taken;
     for (const auto& ca : trust.cas) {
-        auto verdict = verify_by(*ca, question);
+        Verdict<Identity> verdict = ask(*ca);
         if (verdict) {
             if (!taken) taken = std::move(*verdict);
         } else if (verdict.error().code == Refusal::revoked) {
@@ -148,6 +131,87 @@ Verdict<Identity> verify_x509(const Certificate& leaf, std::span<const Certifica
     }
     if (!taken) return tl::unexpected(std::move(why));
     return std::move(*taken);
+}
+
+X509Evidence evidence_of(const Certificate& leaf, std::span<const Certificate> intermediates) {
+    X509Evidence evidence;
+    const auto add = [&](const Certificate& certificate) {
+        evidence.certificates.push_back(der_of(certificate.x509.get()));
+        evidence.issuers.push_back(name_hash(X509_get_issuer_name(certificate.x509.get())));
+    };
+    add(leaf);
+    for (const Certificate& certificate : intermediates) add(certificate);
+    return evidence;
+}
+
+Verdict<std::vector<Certificate>> read_certificates(const X509Evidence& evidence) {
+    std::vector<Certificate> certificates;
+    for (const std::string& der : evidence.certificates) {
+        auto certificate = parse_certificate(bytes_of(der));
+        if (!certificate) return tl::unexpected(certificate.error());
+        certificates.push_back(std::move(*certificate));
+    }
+    if (certificates.empty()) return refuse(Refusal::malformed, "no certificate");
+    return certificates;
+}
+
+// With signatures; what is found is kept in the place of what was.
+Verdict<Identity> verify_anew(X509Evidence& evidence, const X509Ca& ca, UnixSeconds now) {
+    const auto certificates = read_certificates(evidence);
+    if (!certificates) return tl::unexpected(certificates.error());
+    auto found = verify_by(
+        ca, {certificates->front(), std::span(*certificates).subspan(1), now, kNotBeforeSkewSeconds});
+    if (!found) return tl::unexpected(found.error());
+    std::erase_if(evidence.paths, [&](const X509Path& path) { return path.anchor == found->path.anchor; });
+    evidence.paths.push_back(std::move(found->path));
+    return std::move(found->identity);
+}
+
+}  // namespace
+
+Verdict<VerifiedX509> verify_x509_to_keep(const Certificate& leaf, std::span<const Certificate> intermediates,
+                                          const X509Trust& trust, UnixSeconds now, UnixSeconds skew) {
+    const ErrorQueueScope scope;
+    if (auto fit = check_leaf(leaf); !fit) return tl::unexpected(fit.error());
+    if (intermediates.size() > kIntermediatesMax)
+        return refuse(Refusal::too_large, subject_text(leaf.x509.get()) + ": more than 8 intermediates");
+    VerifiedX509 verified{.identity = {}, .evidence = evidence_of(leaf, intermediates)};
+    auto identity =
+        ask_each(trust, subject_text(leaf.x509.get()), [&](const X509Ca& ca) -> Verdict<Identity> {
+            auto found = verify_by(ca, {leaf, intermediates, now, skew});
+            if (!found) return tl::unexpected(found.error());
+            verified.evidence.paths.push_back(std::move(found->path));
+            return std::move(found->identity);
+        });
+    if (!identity) return tl::unexpected(identity.error());
+    verified.identity = std::move(*identity);
+    return verified;
+}
+
+Verdict<Identity> verify_x509(const Certificate& leaf, std::span<const Certificate> intermediates,
+                              const X509Trust& trust, UnixSeconds now, UnixSeconds skew) {
+    auto verified = verify_x509_to_keep(leaf, intermediates, trust, now, skew);
+    if (!verified) return tl::unexpected(verified.error());
+    return std::move(verified->identity);
+}
+
+Verdict<Identity> verify_x509_again(X509Evidence& evidence, const Identity& identity, const X509Trust& trust,
+                                    UnixSeconds now) {
+    const ErrorQueueScope scope;
+    std::erase_if(evidence.paths, [&](const X509Path& path) {
+        return std::ranges::none_of(trust.cas, [&](const auto& ca) { return ca->has_anchor(path.anchor); });
+    });
+    return ask_each(trust, "the certificate", [&](const X509Ca& ca) -> Verdict<Identity> {
+        const auto known = std::ranges::find_if(
+            evidence.paths, [&](const X509Path& path) { return ca.has_anchor(path.anchor); });
+        if (known != evidence.paths.end()) {
+            auto verdict = identity_by(ca, *known, identity, now, kNotBeforeSkewSeconds);
+            if (verdict || verdict.error().code == Refusal::revoked) return verdict;
+        }
+        if (!ca.may_end(evidence.issuers))
+            return refuse(Refusal::unknown_ca, "the certificate was signed by no CA that is trusted");
+        return verify_anew(evidence, ca, now);
+    });
 }
 
 }  // namespace vern::trust

@@ -17,6 +17,7 @@
 #include "control/trust/certificate.h"
 #include "control/trust/identity.h"
 #include "control/trust/refusal.h"
+#include "control/trust/x509_path.h"
 #include "control/trust/x509_trust.h"
 
 namespace vern::trust {
@@ -31,5 +32,27 @@ inline constexpr int kDepthMax = 4;                  // that a chain may have be
 Verdict<Identity> verify_x509(const Certificate& leaf, std::span<const Certificate> intermediates,
                               const X509Trust& trust, UnixSeconds now,
                               UnixSeconds not_before_skew = kNotBeforeSkewSeconds);
+
+// What is kept of a verification, for when trust or lists change.
+struct X509Evidence {
+    std::vector<std::string> certificates;  // DER, the leaf first
+    std::vector<std::uint32_t> issuers;     // name_hash() of the issuer of each
+    std::vector<X509Path> paths;            // that were found, each to another anchor
+};
+struct VerifiedX509 {
+    Identity identity;
+    X509Evidence evidence;
+};
+Verdict<VerifiedX509> verify_x509_to_keep(const Certificate& leaf, std::span<const Certificate> intermediates,
+                                          const X509Trust& trust, UnixSeconds now,
+                                          UnixSeconds not_before_skew = kNotBeforeSkewSeconds);
+
+// The same question by what is trusted now. A CA that has the anchor of a known path is asked for lists and
+// times alone: no signature that was verified can have become another. One that has it not, or refuses for
+// something else than a revocation, is asked in full, unless no issuer's name is that of an anchor of its:
+// then no chain can end there. So a change of lists costs lookups, and a CA that is gone takes its identities
+// with it without a signature being looked at. `identity` is what was said before.
+Verdict<Identity> verify_x509_again(X509Evidence& evidence, const Identity& identity, const X509Trust& trust,
+                                    UnixSeconds now);
 
 }  // namespace vern::trust

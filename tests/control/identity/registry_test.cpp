@@ -36,7 +36,8 @@ Binding binding(unsigned of, const std::string& key, std::int64_t ends_s) {
 
 std::vector<std::string> due(Registry& registry, std::int64_t now_s) {
     std::vector<std::string> keys;
-    registry.end_due(Instant(seconds(now_s)), [&](const Binding& one) { keys.push_back(one.identity.key); });
+    for (const auto& one : registry.end_due(Instant(seconds(now_s))))
+        keys.push_back(one.binding.identity.key);
     return keys;
 }
 
@@ -117,22 +118,21 @@ TEST(IdentityRegistry, EndsByNumberAndByWhatIsSaid) {
     const auto a = registry.bind(binding(1, "a", 100));
     const std::uint64_t id = a->binding->id;
     ASSERT_TRUE(registry.bind(binding(1, "b", 100)));
-    EXPECT_TRUE(registry.end(id));
-    EXPECT_FALSE(registry.end(id));
+    const auto gone = registry.end(id, "removed");
+    ASSERT_TRUE(gone);
+    EXPECT_EQ(gone->binding.identity.key, "a");
+    EXPECT_EQ(gone->reason, "removed");
+    EXPECT_FALSE(registry.end(id, "removed"));
     EXPECT_EQ(registry.find(id), nullptr);
-    std::vector<std::string> told;
     ASSERT_TRUE(registry.bind(binding(2, "c", 100)));
-    EXPECT_EQ(
-        registry.prove_again(
-            [](Binding& one) -> std::optional<std::string> {
-                if (one.identity.key == "b") return "revoked";
-                one.identity.principals = {"less"};
-                one.deadline = Instant(seconds(7));
-                return std::nullopt;
-            },
-            [&](const Binding& one, const std::string& why) { told.push_back(one.identity.key + why); }),
-        1u);
-    EXPECT_EQ(told, (std::vector<std::string>{"brevoked"}));
+    const auto over = registry.prove_again([](Binding& one) -> std::optional<std::string> {
+        if (one.identity.key == "b") return "revoked";
+        one.identity.principals = {"less"};
+        one.deadline = Instant(seconds(7));
+        return std::nullopt;
+    });
+    ASSERT_EQ(over.size(), 1u);
+    EXPECT_EQ(over[0].binding.identity.key + over[0].reason, "brevoked");
     EXPECT_EQ(registry.holders().size(), 1u);
     EXPECT_EQ(registry.next_end(), Instant(seconds(7)));
     EXPECT_EQ(due(registry, 7), (std::vector<std::string>{"c"}));

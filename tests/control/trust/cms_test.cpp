@@ -65,8 +65,8 @@ TEST_F(CmsTest, TakesWhatTheCommandSigns) {
         const auto opened = open(attached("leaf", {}, form));
         ASSERT_TRUE(opened) << form << why(opened);
         EXPECT_EQ(opened->content, content);
-        EXPECT_EQ(opened->identity.common_name, "leaf");
-        EXPECT_EQ(opened->identity.groups, std::vector<std::string>{"staff"});
+        EXPECT_EQ(opened->signer.identity.common_name, "leaf");
+        EXPECT_EQ(opened->signer.identity.groups, std::vector<std::string>{"staff"});
         EXPECT_TRUE(parse_statement(opened->content));
     }
     Issue rsa;
