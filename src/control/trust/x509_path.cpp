@@ -20,7 +20,7 @@ Verdict<X509Path::Link> link_of(const X509* x509) {
 
 }  // namespace
 
-Verdict<X509Path> path_of(STACK_OF(X509) * chain) {
+Verdict<X509Path> path_of(STACK_OF(X509) * chain, const X509Ca& ca) {
     X509Path path;
     const int anchor = sk_X509_num(chain) - 1;
     for (int i = 0; i <= anchor; ++i) {
@@ -35,6 +35,7 @@ Verdict<X509Path> path_of(STACK_OF(X509) * chain) {
         path.links.push_back(std::move(*link));
     }
     path.anchor = anchor_digest(sk_X509_value(chain, anchor));
+    path.anchor_set = ca.anchor_set;
     path.issuer_name = name_rfc2253(X509_get_subject_name(sk_X509_value(chain, std::min(1, anchor))));
     return path;
 }

@@ -27,11 +27,12 @@ struct X509Path {
     };
     std::vector<Link> links;  // the leaf first, the anchor last
     std::string anchor;       // anchor_digest()
+    std::string anchor_set;   // X509Ca's, among which this one was found
     std::string issuer_name;  // of the leaf's issuer, RFC 2253
 };
 
-// `chain` is OpenSSL's, verified. Refuses with `malformed` times that are no times, and `limit`.
-Verdict<X509Path> path_of(STACK_OF(X509) * chain);
+// `chain` is OpenSSL's, verified by this CA. Refuses with `malformed` times that are no times, and `limit`.
+Verdict<X509Path> path_of(STACK_OF(X509) * chain, const X509Ca& ca);
 
 // All but the anchor, from the anchor down: revoked, crl_expired, or crl_invalid (a list is missing). Narrows
 // the identity's end to those of the lists.

@@ -1,6 +1,7 @@
 #include "control/trust/x509_trust.h"
 
 #include <openssl/x509v3.h>
+#include <sodium.h>
 
 #include <algorithm>
 
@@ -81,6 +82,16 @@ Verdict<void> add_crls(X509Ca& ca, std::string_view text, UnixSeconds now) {
     return {};
 }
 
+std::string digest_of(const std::vector<std::string>& parts) {
+    crypto_hash_sha256_state state;
+    crypto_hash_sha256_init(&state);
+    for (const std::string& part : parts)
+        crypto_hash_sha256_update(&state, reinterpret_cast<const unsigned char*>(part.data()), part.size());
+    std::string digest(crypto_hash_sha256_BYTES, '\0');
+    crypto_hash_sha256_final(&state, reinterpret_cast<unsigned char*>(digest.data()));
+    return digest;
+}
+
 StorePtr make_store(const std::vector<Certificate>& certificates) {
     StorePtr store(X509_STORE_new());
     for (const Certificate& certificate : certificates) {
@@ -106,6 +117,7 @@ Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, Unix
         ca->names.push_back(name_hash(X509_get_subject_name(certificate.x509.get())));
     }
     std::ranges::sort(ca->anchors);
+    ca->anchor_set = digest_of(ca->anchors);
     std::ranges::sort(ca->names);
     for (const std::string& crl : text.crls) {
         if (auto added = add_crls(*ca, crl, now); !added) return tl::unexpected(added.error());

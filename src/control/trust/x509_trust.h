@@ -37,6 +37,7 @@ struct X509Ca {
     std::string name;
     std::shared_ptr<X509_STORE> store;  // of `certificates`, for OpenSSL; never changed
     std::vector<std::string> anchors;   // anchor_digest() of each, sorted
+    std::string anchor_set;             // SHA-256 of those
     std::vector<std::uint32_t> names;   // name_hash() of each subject, sorted
 
     bool has_anchor(const std::string& digest) const;

@@ -103,7 +103,7 @@ Verdict<Found> verify_by(const X509Ca& ca, const Question& question) {
     // A leaf that is itself the anchor was signed by nobody that is trusted; CAs alone are anchors.
     if (sk_X509_num(chain) < 2)
         return refuse(Refusal::chain, subject_text(question.leaf.x509.get()) + ": no CA signed it");
-    auto path = path_of(chain);
+    auto path = path_of(chain, ca);
     if (!path) return tl::unexpected(path.error());
     auto said = identity_of(question.leaf, sk_X509_value(chain, 1));
     if (!said) return tl::unexpected(said.error());
@@ -155,6 +155,21 @@ Verdict<std::vector<Certificate>> read_certificates(const X509Evidence& evidence
     return certificates;
 }
 
+// nullopt: it takes another look at the certificates. Among the same anchors the same path would be found, so
+// what it says is said. Among others it is a good path still, if it is; but where it is not, there may be
+// another.
+std::optional<Verdict<Identity>> by_known_path(const X509Evidence& evidence, const Identity& identity,
+                                               const X509Ca& ca, UnixSeconds now) {
+    const X509Path* known = nullptr;
+    for (const X509Path& path : evidence.paths) {
+        if (ca.has_anchor(path.anchor) && (!known || path.anchor_set == ca.anchor_set)) known = &path;
+    }
+    if (!known) return std::nullopt;
+    auto verdict = identity_by(ca, *known, identity, now, kNotBeforeSkewSeconds);
+    if (!verdict && known->anchor_set != ca.anchor_set) return std::nullopt;
+    return verdict;
+}
+
 // With signatures; what is found is kept in the place of what was.
 Verdict<Identity> verify_anew(X509Evidence& evidence, const X509Ca& ca, UnixSeconds now) {
     const auto certificates = read_certificates(evidence);
@@ -162,7 +177,9 @@ Verdict<Identity> verify_anew(X509Evidence& evidence, const X509Ca& ca, UnixSeco
     auto found = verify_by(
         ca, {certificates->front(), std::span(*certificates).subspan(1), now, kNotBeforeSkewSeconds});
     if (!found) return tl::unexpected(found.error());
-    std::erase_if(evidence.paths, [&](const X509Path& path) { return path.anchor == found->path.anchor; });
+    std::erase_if(evidence.paths, [&](const X509Path& path) {
+        return path.anchor == found->path.anchor || path.anchor_set == found->path.anchor_set;
+    });
     evidence.paths.push_back(std::move(found->path));
     return std::move(found->identity);
 }
@@ -202,12 +219,7 @@ Verdict<Identity> verify_x509_again(X509Evidence& evidence, const Identity& iden
         return std::ranges::none_of(trust.cas, [&](const auto& ca) { return ca->has_anchor(path.anchor); });
     });
     return ask_each(trust, "the certificate", [&](const X509Ca& ca) -> Verdict<Identity> {
-        const auto known = std::ranges::find_if(
-            evidence.paths, [&](const X509Path& path) { return ca.has_anchor(path.anchor); });
-        if (known != evidence.paths.end()) {
-            auto verdict = identity_by(ca, *known, identity, now, kNotBeforeSkewSeconds);
-            if (verdict || verdict.error().code == Refusal::revoked) return verdict;
-        }
+        if (auto verdict = by_known_path(evidence, identity, ca, now)) return std::move(*verdict);
         if (!ca.may_end(evidence.issuers))
             return refuse(Refusal::unknown_ca, "the certificate was signed by no CA that is trusted");
         return verify_anew(evidence, ca, now);

@@ -48,10 +48,11 @@ Verdict<VerifiedX509> verify_x509_to_keep(const Certificate& leaf, std::span<con
                                           UnixSeconds not_before_skew = kNotBeforeSkewSeconds);
 
 // The same question by what is trusted now. A CA that has the anchor of a known path is asked for lists and
-// times alone: no signature that was verified can have become another. One that has it not, or refuses for
-// something else than a revocation, is asked in full, unless no issuer's name is that of an anchor of its:
-// then no chain can end there. So a change of lists costs lookups, and a CA that is gone takes its identities
-// with it without a signature being looked at. `identity` is what was said before.
+// times alone: no signature that was verified can have become another. One that has it not is asked in full,
+// and so is one that has other anchors besides and refuses the known path, since there may be a better one
+// now; but none of whose anchors bears the name of an issuer here: there no chain can end. So a change of
+// lists costs lookups, and a CA that is gone takes its identities with it without a signature being looked
+// at. `identity` is what was said before.
 Verdict<Identity> verify_x509_again(X509Evidence& evidence, const Identity& identity, const X509Trust& trust,
                                     UnixSeconds now);
 

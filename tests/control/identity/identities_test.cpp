@@ -201,6 +201,159 @@ TEST_F(IdentitiesTest, RevocationEndsWhatIsBound) {
     EXPECT_EQ(none.error().code, Refusal::krl_invalid);
 }
 
+// Whatever happens to trust, who is left is who would be let in now, and as whom.
+TEST_F(IdentitiesTest, WhatIsLeftAfterAnyChangeIsWhatWouldBeProvenAnew) {
+    struct Holder {
+        std::string line, statement, signature;
+        bool bound = false;
+    };
+    const std::array cas{ca_, workshop().key("ed25519", "-identities-ca-2")};
+    std::vector<Holder> holders;
+    std::map<std::string, std::size_t> by_key;
+    for (std::size_t i = 0; i < 8; ++i) {
+        user_ = workshop().key("ed25519", "-identities-user-" + std::to_string(i));
+        Holder one{
+            .line = workshop().certify(cas[i % 2], user_, {"-z", std::to_string(i)}, i < 4 ? "dba" : "web"),
+            .statement = encode_statement(statement()),
+            .signature = {}};
+        one.signature = signed_text(one.statement);
+        by_key[workshop().public_key(user_).fingerprint()] = i;
+        holders.push_back(std::move(one));
+    }
+    std::array<std::vector<std::string>, 2> krls;
+    for (std::size_t ca = 0; ca < 2; ++ca) {
+        for (const char* list : {"serial: 1-2\n", "serial: 4-7\n", "serial: 100\n", "id: alice@laptop\n"})
+            krls[ca].push_back(workshop().krl(list, cas[ca], {"-z", "5"}));
+    }
+    std::mt19937_64 engine(11);
+    const auto below = [&](std::size_t end) {
+        return std::uniform_int_distribution<std::size_t>(0, end - 1)(engine);
+    };
+    const auto change = [&](const std::string& name) {
+        if (below(6) == 0) return (void)identities->distrust(Identity::Kind::ssh, name, "");
+        const std::size_t ca = below(2);
+        std::optional<std::string> principals;
+        if (below(2) == 0) principals = below(2) == 0 ? "dba\n" : "dba\nweb\n";
+        (void)identities->trust(trust::SshSource{.name = name,
+                                                 .key = workshop().public_line(cas[ca]),
+                                                 .krl = krls[ca][below(4)],
+                                                 .principals = std::move(principals),
+                                                 .principals_file = "principals",
+                                                 .groups = {std::to_string(below(3))}},
+                                "");
+    };
+    unsigned ended = 0, lived = 0;
+    for (int step = 0; step < 300; ++step) {
+        change(below(2) == 0 ? "one" : "two");
+        std::map<std::size_t, Identity> left;
+        identities->registry().each(
+            [&](const Binding& one) { left.emplace(by_key.at(one.identity.key), one.identity); });
+        for (std::size_t i = 0; i < holders.size(); ++i) {
+            Holder& one = holders[i];
+            const auto anew =
+                trust::verify_ssh_certificate(*trust::parse_ssh_certificate_line(one.line),
+                                              *identities->store().ssh(), identities->now(), {});
+            if (one.bound) {
+                ASSERT_EQ(left.contains(i), anew.has_value()) << "step " << step << ", holder " << i;
+                if (anew) {
+                    EXPECT_EQ(left.at(i), *anew);
+                }
+                ++(anew ? lived : ended);
+            }
+            one.bound = one.bound && anew;
+            if (!one.bound && anew && below(2) == 0)
+                one.bound = identities->add_ssh(one.statement, one.signature, "").has_value();
+        }
+    }
+    EXPECT_GT(lived, 200u);
+    EXPECT_GT(ended, 100u);
+}
+
+// A list that is replaced in time keeps alive what it does not revoke, and no longer than a statement allows.
+TEST_F(IdentitiesTest, ANewerListIsGoodForLonger) {
+    peers.clock.wall = WallTime(seconds(trust::test::kNow));
+    trust::test::Pki pki;
+    pki.issue("ca", "ca", trust::test::ca_issue());
+    pki.issue("ada", "ca");
+    pki.issue("bob", "ca");
+    const auto trusted_with = [&](const std::string& until) {
+        trust::test::CrlIssue list;
+        list.until = until;
+        return identities
+            ->trust(trust::X509CaText{.certificates = pki.read("ca.pem"),
+                                      .crls = {pki.crl("ca", list)},
+                                      .groups = {},
+                                      .name = "pki"},
+                    "uid 0")
+            .has_value();
+    };
+    ASSERT_TRUE(trusted_with("20270115100000Z"));
+    const auto bound = identities->present_tls(kLaptopAddress, {pki.der("ada")});
+    ASSERT_TRUE(bound) << bound.error().sentence;
+    EXPECT_EQ(bound->ends, trust::test::kNow + 7200);
+    const std::string text = encode_statement(statement({}, trust::test::kNow + 9000));
+    pki.write("statement", text);
+    pki.openssl({"cms", "-sign", "-binary", "-nodetach", "-md", "sha256", "-signer", pki.path("bob.pem"),
+                 "-inkey", pki.path("bob.key"), "-in", pki.path("statement"), "-outform", "PEM", "-out",
+                 pki.path("cms.pem")});
+    const auto stated = identities->add_cms(pki.read("cms.pem"), "uid 0");
+    ASSERT_TRUE(stated) << stated.error().sentence;
+    EXPECT_EQ(stated->ends, trust::test::kNow + 7200);
+    peers.pass(seconds(3600));
+    ASSERT_TRUE(trusted_with("20270115120000Z"));
+    EXPECT_EQ(identities->registry().find(bound->id)->ends, trust::test::kNow + 14'400);
+    EXPECT_EQ(identities->registry().find(stated->id)->ends, trust::test::kNow + 9000);
+    tick_at_end(seconds(5400));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    tick_at_end(seconds(5400));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(told.back(), "identity.ended ada expired");
+}
+
+TEST_F(IdentitiesTest, ABindingLastsNoLongerThanThePolicySays) {
+    trust_ca();
+    certify();
+    identities->set_longest(seconds(600));
+    const auto bound = present(statement(nonce(), kNow + 3600));
+    ASSERT_TRUE(bound);
+    EXPECT_EQ(bound->ends, kNow + 600);
+    // Of what is bound already too, from when it was bound; and the statement counts again without it.
+    peers.pass(seconds(100));
+    identities->set_longest(seconds(200));
+    EXPECT_EQ(identities->registry().find(bound->id)->ends, kNow + 200);
+    identities->set_longest(std::nullopt);
+    EXPECT_EQ(identities->registry().find(bound->id)->ends, kNow + 3600);
+    identities->set_longest(seconds(200));
+    tick_at_end(seconds(99));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    // A renewal is a binding.
+    ASSERT_EQ(code_of(present(statement(nonce(), kNow + 3600))), "bound");
+    tick_at_end(seconds(199));
+    EXPECT_EQ(identities->registry().size(), 1u);
+    tick_at_end(seconds(1));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(told.back(), "identity.ended alice@laptop expired");
+}
+
+// A restart binds nobody anew.
+TEST_F(IdentitiesTest, WhatWasHandedInKeepsTheTimeAtWhichItWas) {
+    trust_ca();
+    certify();
+    identities->set_longest(seconds(600));
+    const std::string text = encode_statement(statement());
+    const std::string signature = signed_text(text);
+    ASSERT_EQ(code_of(identities->add_ssh(text, signature, "uid 0")), "bound");
+    peers.pass(seconds(500));
+    open();
+    identities->set_longest(seconds(600));
+    ASSERT_EQ(identities->registry().size(), 1u);
+    EXPECT_EQ(identities->registry().of(kLaptop).at(0)->ends, kNow + 600);
+    peers.pass(seconds(100));
+    identities->tick();
+    EXPECT_EQ(identities->registry().size(), 0u);
+    ASSERT_EQ(code_of(identities->add_ssh(text, signature, "uid 0")), "bound");
+}
+
 TEST_F(IdentitiesTest, NamesFollowThePrincipalsFile) {
     trust_ca({}, "# who may\nweb\n");
     certify();
@@ -373,6 +526,47 @@ TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
     EXPECT_EQ(code_of(identities->add_certificate(pki.read("ada.pem"), "uid 0")), "peer-key");
     ASSERT_TRUE(identities->distrust(Identity::Kind::x509, "pki", "uid 0"));
     EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+// RFC 8410: the certified key is the peer's own, so that the certificate alone is the proof, also after a
+// restart.
+TEST_F(IdentitiesTest, ACertificateOfThePeersOwnKeyNeedsNoStatement) {
+    peers.clock.wall = WallTime(seconds(trust::test::kNow));
+    trust::test::Pki pki;
+    pki.issue("ca", "ca", trust::test::ca_issue());
+    pki.key("router-7", "X25519");
+    trust::test::Issue router;
+    router.subject = "/OU=edge/CN=router-7";
+    pki.issue("stand-in", "ca", router);
+    pki.write("router-7.pem", pki.pem_of(pki.changed("stand-in", "ca", [&](X509* x509) {
+        X509_set_pubkey(x509, pki.private_key("router-7").get());
+    })));
+    const auto key = trust::x25519_key_of(pki.certificate("router-7"));
+    ASSERT_TRUE(key);
+    peers.known.insert(*key);
+    ASSERT_TRUE(identities->trust(
+        trust::X509CaText{.certificates = pki.read("ca.pem"), .crls = {}, .groups = {}, .name = "pki"},
+        "uid 0"));
+    const std::string pem = pki.read("router-7.pem");
+    const auto bound = identities->add_certificate(pem, "uid 0");
+    ASSERT_TRUE(bound) << bound.error().sentence;
+    EXPECT_EQ(bound->peer, *key);
+    EXPECT_EQ(bound->means, Means::certificate);
+    EXPECT_EQ(bound->identity.common_name, "router-7");
+    EXPECT_EQ(bound->identity.org_units, (std::vector<std::string>{"edge"}));
+    EXPECT_EQ(bound->ends, trust::test::kLeafUntil + 1);
+    open();
+    ASSERT_EQ(identities->registry().of(*key).size(), 1u);
+    // It is no daemon's business, so another private key of the daemon's changes nothing.
+    peers.own = kOther;
+    identities->peers_changed();
+    EXPECT_EQ(identities->registry().of(*key).size(), 1u);
+    // Of a peer that is not here, and with a byte behind its end, it is nothing.
+    peers.known.erase(*key);
+    identities->peers_changed();
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(code_of(identities->add_certificate(pem, "uid 0")), "no-peer");
+    EXPECT_EQ(code_of(identities->add_certificate(pki.pem_of(pki.der("ca")), "uid 0")), "peer-key");
 }
 
 // Whatever step of the disk fails, or ends the process, trust is the old or the new.

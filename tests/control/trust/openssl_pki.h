@@ -122,6 +122,11 @@ class Pki {
         openssl({"x509", "-in", path(name + ".pem"), "-outform", "DER", "-out", path(name + ".der")});
         return read(name + ".der");
     }
+    std::string pem_of(const std::string& der) const {
+        const std::string file = write("some.der", der);
+        openssl({"x509", "-inform", "DER", "-in", file, "-out", path("some.pem")});
+        return read("some.pem");
+    }
     Certificate certificate(const std::string& name) const {
         auto parsed = parse_certificates(read(name + ".pem"), 1, name);
         EXPECT_TRUE(parsed) << parsed.error().sentence;
