@@ -6,12 +6,15 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
 
-#include "control/identity/proof.h"
+#include "control/identity/identities.h"
 #include "control/policy/language.h"
 #include "control/process.h"
 #include "crypto/start.h"
+#include "dataplane/runtime/system_random.h"
+#include "identity_mint.h"
 
 namespace {
 
@@ -35,6 +38,8 @@ void must(bool holds, const char* what) {
     std::fprintf(stderr, "identity_bench: %s\n", what);
     std::exit(1);
 }
+
+const Identities* identities_for_rules = nullptr;  // of the one that is measured
 
 PublicKey peer_number(unsigned number) {
     PublicKey key;
@@ -103,6 +108,104 @@ void proof_again(benchmark::State& state, const char* type) {
 }
 BENCHMARK_CAPTURE(proof_again, ed25519, "ed25519")->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(proof_again, rsa, "rsa")->Unit(benchmark::kMicrosecond);
+
+// Ten thousand peers, and a clock that stands.
+struct ManyPeers final : Peers {
+    std::vector<PublicKey> keys;
+    std::set<PublicKey> known;
+
+    ManyPeers() {
+        for (unsigned i = 1; i <= 10'000; ++i) keys.push_back(peer_number(i));
+        known.insert(keys.begin(), keys.end());
+    }
+    policy::ClockPair now() const override { return {WallTime(std::chrono::seconds(kNow)), Instant{}}; }
+    std::optional<PublicKey> own_public_key() const override { return peer_number(0); }
+    std::optional<PublicKey> peer_of(const IpAddress&) const override { return std::nullopt; }
+    bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
+};
+
+// From the operator's word to rules that can be published, and what is told and written after it: what a list
+// that revokes one of ten thousand costs, with what is proven again of all of them.
+template <typename AddAll, typename Revoke>
+void revoke_one_of_10000(benchmark::State& state, AddAll add_all, Revoke revoke) {
+    const ManyPeers peers;
+    SystemRandom random;
+    const auto document = policy::parse_policy(
+        "version = 1\n[[rule]]\nid = \"r\"\nin = { from = [\"ssh:principal=dba\", \"x509:ou=DBA\"] }\n"
+        "allow = [\"tcp/22\"]\n",
+        "bench", WallTime{});
+    must(document.has_value(), "the policy is refused");
+    double until_compiled = 0;
+    for (auto _ : state) {
+        state.PauseTiming();
+        std::string directory = (std::filesystem::temp_directory_path() / "vern-bench-XXXXXX").string();
+        must(::mkdtemp(directory.data()) != nullptr, "no temporary directory");
+        bool rules_matter = false;
+        std::chrono::steady_clock::time_point compiled;
+        auto identities = std::make_unique<Identities>(
+            directory, peers, random, [](const IdentityEvent&) {},
+            [&] {
+                if (!rules_matter) return;
+                const auto policy = policy::Policy::compile(
+                    policy::rule_set_of(*document, {}, 1, identities_for_rules->registry().holders()), 2);
+                must(policy.has_value(), "the policy does not compile");
+                compiled = std::chrono::steady_clock::now();
+            });
+        identities_for_rules = identities.get();
+        add_all(*identities, peers);
+        must(identities->registry().size() == peers.keys.size(), "not all are bound");
+        rules_matter = true;
+        const auto begin = std::chrono::steady_clock::now();
+        state.ResumeTiming();
+        revoke(*identities);
+        state.PauseTiming();
+        until_compiled += std::chrono::duration<double, std::milli>(compiled - begin).count();
+        must(identities->registry().size() == peers.keys.size() - 1, "one should be gone");
+        identities.reset();
+        std::filesystem::remove_all(directory);
+        state.ResumeTiming();
+    }
+    state.counters["until_compiled_ms"] = until_compiled / static_cast<double>(state.iterations());
+}
+
+void krl_for_10000(benchmark::State& state) {
+    const ManyPeers peers;
+    const auto mint = bench::mint_ssh(peers.keys, peer_number(0), kNow - 60, kNow + 3600);
+    const auto trust = [&](Identities& identities, std::optional<std::string> krl) {
+        trust::SshSource source;
+        source.name = "bench";
+        source.key = mint.ca_line;
+        source.krl = std::move(krl);
+        must(identities.trust(std::move(source), "").has_value(), "the CA is refused");
+    };
+    revoke_one_of_10000(
+        state,
+        [&](Identities& identities, const Peers&) {
+            trust(identities, std::nullopt);
+            for (const auto& one : mint.proofs)
+                must(identities.add_ssh(one.statement, one.proof, "").has_value(), "a proof is refused");
+        },
+        [&](Identities& identities) { trust(identities, mint.krl); });
+}
+BENCHMARK(krl_for_10000)->Unit(benchmark::kMillisecond)->Iterations(3);
+
+void crl_for_10000(benchmark::State& state) {
+    const ManyPeers peers;
+    const auto mint = bench::mint_x509(peers.keys, kNow - 60, kNow + 3600);
+    const auto trust = [&](Identities& identities, const std::string& crl) {
+        trust::X509CaText text{.certificates = mint.ca_pem, .crls = {crl}, .groups = {}, .name = "bench"};
+        must(identities.trust(std::move(text), "").has_value(), "the CA is refused");
+    };
+    revoke_one_of_10000(
+        state,
+        [&](Identities& identities, const Peers&) {
+            trust(identities, mint.crl_none);
+            for (const auto& one : mint.proofs)
+                must(identities.add_certificate(one.proof, "").has_value(), "a proof is refused");
+        },
+        [&](Identities& identities) { trust(identities, mint.crl_first); });
+}
+BENCHMARK(crl_for_10000)->Unit(benchmark::kMillisecond)->Iterations(3);
 
 Binding binding(unsigned number) {
     Binding one;

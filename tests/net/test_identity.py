@@ -87,8 +87,9 @@ EXTENSIONS = {
 }
 
 
-@unittest.skipUnless(SUBJECT_IS_VERN, "vernd only")
-class Identity(unittest.TestCase):
+class IdentityCase(unittest.TestCase):
+    """A database host whose daemon asks who a laptop is, and what both take to settle it."""
+
     def setUp(self):
         self.lab = self.enterContext(Lab())
         internet = self.lab.internet()
@@ -165,6 +166,9 @@ class Identity(unittest.TestCase):
     def trail(self, *kinds):
         return [json.loads(line) for line in self.vern("audit", "export", "--kind", ",".join(kinds)).stdout.splitlines()]
 
+
+@unittest.skipUnless(SUBJECT_IS_VERN, "vernd only")
+class Identity(IdentityCase):
     # What is allowed to whom, and how it ends
 
     def test_access_ends_when_the_certificate_ends(self):
