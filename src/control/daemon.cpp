@@ -168,6 +168,7 @@ std::string Daemon::policy_name(const PublicKey& peer) const {
 }
 
 void Daemon::policy_event(const policy::PolicyEvent& event) {
+    identities_->set_longest(policy_->identity_max());
     if (audit_) audit_->policy_event(event);
     if (!api_) return;
     nlohmann::json what = policy_->summary();
@@ -421,6 +422,13 @@ api::Measured Daemon::measured() {
     for (std::size_t i = 0; i < kCounterCount; ++i)
         measured.counters[i] = runtime_->count(static_cast<Counter>(i));
     for (const auto& [name, state] : offloads()) measured.offloads.emplace_back(name, state.on);
+    const QueueDepths depths = runtime_->queue_depths();
+    measured.queues = {{"handshakes", depths.handshakes},
+                       {"attention", depths.attention},
+                       {"staged", depths.staged},
+                       {"aead", depths.aead}};
+    measured.service = runtime_->service_times();
+    measured.identities = identities_->registry().size();
     const DeviceStatus status = runtime_->device().status();
     measured.peers_total = status.peers.size();
     for (const PeerStatus& peer : status.peers) {

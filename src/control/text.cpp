@@ -318,4 +318,16 @@ bool is_likely_meant(std::string_view known, std::string_view wrong) {
     return letters_apart(known, wrong) <= std::max<std::size_t>(1, known.size() / 3);
 }
 
+std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::chrono::seconds max) {
+    std::uint64_t unit = 1;
+    if (text.ends_with('s') || text.ends_with('m') || text.ends_with('h')) {
+        unit = text.back() == 'h' ? 3600 : text.back() == 'm' ? 60 : 1;
+        text.remove_suffix(1);
+    }
+    const auto number = parse_decimal<std::uint64_t>(text, 1'000'000);
+    if (!number || *number == 0 || *number * unit > static_cast<std::uint64_t>(max.count()))
+        return std::nullopt;
+    return std::chrono::seconds(*number * unit);
+}
+
 }  // namespace vern

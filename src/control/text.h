@@ -4,6 +4,7 @@
 
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -51,6 +52,9 @@ struct HostPort {
     bool bracketed = false;
 };
 Result<HostPort> split_endpoint(std::string_view text);
+
+// "60", "60s", "5m", "1h": from a second to `max`.
+std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::chrono::seconds max);
 
 // Decimal digits only: no sign, no spaces, no leading zeros.
 template <std::unsigned_integral T>

@@ -2,7 +2,9 @@
 
 import calendar
 import json
+import random
 import shutil
+import signal
 import time
 import unittest
 
@@ -213,6 +215,18 @@ class Identity(IdentityCase):
         keeper.stop()
         wait_until(lambda: not self.identities(), "the end", timeout=10)
 
+    def test_a_policy_says_how_long_a_proof_counts(self):
+        self.listen(22)
+        self.govern('identity_max = "3s"')
+        self.ssh_ca()
+        before = time.time()
+        self.present("--ssh", self.ssh_certificate("+1h"))
+        last = self.cut_at(self.until_cut())
+        self.assertGreater(last, before + 1.5)
+        self.assertLess(last, before + 5)
+        self.assertEqual(self.identities(), [])
+        self.assertEqual(self.trail("identity-ended")[-1]["reason"], "expired")
+
     def test_revocation_cuts_at_once(self):
         self.listen(22)
         self.govern()
@@ -226,6 +240,29 @@ class Identity(IdentityCase):
         self.assertLess(self.cut_at(talk), before + 1)
         self.assertIn("revoked", self.present("--ssh", f"{self.file('id', self.laptop)}-cert.pub", check=False).stderr)
         self.assertEqual(self.trail("identity-ended")[-1]["reason"], "revoked")
+
+    def test_killed_at_any_moment_trust_is_the_old_or_the_new(self):
+        seed = 7
+        print(f"# seed {seed}", flush=True)
+        chance = random.Random(seed)
+        self.ssh_ca()
+        specification = self.db.host.write("revoked", "".join(f"serial: {2 * serial}\n" for serial in range(1, 20_000)))
+        version = 0
+        for _ in range(8):
+            self.db.host.run("ssh-keygen", "-q", "-k", "-f", self.file("krl"), "-s", self.file("ca.pub"), "-z", str(version + 1), specification)
+            adding = self.db.host.start(VERN, "trust", "ssh", "add", self.file("ca.pub"), "--name", "corp", "--krl", self.file("krl"), name="add")
+            self.db.host.run("sleep", f"{chance.random() * 0.1:.3f}")
+            self.db.restart(signal.SIGKILL)
+            adding.wait()
+            found = json.loads(self.vern("trust", "list", "--json").stdout)["authorities"]
+            self.assertEqual([one["name"] for one in found], ["corp"])
+            self.assertTrue(found[0]["usable"])
+            now = int(found[0].get("revocations", "KRL version 0").split()[-1])
+            self.assertIn(now, (version, version + 1))
+            if adding.wait() == 0:
+                self.assertEqual(now, version + 1)  # what was answered is kept
+            version = now
+        self.assertLessEqual({path.name for path in (self.db.host.directory / "state" / "wg0").iterdir()}, {"audit", "identities.json", "trust.json"})
 
     def test_lies_are_refused_each_by_its_name(self):
         self.govern()

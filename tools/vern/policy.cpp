@@ -159,7 +159,7 @@ int apply(const Invocation& invocation, const std::string& file) {
     std::vector<std::pair<std::string, std::string>> query{{"file", shown_name(file)}};
     if (invocation.has("confirm")) {
         const auto time =
-            api::parse_duration(invocation.options["confirm"].as<std::string>(), policy::kConfirmMax);
+            parse_duration(invocation.options["confirm"].as<std::string>(), policy::kConfirmMax);
         if (!time) {
             print_error("--confirm: a time from 1s to 24h is wanted (60s, 5m)");
             return kUsage;
@@ -269,10 +269,12 @@ void declare_interface(po::options_description& options) {
                           "which one; needed only where several interfaces run");
 }
 
-Result<json> about_file(Result<json> answer, const std::string& file, const std::string& other) {
+Result<json> about_file(Result<json> answer, const std::string& file,
+                        const std::vector<std::string>& others) {
     if (answer || answer.error().code != EBADMSG) return answer;
     const std::string& told = answer.error().message;
-    if (!other.empty() && told.starts_with(other + ":")) return answer;
+    if (std::ranges::any_of(others, [&](const auto& other) { return told.starts_with(other + ":"); }))
+        return answer;
     return fail((file == "-" ? "standard input" : file) + ": " + told, EBADMSG);
 }
 

@@ -27,9 +27,10 @@ int run_from_nft(const NftRequest& request);
 Result<nlohmann::json> ask_daemon(const Invocation& invocation, api::Method method, std::string_view target,
                                   std::string_view body = {});
 void declare_interface(boost::program_options::options_description& options);
-// What the daemon says against something of a file, with the file's name before it; unless it names `other`.
+// What the daemon says against something of a file, with the file's name before it; unless it names one of
+// `others`.
 Result<nlohmann::json> about_file(Result<nlohmann::json> answer, const std::string& file,
-                                  const std::string& other = {});
+                                  const std::vector<std::string>& others = {});
 // Fails with what went wrong: a line each, or as JSON if that was asked for.
 int refuse(const Invocation& invocation, const Error& error);
 int print_json(const nlohmann::json& document);

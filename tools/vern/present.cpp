@@ -55,7 +55,7 @@ Result<PublicKey> read_key(const std::string& text, const char* option) {
 
 Result<std::chrono::seconds> read_life(const Invocation& invocation, std::chrono::seconds usual) {
     if (!invocation.has("for")) return usual;
-    const auto life = api::parse_duration(text(invocation, "for"), kLifeMax);
+    const auto life = parse_duration(text(invocation, "for"), kLifeMax);
     if (!life) return fail("--for: a time as 10m, 8h or 3600 is wanted, a year at most");
     return *life;
 }

@@ -35,7 +35,7 @@ Result<std::string> authority_name(const Invocation& invocation, const std::stri
         std::ranges::replace_if(
             name,
             [](char c) {
-                return !trust::is_authority_name({&c, 1});
+                return c != '.' && !trust::is_authority_name({&c, 1});
             },
             '-');
         name.resize(std::min(name.size(), trust::kAuthorityNameBytesMax));
@@ -50,8 +50,10 @@ Result<json> ssh_body(const Invocation& invocation, const std::string& file) {
     if (!key) return tl::unexpected(key.error());
     json body{{"key", std::move(*key)}, {"groups", all_of(invocation, "group")}};
     if (invocation.has("krl")) {
-        auto krl = read_public_file(invocation.options["krl"].as<std::string>(), trust::kKrlBytesMax);
+        const auto& path = invocation.options["krl"].as<std::string>();
+        auto krl = read_public_file(path, trust::kKrlBytesMax);
         if (!krl) return tl::unexpected(krl.error());
+        body["krl_file"] = path;
         body["krl"] = trust::encode_base64(*krl);
     }
     if (invocation.has("principals")) {
@@ -75,6 +77,7 @@ Result<json> x509_body(const Invocation& invocation, const std::string& file) {
     }
     return json{{"certificates", std::move(*certificates)},
                 {"crls", std::move(crls)},
+                {"crl_files", all_of(invocation, "crl")},
                 {"groups", all_of(invocation, "group")}};
 }
 
@@ -111,7 +114,11 @@ int add(const Invocation& invocation, const std::string& kind, const std::string
     if (!body) return refuse(invocation, body.error());
     auto answer = ask_daemon(invocation, api::Method::put, "/v1/trust/" + kind + "/" + *name,
                              body->dump(-1, ' ', false, json::error_handler_t::replace));
-    return print_trust(invocation, about_file(std::move(answer), file, body->value("principals_file", "")));
+    std::vector<std::string> others = all_of(invocation, "crl");
+    for (const char* other : {"krl", "principals"}) {
+        if (invocation.has(other)) others.push_back(invocation.options[other].as<std::string>());
+    }
+    return print_trust(invocation, about_file(std::move(answer), file, others));
 }
 
 int remove(const Invocation& invocation, const std::string& kind, const std::string& name) {

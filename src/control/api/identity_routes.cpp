@@ -16,6 +16,7 @@ using identity::Identities;
 using nlohmann::json;
 using trust::Identity;
 
+constexpr std::size_t kFileNameBytesMax = 256;  // in sentences
 constexpr std::size_t kProofBytesMax = 256 << 10;
 constexpr std::size_t kTrustBodyBytesMax = std::size_t{32} << 20;  // a KRL of 16 MiB, in base64
 
@@ -44,8 +45,10 @@ Response put_ssh(Identities& identities, const Request& request) {
     source.name = request.target.path[3];
     source.key = body.wanted_text("key");
     source.krl = body.bytes("krl");
+    source.krl_file = printable(body.text("krl_file").value_or(""), kFileNameBytesMax);
     source.principals = body.text("principals");
-    source.principals_file = printable(body.text("principals_file").value_or("principals"), 256);
+    source.principals_file =
+        printable(body.text("principals_file").value_or("principals"), kFileNameBytesMax);
     source.groups = body.texts("groups");
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)
@@ -64,6 +67,8 @@ Response put_x509(Identities& identities, const Request& request) {
         if (!crl) return error_response(400, "bad-body", "crls: base64 is wanted");
         source.crls.push_back(std::move(*crl));
     }
+    for (const std::string& file : body.texts("crl_files"))
+        source.crl_files.push_back(printable(file, kFileNameBytesMax));
     source.groups = body.texts("groups");
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)

@@ -18,8 +18,11 @@ class Exposition {
         name_ = name;
         put("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
     }
-    void sample(std::uint64_t value, Labels labels = {}) {
-        put("{}{{interface=\"{}\"", name_, interface_);
+    void sample(std::uint64_t value, Labels labels = {}) { part("", value, labels); }
+    // Of a histogram: its name goes on with `suffix`.
+    template <typename Value>
+    void part(std::string_view suffix, Value value, Labels labels = {}) {
+        put("{}{}{{interface=\"{}\"", name_, suffix, interface_);
         for (const auto& [name, text] : labels) put(",{}=\"{}\"", name, label_value(text));
         put("}} {}\n", value);
     }
@@ -42,6 +45,22 @@ class Exposition {
     std::string interface_, name_, text_;
 };
 
+// The buckets of a histogram are cumulative, and their ends are seconds.
+void put_service_times(Exposition& out, const ServiceTimeCounts& service) {
+    constexpr std::string_view kName = "vern_train_service_seconds";
+    out.family(kName, "histogram",
+               "How long a train of packets is in service, by whole turns of its worker.");
+    std::uint64_t trains = 0;
+    for (std::size_t i = 0; i < kServiceBuckets; ++i) {
+        trains += service.trains[i];
+        const bool last = i + 1 == kServiceBuckets;
+        const double end_s = static_cast<double>(std::uint64_t{1} << i) * 1e-6;
+        out.part("_bucket", trains, {{"le", last ? "+Inf" : fmt::format("{:g}", end_s)}});
+    }
+    out.part("_sum", static_cast<double>(service.total_ns) * 1e-9);
+    out.part("_count", trains);
+}
+
 void put_device(Exposition& out, const Measured& measured) {
     out.family("vern_info", "gauge", "What runs: version, I/O engine and AEAD implementation.");
     out.sample(1, {{"version", VERN_VERSION}, {"engine", measured.engine}, {"aead", measured.aead}});
@@ -49,6 +68,10 @@ void put_device(Exposition& out, const Measured& measured) {
     out.gauge("vern_helpers", "Threads that only encrypt and decrypt.", measured.helpers);
     out.family("vern_offload_enabled", "gauge", "Whether an offload is in use.");
     for (const auto& [name, on] : measured.offloads) out.sample(on ? 1 : 0, {{"offload", name}});
+    out.family("vern_queue_depth", "gauge", "What waits in a queue, over all workers.");
+    for (const auto& [name, depth] : measured.queues) out.sample(depth, {{"queue", name}});
+    put_service_times(out, measured.service);
+    out.gauge("vern_identities", "Identities that peers have proven.", measured.identities);
     for (std::size_t i = 0; i < kCounterCount; ++i)
         out.counter(fmt::format("vern_{}_total", kCounterInfo[i].name), kCounterInfo[i].meaning,
                     measured.counters[i]);

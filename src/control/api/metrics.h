@@ -13,6 +13,7 @@
 #include "control/policy/control.h"
 #include "crypto/instant.h"
 #include "dataplane/core/counters.h"
+#include "dataplane/runtime/service_times.h"
 
 namespace vern::api {
 
@@ -30,6 +31,9 @@ struct Measured {
     unsigned workers = 0, helpers = 0;
     std::array<std::uint64_t, kCounterCount> counters{};
     std::vector<std::pair<std::string, bool>> offloads;
+    std::vector<std::pair<std::string_view, std::size_t>> queues;
+    ServiceTimeCounts service;
+    std::size_t identities = 0;
     std::vector<Peer> peers;
     std::size_t peers_total = 0;
     policy::Measured policy;

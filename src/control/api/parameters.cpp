@@ -52,16 +52,4 @@ std::optional<Response> Parameters::refusal() const {
     return error_response(400, "bad-parameter", error_);
 }
 
-std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::chrono::seconds max) {
-    std::uint64_t unit = 1;
-    if (text.ends_with('s') || text.ends_with('m') || text.ends_with('h')) {
-        unit = text.back() == 'h' ? 3600 : text.back() == 'm' ? 60 : 1;
-        text.remove_suffix(1);
-    }
-    const auto number = parse_decimal<std::uint64_t>(text, 1'000'000);
-    if (!number || *number == 0 || *number * unit > static_cast<std::uint64_t>(max.count()))
-        return std::nullopt;
-    return std::chrono::seconds(*number * unit);
-}
-
 }  // namespace vern::api

@@ -33,7 +33,4 @@ class Parameters {
     std::string error_;
 };
 
-// "60", "60s", "5m", "1h": from a second to `max`.
-std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::chrono::seconds max);
-
 }  // namespace vern::api

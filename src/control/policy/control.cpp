@@ -155,6 +155,10 @@ void Control::identities_changed() {
         log_error("rules for identities cannot be compiled anew: " + done.error().message);
 }
 
+std::optional<std::chrono::seconds> Control::identity_max() const {
+    return governing_.loaded ? governing_.loaded->document.identity_max : std::nullopt;
+}
+
 Result<void> Control::deny_everything(std::string why) {
     auto nothing = Policy::compile(deny_all(next_generation()), plane_.workers());
     if (!nothing) return tl::unexpected(nothing.error());

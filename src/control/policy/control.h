@@ -100,6 +100,8 @@ class Control {
     void use_identities(Holders holders) { holders_ = std::move(holders); }
     // They are others now: rules that heed them are compiled anew, and count for the next packet.
     void identities_changed();
+    // How long a binding lasts at most, by the policy that governs.
+    std::optional<std::chrono::seconds> identity_max() const;
 
     // What the disk holds; else `first`, a file, if it is not empty; else no policy. What cannot be loaded
     // denies everything; an error means that not even that can be had.

@@ -67,6 +67,7 @@ Difference difference(const Document& before, const Document& after) {
                               std::to_string(after.flows_per_peer));
     if (before.all_prove != after.all_prove || before.some_prove != after.some_prove)
         found.other.push_back("require_identity");
+    if (before.identity_max != after.identity_max) found.other.push_back("identity_max");
     if (before.log_denied != after.log_denied || before.log_denied_prefix != after.log_denied_prefix)
         found.other.push_back("log_denied");
     return found;

@@ -21,6 +21,8 @@ struct Position {
     friend auto operator<=>(const Position&, const Position&) = default;
 };
 
+inline constexpr std::chrono::seconds kIdentityMaxMost = std::chrono::hours(24 * 366);
+
 using PeerSet = std::vector<PublicKey>;  // sorted, each once
 
 // Whom a rule is for: peers by key, and whoever has proven such an identity.
@@ -64,6 +66,7 @@ struct Document {
     std::vector<Members> member_sets;  // Rule::peers is an index into these
     bool all_prove = false;            // every peer must have proven an identity, to hold a session at all
     PeerSet some_prove;                // else these
+    std::optional<std::chrono::seconds> identity_max;  // how long a binding lasts at most
     std::vector<DocumentRule> rules;
     std::vector<DocumentTest> tests;
     std::size_t flows_per_peer = RuleSet{}.flows_per_peer;

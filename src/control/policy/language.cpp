@@ -87,6 +87,7 @@ class Parser {
   private:
     void read_defaults(const toml::table& table);
     void read_required_identity(const toml::table& policy);
+    void read_identity_max(const toml::table& policy);
     void read_rule(const toml::table& table);
     void read_id(const toml::table& table, DocumentRule& rule);
     void read_direction(const toml::table& table, DocumentRule& rule);
@@ -110,10 +111,10 @@ class Parser {
 };
 
 Document Parser::run(const toml::table& policy) {
-    reader_.only(
-        policy,
-        {"version", "name", "require_identity", "defaults", "peers", "groups", "sets", "rule", "test"},
-        "a policy");
+    reader_.only(policy,
+                 {"version", "name", "require_identity", "identity_max", "defaults", "peers", "groups",
+                  "sets", "rule", "test"},
+                 "a policy");
     const bool empty = policy.empty();
     if (!empty && policy.get("version") == nullptr) {
         reader_.messages().error({1, 1}, "no version: a policy says \"version = 1\" first");
@@ -128,6 +129,7 @@ Document Parser::run(const toml::table& policy) {
     names_ = &names;
     document_.peers = names.peers();
     read_required_identity(policy);
+    read_identity_max(policy);
     reader_.tables(policy, "rule", kRulesMax, [this](const toml::table& table) { read_rule(table); });
     if (document_.rules.empty() && !reader_.messages().failed())
         reader_.messages().warn({1, 1}, "no rules: everything is denied, in and out");
@@ -164,6 +166,15 @@ void Parser::read_required_identity(const toml::table& policy) {
                       "require_identity: of peers and groups of them (who has proven an identity cannot be "
                       "asked for one)");
     document_.some_prove = std::move(members.peers);
+}
+
+void Parser::read_identity_max(const toml::table& policy) {
+    const auto text = reader_.text(policy, "identity_max");
+    if (!text) return;
+    document_.identity_max = parse_duration(*text, kIdentityMaxMost);
+    if (!document_.identity_max)
+        reader_.error(*policy.get("identity_max"),
+                      "identity_max: a time from \"1s\" to \"8784h\" is wanted (\"30m\", \"8h\")");
 }
 
 // true, false, or the words before each line of the log.

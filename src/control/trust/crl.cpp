@@ -82,7 +82,8 @@ Verdict<Crl> check(CrlPtr x509_crl) {
                .this_update = *from,
                .next_update = *until,
                .signer = nullptr,
-               .speaks_for = {}};
+               .speaks_for = {},
+               .file = {}};
 }
 
 }  // namespace

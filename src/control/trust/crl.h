@@ -28,6 +28,7 @@ struct Crl {
     UnixSeconds next_update = 0;   // the first second that it is stale
     std::shared_ptr<X509> signer;  // the CA certificate whose key signed it; nullptr: nobody has looked yet
     Issuer speaks_for;             // its name, and the signer's key
+    std::string file;              // the name of what held it, for sentences; empty: it has none
 };
 
 // `text` is one DER object or PEM of one or more. Refuses with crl_invalid, weak_hash, too_large, malformed.

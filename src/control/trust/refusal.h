@@ -53,6 +53,12 @@ struct Refused {
     std::string sentence;
 };
 
+// What was found in a file that has a name.
+inline Refused in_file(std::string_view file, Refused why) {
+    if (!file.empty()) why.sentence.insert(0, std::string(file) + ": ");
+    return why;
+}
+
 template <typename T>
 using Verdict = tl::expected<T, Refused>;
 

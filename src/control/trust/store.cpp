@@ -36,7 +36,7 @@ Verdict<SshCa> read(const SshSource& source) {
         .key = std::move(*key), .krl = {}, .principals = {}, .groups = source.groups, .name = source.name};
     if (source.krl) {
         auto krl = parse_krl(as_bytes(*source.krl));
-        if (!krl) return tl::unexpected(krl.error());
+        if (!krl) return tl::unexpected(in_file(source.krl_file, krl.error()));
         ca.krl.emplace(std::move(*krl));
     }
     if (source.principals) {
@@ -62,6 +62,8 @@ Refused disk_error(const Error& error) {
 }  // namespace
 
 bool is_authority_name(std::string_view text) {
+    // It is a segment of a path in the API.
+    if (text == "." || text == "..") return false;
     return !text.empty() && text.size() <= kAuthorityNameBytesMax && std::ranges::all_of(text, [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
                c == '_' || c == '.';
@@ -78,8 +80,10 @@ Verdict<void> TrustStore::put(SshSource source) {
             return refuse(Refusal::krl_invalid, "this CA had a KRL (version " + before->second +
                                                     "): without one everything would be valid again");
         if (const std::string version = std::to_string(ca->krl->version()); below(version, before->second))
-            return refuse(Refusal::krl_invalid, "the KRL is of version " + version + ", and version " +
-                                                    before->second + " was here already");
+            return tl::unexpected(
+                in_file(source.krl_file,
+                        {Refusal::krl_invalid, "the KRL is of version " + version + ", and version " +
+                                                   before->second + " was here already"}));
     }
     if (ca->krl) floors[floor_of(*ca)] = std::to_string(ca->krl->version());
     std::string name = source.name;
@@ -103,9 +107,10 @@ Verdict<void> TrustStore::put(X509CaText source, UnixSeconds now) {
     for (const Crl& crl : (*ca)->crls) {
         std::string& floor = floors[floor_of(crl)];
         if (below(crl.number, floor))
-            return refuse(Refusal::crl_invalid, "the CRL of " + crl.issuer + " has number " +
-                                                    (crl.number.empty() ? "none" : crl.number) +
-                                                    ", and number " + floor + " was here already");
+            return tl::unexpected(
+                in_file(crl.file, {Refusal::crl_invalid, "the CRL of " + crl.issuer + " has number " +
+                                                             (crl.number.empty() ? "none" : crl.number) +
+                                                             ", and number " + floor + " was here already"}));
         floor = crl.number;
     }
     std::string name = source.name;

@@ -25,13 +25,14 @@ inline constexpr std::size_t kTrustBytesMax = std::size_t{96} << 20;  // of the 
 inline constexpr std::size_t kAuthorityNameBytesMax = 64;
 inline constexpr std::size_t kGroupsMax = 64;  // of a CA
 
-// Of a CA, or of a group: up to 64 letters, digits and any of -_.
+// Of a CA, or of a group: up to 64 letters, digits and any of -_. but not "." or "..".
 bool is_authority_name(std::string_view text);
 
 struct SshSource {
     std::string name;
     std::string key;                        // a line of a .pub file
     std::optional<std::string> krl;         // the file's bytes
+    std::string krl_file{};                 // its name, for errors
     std::optional<std::string> principals;  // the file's text
     std::string principals_file;            // its name, for errors
     std::vector<std::string> groups;

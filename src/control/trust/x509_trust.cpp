@@ -66,7 +66,7 @@ Verdict<void> check_anchors(const X509Ca& ca) {
     return {};
 }
 
-Verdict<void> add_crls(X509Ca& ca, std::string_view text, UnixSeconds now) {
+Verdict<void> add_crls(X509Ca& ca, std::string_view text, std::string_view file, UnixSeconds now) {
     auto crls = parse_crls(text, kCrlsMax);
     if (!crls) return tl::unexpected(crls.error());
     for (Crl& crl : *crls) {
@@ -76,6 +76,7 @@ Verdict<void> add_crls(X509Ca& ca, std::string_view text, UnixSeconds now) {
         crl.speaks_for = issuer_of(signer->get());
         if (crl_of(ca, crl.speaks_for)) return refuse(Refusal::duplicate, named(crl) + ": there are two");
         crl.signer = std::move(*signer);
+        crl.file = file;
         if (ca.crls.size() == kCrlsMax) return refuse(Refusal::too_large, "CRL: more than 32");
         ca.crls.push_back(std::move(crl));
     }
@@ -119,8 +120,10 @@ Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, Unix
     std::ranges::sort(ca->anchors);
     ca->anchor_set = digest_of(ca->anchors);
     std::ranges::sort(ca->names);
-    for (const std::string& crl : text.crls) {
-        if (auto added = add_crls(*ca, crl, now); !added) return tl::unexpected(added.error());
+    for (std::size_t i = 0; i < text.crls.size(); ++i) {
+        const std::string_view file = i < text.crl_files.size() ? std::string_view(text.crl_files[i]) : "";
+        if (auto added = add_crls(*ca, text.crls[i], file, now); !added)
+            return tl::unexpected(in_file(file, added.error()));
     }
     if (auto anchors = check_anchors(*ca); !anchors) return tl::unexpected(anchors.error());
     ca->store = make_store(ca->certificates);

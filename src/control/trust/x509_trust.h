@@ -22,10 +22,11 @@ inline constexpr UnixSeconds kNotBeforeSkewSeconds = 60;
 
 // As an operator gives it.
 struct X509CaText {
-    std::string certificates;         // PEM
-    std::vector<std::string> crls;    // each PEM of one or more, or one in DER
-    std::vector<std::string> groups;  // that every identity of this CA is in
-    std::string name{};               // under which it is trusted here
+    std::string certificates;              // PEM
+    std::vector<std::string> crls;         // each PEM of one or more, or one in DER
+    std::vector<std::string> crl_files{};  // their names, for sentences, as far as they have any
+    std::vector<std::string> groups;       // that every identity of this CA is in
+    std::string name{};                    // under which it is trusted here
 };
 
 struct X509Ca {

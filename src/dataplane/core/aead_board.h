@@ -78,6 +78,10 @@ class AeadLine {
         mine.done.store(number + 1, std::memory_order_release);
     }
     std::uint64_t offered() const noexcept { return offered_.load(std::memory_order_relaxed); }
+    std::size_t depth() const noexcept {
+        const Number taken = taken_.load(std::memory_order_acquire);  // first: it is never ahead
+        return static_cast<std::size_t>(offered_.load(std::memory_order_acquire) - taken);
+    }
 
   private:
     struct alignas(64) Slot {

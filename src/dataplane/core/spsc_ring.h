@@ -28,8 +28,10 @@ class SpscRing {
         head_.store(head + 1, std::memory_order_release);
         return true;
     }
+    // Any thread. The head first: the tail is never behind it.
     std::size_t size() const noexcept {
-        return tail_.load(std::memory_order_acquire) - head_.load(std::memory_order_acquire);
+        const std::size_t head = head_.load(std::memory_order_acquire);
+        return tail_.load(std::memory_order_acquire) - head;
     }
     std::size_t capacity() const noexcept { return mask_ + 1; }
 

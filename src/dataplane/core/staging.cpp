@@ -51,6 +51,7 @@ std::size_t Staging::push(std::uint64_t serial, const TunTrain& train) noexcept 
     (queue->count == 0 ? queue->head : packets_[queue->tail].next) = at;
     queue->tail = at;
     ++queue->count;
+    depth_.store(depth_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return given_up;
 }
 
@@ -99,6 +100,7 @@ void Staging::discard_head(Queue& queue) noexcept {
     queue.chunks = static_cast<std::uint16_t>(queue.chunks - chunks_of(packet.length));
     queue.head = packet.next;
     --queue.count;
+    depth_.store(depth_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     packet.next = free_packet_;
     free_packet_ = at;
 }

@@ -4,10 +4,11 @@
 // packets outlive configurations.
 //
 // Fixed memory: 4 MiB in chunks of 2 KiB (pages are touched only when used), 2048 packets, 1024 peers. Not
-// synchronised: the worker's.
+// synchronised: the worker's, but for depth().
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -29,6 +30,8 @@ class Staging {
     std::size_t push(std::uint64_t serial, const TunTrain& train) noexcept;
     bool has(std::uint64_t serial) const noexcept { return find(serial) != nullptr; }
     bool empty() const noexcept { return peers_in_use_ == 0; }
+    // Packets that wait. Any thread.
+    std::size_t depth() const noexcept { return depth_.load(std::memory_order_relaxed); }
 
     // The oldest packet of a peer, copied into `scratch` (kTrainBytesMax bytes), and out of the queue. False:
     // there is none.
@@ -83,6 +86,7 @@ class Staging {
     std::size_t free_chunks_ = kChunks;
     std::uint16_t free_packet_ = 0;
     std::size_t peers_in_use_ = 0;
+    std::atomic<std::size_t> depth_{0};
 };
 
 }  // namespace vern

@@ -37,6 +37,8 @@ class Worker {
     void from_underlay(const UnderlayTrain& train, Outlet& outlet) noexcept;
     void from_tun(const TunTrain& train, Outlet& outlet) noexcept;
     void flush(Outlet& outlet) noexcept;
+    // Packets that wait for a session. Any thread.
+    std::size_t staged() const noexcept { return staging_.depth(); }
     // The device's take_wakeups() named this worker: staged packets go, or are given up.
     void flush_staged(Outlet& outlet) noexcept;
 

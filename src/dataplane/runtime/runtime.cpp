@@ -66,6 +66,7 @@ struct Runtime::WorkerThread {
     TunQueue& tun;
     std::unique_ptr<Engine> engine;
     std::thread thread;
+    ServiceTimes service_times;
 
     // Commands from other threads, looked at between two turns; engine->wake() makes that soon.
     std::atomic<bool> flush_staged{false};
@@ -210,6 +211,9 @@ void Runtime::run_worker(WorkerThread& self) {
         worker.flush(engine);
         helping_->end_turn(self.id);
         engine.flush();
+        // Two looks at the clock a turn, however much it moved, and one where it moved nothing.
+        if (const std::size_t trains = turn.underlay.size() + turn.tun.size(); trains > 0)
+            self.service_times.add(boot_time_now() - now, trains);
         const bool request = worker.take_request();
         quiescence.leave();
 
@@ -346,6 +350,25 @@ HandOverCounts Runtime::hand_over() const noexcept {
 std::uint64_t Runtime::count(Counter counter) const noexcept {
     std::uint64_t sum = device_.slow_counters()[counter];
     for (const auto& worker : workers_) sum += worker->worker.counters()[counter];
+    return sum;
+}
+
+QueueDepths Runtime::queue_depths() noexcept {
+    QueueDepths depths;
+    for (unsigned i = 0; i < device_.workers(); ++i) {
+        const WorkerQueues& queues = device_.queues(i);
+        depths.handshakes += queues.handshakes.size();
+        depths.attention += queues.attention.size();
+        depths.staged += workers_[i]->worker.staged();
+        const AeadBoard::Desk& desk = device_.board().desk(i);
+        depths.aead += desk.seals.depth() + desk.opens.depth();
+    }
+    return depths;
+}
+
+ServiceTimeCounts Runtime::service_times() const noexcept {
+    ServiceTimeCounts sum;
+    for (const auto& worker : workers_) worker->service_times.add_to(sum);
     return sum;
 }
 

@@ -19,6 +19,7 @@
 #include "dataplane/io/tun.h"
 #include "dataplane/io/udp.h"
 #include "dataplane/runtime/helping.h"
+#include "dataplane/runtime/service_times.h"
 
 namespace vern {
 
@@ -36,6 +37,14 @@ struct HandOverCounts {
     std::uint64_t tasks = 0;   // trains sealed, or parts of batches opened, by another worker than their own
     std::uint64_t calls = 0;   // sleeping workers that were woken for it
     std::uint64_t stalls = 0;  // waits for a helper that had lost its CPU
+};
+
+// What waits, over all workers.
+struct QueueDepths {
+    std::size_t handshakes = 0;  // messages for the slow path
+    std::size_t attention = 0;   // peers that it is asked to look at
+    std::size_t staged = 0;      // packets for a session that is not there yet
+    std::size_t aead = 0;        // tasks on the board that nobody has taken
 };
 
 class Runtime {
@@ -72,6 +81,8 @@ class Runtime {
     unsigned helpers() const noexcept { return options_.helpers; }
     HandOverCounts hand_over() const noexcept;
     std::uint64_t count(Counter counter) const noexcept;  // over all workers and the slow path
+    QueueDepths queue_depths() noexcept;
+    ServiceTimeCounts service_times() const noexcept;
 
   private:
     struct WorkerThread;

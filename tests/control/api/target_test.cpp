@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <regex>
+
+#include "../temporary_directory.h"
 #include "control/api/metrics.h"
 #include "control/api/parameters.h"
 #include "control/api/router.h"
+#include "control/json.h"
 
 namespace vern::api {
 namespace {
@@ -114,6 +118,12 @@ TEST(Metrics, AreWholeAndEscaped) {
     measured.engine = "epoll";
     measured.counters[static_cast<std::size_t>(Counter::bad_tag)] = 7;
     measured.offloads = {{"gso", true}};
+    measured.queues = {{"staged", 5}};
+    ServiceTimes service;
+    service.add(std::chrono::nanoseconds(999), 1);
+    service.add(std::chrono::microseconds(3), 4);
+    service.add(std::chrono::seconds(2), 1);
+    service.add_to(measured.service);
     measured.peers = {
         {.key = "K=", .name = "web\"1", .receive_bytes = 5, .transmit_bytes = 6, .latest_handshake = {}},
         {.key = "L=", .name = "", .latest_handshake = WallTime(std::chrono::seconds(1'800'000'000))}};
@@ -128,6 +138,15 @@ TEST(Metrics, AreWholeAndEscaped) {
           "# HELP vern_bad_tag_total data message that is not authentic\n",
           "vern_bad_tag_total{interface=\"wg0\"} 7\n",
           "vern_offload_enabled{interface=\"wg0\",offload=\"gso\"} 1\n",
+          "vern_queue_depth{interface=\"wg0\",queue=\"staged\"} 5\n",
+          "# TYPE vern_train_service_seconds histogram\n",
+          "vern_train_service_seconds_bucket{interface=\"wg0\",le=\"1e-06\"} 1\n",
+          "vern_train_service_seconds_bucket{interface=\"wg0\",le=\"2e-06\"} 1\n",
+          "vern_train_service_seconds_bucket{interface=\"wg0\",le=\"4e-06\"} 5\n",
+          "vern_train_service_seconds_bucket{interface=\"wg0\",le=\"0.065536\"} 5\n",
+          "vern_train_service_seconds_bucket{interface=\"wg0\",le=\"+Inf\"} 6\n",
+          "vern_train_service_seconds_sum{interface=\"wg0\"} 2.000012999\n",
+          "vern_train_service_seconds_count{interface=\"wg0\"} 6\n",
           "vern_peer_receive_bytes_total{interface=\"wg0\",public_key=\"K=\",name=\"web\\\"1\"} 5\n",
           "vern_peer_last_handshake_seconds{interface=\"wg0\",public_key=\"L=\",name=\"\"} 1800000000\n",
           "vern_rule_packets_total{interface=\"wg0\",rule=\"r\",direction=\"in\",action=\"allow\"} 3\n",
@@ -151,6 +170,45 @@ TEST(Metrics, AreWholeAndEscaped) {
                     line.starts_with("vern_"))
             << line;
     }
+}
+
+TEST(Metrics, TimesFallIntoTheSmallestBucketThatHoldsThem) {
+    EXPECT_EQ(ServiceTimes::bucket_of(0), 0u);
+    EXPECT_EQ(ServiceTimes::bucket_of(1000), 0u);
+    EXPECT_EQ(ServiceTimes::bucket_of(1001), 1u);
+    EXPECT_EQ(ServiceTimes::bucket_of(2000), 1u);
+    EXPECT_EQ(ServiceTimes::bucket_of(2001), 2u);
+    EXPECT_EQ(ServiceTimes::bucket_of(65'536'000), kServiceBuckets - 2);
+    EXPECT_EQ(ServiceTimes::bucket_of(65'536'001), kServiceBuckets - 1);
+    EXPECT_EQ(ServiceTimes::bucket_of(~std::uint64_t{0}), kServiceBuckets - 1);
+    // A clock that went back is no time at all.
+    ServiceTimes service;
+    ServiceTimeCounts counts;
+    service.add(Duration(-5), 1);
+    service.add_to(counts);
+    EXPECT_EQ(counts.trains[0], 1u);
+    EXPECT_EQ(counts.total_ns, 0u);
+}
+
+// What docs/ has for Prometheus and Grafana asks for nothing that is not told.
+TEST(Metrics, DashboardAndAlertsNameWhatThereIs) {
+    const std::string text = format_metrics("wg0", Measured{});
+    for (const char* file : {"grafana-dashboard.json", "alerts.yml"}) {
+        const std::string asked = test::read_file(std::string(VERN_SOURCE_DIRECTORY "/docs/") + file);
+        unsigned names = 0;
+        static const std::regex kName("vern_[a-z0-9_]+");
+        for (std::sregex_iterator at(asked.begin(), asked.end(), kName), end; at != end; ++at, ++names) {
+            std::string family = at->str();
+            for (const char* suffix : {"_bucket", "_sum", "_count"}) {
+                if (family.starts_with("vern_train_service_seconds") && family.ends_with(suffix))
+                    family.resize(family.size() - std::string_view(suffix).size());
+            }
+            EXPECT_NE(text.find("# TYPE " + family + " "), std::string::npos) << file << ": " << at->str();
+        }
+        EXPECT_GT(names, 10u) << file;
+    }
+    EXPECT_TRUE(
+        nlohmann::json::accept(test::read_file(VERN_SOURCE_DIRECTORY "/docs/grafana-dashboard.json")));
 }
 
 }  // namespace

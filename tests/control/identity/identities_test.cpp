@@ -354,6 +354,68 @@ TEST_F(IdentitiesTest, WhatWasHandedInKeepsTheTimeAtWhichItWas) {
     ASSERT_EQ(code_of(identities->add_ssh(text, signature, "uid 0")), "bound");
 }
 
+// Of several files that are given at once, the one that is wrong.
+TEST_F(IdentitiesTest, ARefusedListIsNamedByItsFile) {
+    trust::SshSource ssh;
+    ssh.name = "corp";
+    ssh.key = workshop().public_line(ca_);
+    ssh.krl_file = "revoked.krl";
+    ssh.krl = "";
+    auto refused = identities->trust(ssh, "uid 0");
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(refused.error().sentence.starts_with("revoked.krl: the KRL is refused: it is no KRL"))
+        << refused.error().sentence;
+    ssh.krl = workshop().krl("serial: 1\n", ca_, {"-z", "5"});
+    ASSERT_TRUE(identities->trust(ssh, "uid 0"));
+    ssh.krl = workshop().krl("serial: 1\n", ca_, {"-z", "4"});
+    refused = identities->trust(ssh, "uid 0");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().sentence,
+              "revoked.krl: the KRL is of version 4, and version 5 was here already");
+
+    peers.clock.wall = WallTime(seconds(trust::test::kNow));
+    trust::test::Pki pki;
+    pki.issue("ca", "ca", trust::test::ca_issue());
+    pki.issue("other", "other", trust::test::ca_issue());
+    trust::X509CaText x509{.certificates = pki.read("ca.pem"),
+                           .crls = {pki.crl("ca"), pki.crl("other")},
+                           .crl_files = {"good.crl", "bad.crl"},
+                           .groups = {},
+                           .name = "pki"};
+    refused = identities->trust(x509, "uid 0");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().sentence,
+              "bad.crl: CRL of CN=other: its issuer is not among the CA certificates");
+    x509.crls.pop_back();
+    const std::string first = x509.crls[0];
+    x509.crls[0] = pki.crl("ca");
+    ASSERT_TRUE(identities->trust(x509, "uid 0"));
+    x509.crls[0] = first;
+    refused = identities->trust(x509, "uid 0");
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(refused.error().sentence.starts_with("good.crl: the CRL of CN=ca has number "))
+        << refused.error().sentence;
+}
+
+// A name is a segment of a path, where these two mean something else.
+TEST_F(IdentitiesTest, ACaHasANameThatCanBeAskedFor) {
+    for (const char* name : {"", ".", "..", "a/b", "a b", "a\n"}) {
+        trust::SshSource source;
+        source.name = name;
+        source.key = workshop().public_line(ca_);
+        const auto refused = identities->trust(source, "uid 0");
+        ASSERT_FALSE(refused) << name;
+        EXPECT_EQ(refused.error().code, Refusal::malformed);
+        source.name = "corp";
+        source.groups = {name};
+        EXPECT_FALSE(identities->trust(source, "uid 0")) << name;
+    }
+    trust::SshSource source;
+    source.name = "...";
+    source.key = workshop().public_line(ca_);
+    EXPECT_TRUE(identities->trust(source, "uid 0"));
+}
+
 TEST_F(IdentitiesTest, NamesFollowThePrincipalsFile) {
     trust_ca({}, "# who may\nweb\n");
     certify();

@@ -6,6 +6,7 @@
 
 #include "control/policy/rate_text.h"
 #include "control/policy/service_text.h"
+#include "control/policy/diff.h"
 #include "control/text.h"
 
 namespace vern::policy {
@@ -132,6 +133,21 @@ TEST(PolicyLanguage, AProofOfIdentityIsAskedOfEverybodyOrOfSome) {
         error_of(parse("version = 1\nrequire_identity = [\"ssh:principal=a\"]\n")),
         "f:2:20: require_identity: of peers and groups of them (who has proven an identity cannot be asked "
         "for one)");
+}
+
+TEST(PolicyLanguage, ABindingMayBeGivenALongestTime) {
+    EXPECT_EQ(parse("version = 1\n")->identity_max, std::nullopt);
+    EXPECT_EQ(parse("version = 1\nidentity_max = \"90\"\n")->identity_max, std::chrono::seconds(90));
+    EXPECT_EQ(parse("version = 1\nidentity_max = \"8h\"\n")->identity_max, std::chrono::hours(8));
+    EXPECT_EQ(parse("version = 1\nidentity_max = \"8784h\"\n")->identity_max, kIdentityMaxMost);
+    const std::string error =
+        "f:2:16: identity_max: a time from \"1s\" to \"8784h\" is wanted (\"30m\", \"8h\")";
+    for (const char* text : {"", "0", "0s", "-1s", "1d", "8785h", "8 h", "8h ", "99999999999999999999"})
+        EXPECT_EQ(error_of(parse("version = 1\nidentity_max = \"" + std::string(text) + "\"\n")), error)
+            << text;
+    EXPECT_FALSE(parse("version = 1\nidentity_max = 8\n"));
+    const auto before = parse("version = 1\n"), after = parse("version = 1\nidentity_max = \"8h\"\n");
+    EXPECT_EQ(to_text(difference(*before, *after)), "* identity_max\n");
 }
 
 struct Wrong {
