@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
+#include "control/api/courtesy.h"
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
@@ -181,7 +182,10 @@ void Server::start() {
     sigset_t all, before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    state.thread = std::thread([&state] { state.run(); });
+    state.thread = std::thread([&state] {
+        yield_to_workers();
+        state.run();
+    });
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "control/api/courtesy.h"
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
@@ -187,7 +188,10 @@ Result<std::unique_ptr<TunnelServer>> TunnelServer::open(const std::string& inte
     sigset_t all, before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    made.thread = std::thread([&made] { made.run(); });
+    made.thread = std::thread([&made] {
+        yield_to_workers();
+        made.run();
+    });
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return std::unique_ptr<TunnelServer>(new TunnelServer(std::move(state)));
 }
