@@ -132,7 +132,7 @@ Verdict<std::shared_ptr<const X509Ca>> load_x509_ca(const X509CaText& text, Unix
 }
 
 bool X509Ca::has_anchor(const std::string& digest) const {
-    return std::ranges::binary_search(anchors, digest);
+    return !digest.empty() && std::ranges::binary_search(anchors, digest);  // none: it could not be made
 }
 
 bool X509Ca::may_end(const std::vector<std::uint32_t>& issuers) const {
