@@ -44,6 +44,7 @@ TEST_F(StagingTest, FirstInFirstOutPerPeer) {
     }
     EXPECT_TRUE(staging->has(1));
     EXPECT_FALSE(staging->has(3));
+    EXPECT_EQ(staging->depth(), 100U);
     for (std::uint32_t i = 0; i < 50; ++i) {
         std::uint16_t mark = 0;
         EXPECT_EQ(pop(1, &mark), numbered(i));
@@ -51,8 +52,10 @@ TEST_F(StagingTest, FirstInFirstOutPerPeer) {
     }
     EXPECT_EQ(pop(1), std::nullopt);
     EXPECT_FALSE(staging->has(1));
+    EXPECT_EQ(staging->depth(), 50U);
     EXPECT_EQ(staging->drop(2), 50U);
     EXPECT_EQ(staging->drop(2), 0U);
+    EXPECT_EQ(staging->depth(), 0U);
     EXPECT_TRUE(staging->empty());
 }
 
