@@ -4,9 +4,9 @@
 
 #include <string>
 
+#include "control/policy/diff.h"
 #include "control/policy/rate_text.h"
 #include "control/policy/service_text.h"
-#include "control/policy/diff.h"
 #include "control/text.h"
 
 namespace vern::policy {
