@@ -42,10 +42,11 @@ METRICS = {
     ("peers10k", "per peer"): Metric("RSS per idle peer, of 10,000", "B", False),
     ("peers10k", "setconf"): Metric("wg setconf of 10,000 peers", "s", False),
     ("peers10k", "dump"): Metric("wg show dump of 10,000 peers", "s", False),
-    ("api", "requests"): Metric("control API beside a TCP stream, one client", "requests/s", True),
-    ("api", "median"): Metric("control API beside a TCP stream, median", "ms", False),
-    ("api", "p99"): Metric("control API beside a TCP stream, 99th percentile", "ms", False),
-    ("api", "stream"): Metric("TCP stream beside that client, of the stream alone", "%", True),
+    ("api", "median"): Metric("control API beside a TCP stream, 50 requests/s, median", "ms", False),
+    ("api", "p99"): Metric("control API beside a TCP stream, 50 requests/s, 99th percentile", "ms", False),
+    ("api", "requests"): Metric("control API beside a TCP stream, one client in a loop", "requests/s", True),
+    ("api", "cpu"): Metric("CPU of the daemon's control threads beside that loop, of all CPUs", "%", False),
+    ("api", "stream"): Metric("TCP stream beside that loop, of the stream alone", "%", True),
 }
 
 

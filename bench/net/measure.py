@@ -68,6 +68,12 @@ def cpu_seconds(pids: list[int]) -> float:
     return sum(parse_cpu_seconds(pathlib.Path(f"/proc/{pid}/stat").read_text()) for pid in pids)
 
 
+def control_seconds(pid: int) -> float:
+    """Of all threads but the one that carries packets: the busiest."""
+    times = sorted(parse_cpu_seconds(stat.read_text()) for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"))
+    return sum(times[:-1])
+
+
 def memory(pid: int) -> dict[str, int]:
     return parse_memory(pathlib.Path(f"/proc/{pid}/status").read_text())
 

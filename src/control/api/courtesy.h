@@ -1,7 +1,6 @@
-// Threads that serve clients leave the CPUs to those that carry packets: where both want one, a packet does
-// not wait because somebody asks for metrics in a loop. Who asks now and then notices nothing: a thread that
-// slept is still waken at once when no worker wants the CPU. The control thread is not among them: it ends
-// identities, and has a second for it.
+// A thread that serves strangers leaves the CPUs to those that carry packets: where both want one, a packet
+// does not wait because peers come to prove who they are. The control API's own thread has a budget instead
+// (budget.h), and the control thread neither: it ends identities, and has a second for it.
 #pragma once
 
 #include <sys/resource.h>

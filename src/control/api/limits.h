@@ -13,6 +13,10 @@ struct Limits {
     std::size_t answers_bytes_max = std::size_t{256} << 20;  // of all that are being sent
     std::size_t jobs_max = 64;                               // waiting for the control thread
 
+    // Of readers together, and again of those who may change things; 0: no limit. More than that waits.
+    unsigned requests_a_second = 100;
+    unsigned requests_at_once = 200;
+
     std::size_t connections_max = 256;
     std::size_t readers_max = 192;   // of these: who may change things finds a place when readers have theirs
     std::size_t of_caller_max = 64;  // of one user, or one certificate

@@ -143,6 +143,8 @@ void put_api(Exposition& out, const Counts& counts) {
                 counts.connections_refused);
     out.counter("vern_api_handshakes_failed_total", "TLS connections without a valid certificate.",
                 counts.handshakes_failed);
+    out.counter("vern_api_requests_delayed_total", "Requests that waited for their turn.",
+                counts.requests_delayed);
     out.counter("vern_api_timeouts_total", "Clients that were too slow.", counts.timeouts);
     out.gauge("vern_api_event_clients", "Clients that listen to events.", counts.event_clients);
     out.counter("vern_api_event_clients_cut_total", "Clients that were too slow to take their events.",

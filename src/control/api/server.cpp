@@ -9,7 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
-#include "control/api/courtesy.h"
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
@@ -182,10 +181,7 @@ void Server::start() {
     sigset_t all, before;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    state.thread = std::thread([&state] {
-        yield_to_workers();
-        state.run();
-    });
+    state.thread = std::thread([&state] { state.run(); });
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 

@@ -90,7 +90,7 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
     void tell(const std::shared_ptr<const std::string>& event) override;
 
   private:
-    enum class Phase { handshake, idle, request, working, answering, events, lingering, closed };
+    enum class Phase { handshake, idle, request, waiting, working, answering, events, lingering, closed };
 
     void within(std::chrono::milliseconds time);
     void expired();
@@ -101,6 +101,7 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
     void read_header();
     void header_bytes(std::size_t bytes);
     void parse_header();
+    void wait_for_turn();
     void judge();
     std::optional<Response> refusal();
     void read_body();
@@ -239,12 +240,28 @@ void HttpSession::parse_header() {
     std::memmove(input_.data(), input_.data() + used, have_ - used);
     have_ -= used;
     header_read_ += used;
-    if (!error && parser_->is_header_done()) return judge();
+    if (!error && parser_->is_header_done()) return wait_for_turn();
     const bool too_large =
         error == http::error::header_limit || header_read_ + have_ >= common_.limits.header_bytes_max;
     if (error == http::error::need_more && !too_large) return read_header();
     send(too_large ? error_response(431, "header-too-large", "the header is too large")
                    : error_response(400, "bad-http", "not an HTTP request: " + error.message()));
+}
+
+void HttpSession::wait_for_turn() {
+    const auto caller = stream_->caller();
+    Budget& budget = caller && caller->role == Role::write ? common_.writers : common_.readers;
+    const auto wait = budget.take(Budget::Clock::now());
+    if (wait == Budget::Clock::duration::zero()) return judge();
+    common_.statistics.add(&Counts::requests_delayed);
+    phase_ = Phase::waiting;
+    deadline_.expires_after(wait);
+    deadline_.async_wait([self = shared_from_this()](const Failure& error) {
+        if (error || self->phase_ != Phase::waiting) return;
+        self->phase_ = Phase::request;
+        self->within(self->common_.limits.request);
+        self->judge();
+    });
 }
 
 // What is to be said to a request by its header alone; nothing: it may be read.

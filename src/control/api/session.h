@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "control/api/budget.h"
 #include "control/api/job_queue.h"
 #include "control/api/limits.h"
 #include "control/api/router.h"
@@ -24,6 +25,8 @@ struct Common {
     const Limits& limits;
     JobQueue& jobs;
     Statistics& statistics;
+    Budget readers{limits.requests_a_second, limits.requests_at_once};
+    Budget writers = readers;
     std::size_t bodies_bytes = 0;
     std::size_t answers_bytes = 0;
     std::set<std::shared_ptr<Session>> listeners;  // to events

@@ -18,6 +18,7 @@ struct Counts {
     std::uint64_t connections_refused = 0;  // over a limit
     std::uint64_t handshakes_failed = 0;    // TLS: no certificate, or none that is good
     std::uint64_t timeouts = 0;             // clients too slow to send, or to take their answer
+    std::uint64_t requests_delayed = 0;     // over the budget
     std::uint64_t events_published = 0;
     std::uint64_t event_clients_cut = 0;  // too slow to take their events
 };

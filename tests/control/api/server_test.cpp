@@ -205,6 +205,18 @@ TEST_F(ServerTest, SlowClientsAreCut) {
     EXPECT_EQ(server->counts().timeouts, 3u);
 }
 
+TEST_F(ServerTest, WhoAsksInALoopWaitsForHisTurnWhateverHeAsks) {
+    serve({.requests_a_second = 20, .requests_at_once = 2});
+    auto one = client(), other = client();
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(one.ask(get("/echo")).status, 200u);
+    EXPECT_EQ(other.ask(get("/nothing")).status, 404u);
+    one.send(get("/echo") + get("/nothing"));
+    EXPECT_EQ(one.reply().status, 200u);
+    EXPECT_EQ(one.reply().status, 404u);
+    EXPECT_GE(std::chrono::steady_clock::now() - began, milliseconds(100));
+}
+
 TEST_F(ServerTest, IdleClientsGo) {
     serve({.idle = milliseconds(100)});
     auto one = client();
