@@ -1,19 +1,19 @@
-// Rules of one direction as a tuple space (Srinivasan, Suri and Varghese, SIGCOMM 1999): what asks for the
-// same prefix lengths and gives a protocol, or gives none, is one hash table; ports are disjoint intervals
-// within an entry. A lookup is one probe for each table that could still have something better than what was
-// found. Immutable once built.
+// Rules as a tuple space (Srinivasan, Suri and Varghese, SIGCOMM 1999): what one set of rules asks of packets
+// with the same prefix lengths, a protocol given or not, is one tuple. The entries of all tuples of all sets
+// lie in one hash table a family, so that a lookup over several sets is one run over their tuples: hash all,
+// ask a filter which of them can have anything at all, and look at the one or two that do. Ports are disjoint
+// intervals within an entry. Immutable once built.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
-#include "crypto/error.h"
 #include "dataplane/policy/flow_key.h"
-#include "dataplane/policy/rules.h"
+#include "dataplane/policy/reserved.h"
 
 namespace vern::policy {
 
@@ -21,25 +21,18 @@ class Classifier {
   public:
     static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
-    struct Ranked {
-        std::uint32_t rank;  // precedence: the lowest one decides; below 2^31
-        const Rule* rule;
-    };
-    Classifier() = default;
-    // Adds what it takes to `entries`, `ranks`, of a limit each. Errors: more than these.
-    static Result<Classifier> build(std::span<const Ranked> rules, std::size_t entries_max);
+    // Which sets of rules are asked together. The one that is 0 asks none.
+    using List = std::uint32_t;
 
-    // The lowest rank above `after` (kNone: of all) and below `below` that matches; kNone when there is none.
-    // A rule that always applies hides those behind it: ask again only after one that does not apply now.
-    std::uint32_t match(const FlowKey& key, std::uint16_t port, std::uint32_t after,
-                        std::uint32_t below) const noexcept;
-
-    std::uint32_t best_rank() const noexcept { return std::min(spaces_[0].best(), spaces_[1].best()); }
-    std::size_t entries() const noexcept { return entries_.size(); }
-    // Of entries, intervals and list members: what the limit is on.
-    std::size_t weight() const noexcept { return entries_.size() + intervals_.size() + ranks_.size(); }
+    // The lowest rank above `after` (kNone: of all) that matches in any set of the lists; kNone when there is
+    // none. A rule that always applies hides those behind it: ask again only after one that does not apply
+    // now.
+    std::uint32_t match(const std::array<List, 2>& lists, const FlowKey& key, std::uint16_t port,
+                        std::uint32_t after) const noexcept;
 
   private:
+    friend class ClassifierBuilder;
+
     // Ports [first, last], and the ranks there: one, with kInline, or a list that begins at ranks_[ranks].
     struct Interval {
         std::uint16_t first;
@@ -48,57 +41,66 @@ class Classifier {
     };
     // Addresses as words, so that masking and comparing are a few instructions: IPv4 in one (remote, then
     // local), IPv6 in four.
-    using Words = std::array<std::uint64_t, 4>;
-    struct Entry {
-        Words words;             // masked
-        std::uint16_t protocol;  // 0 in tuples that do not look at it
-        std::uint16_t unused;
-        std::uint32_t intervals;  // how many; one is here, more begin at intervals_[interval.ranks]
-        Interval interval;
+    template <std::size_t kWords>
+    using Words = std::array<std::uint64_t, kWords>;
+    template <std::size_t kWords>
+    struct Probe {
+        Words<kWords> mask;
+        std::uint64_t salt;           // of the tuple's hashes
+        std::uint32_t best;           // the lowest rank in it
+        std::uint32_t tag;            // tuple << 8
+        std::uint64_t protocol_mask;  // 0: it does not look at the protocol
     };
-    struct Tuple {
-        Words mask;
-        std::uint32_t best;          // the lowest rank in it
-        std::uint8_t protocol_mask;  // 0: it does not look at the protocol
-        std::uint32_t slots_mask;
-        std::size_t slots;  // where its table begins
+    // Half a cache line, or one. All zero: empty.
+    template <std::size_t kWords>
+    struct alignas(kWords == 1 ? 32 : 64) Entry {
+        Words<kWords> words;      // masked
+        std::uint32_t tag;        // tuple << 8 | protocol, 0 in tuples that do not look at it
+        std::uint32_t intervals;  // how many; more than here: they begin at intervals_[interval[0].ranks]
+        std::array<Interval, 2> interval;
     };
-    // The tuples of a family.
+    static_assert(sizeof(Entry<1>) == 32 && sizeof(Entry<4>) == 64);
+    struct Range {
+        std::uint32_t begin, end;
+    };
+    // The tuples and entries of a family.
+    template <std::size_t kWords>
     struct Space {
-        std::vector<Tuple> tuples;  // best first
-        // A bit for each entry of all tables, by its hash: most probes find nothing, and this says so from a
-        // few hot cache lines.
-        std::vector<std::uint64_t> present;
-        std::uint64_t present_mask = 0;
-        std::uint32_t best() const noexcept { return tuples.empty() ? kNone : tuples.front().best; }
-        bool has(std::uint64_t h) const noexcept { return present[h >> 6 & present_mask] >> (h & 63) & 1; }
-    };
-    struct Slot {
-        std::uint32_t tag;  // of the hash; 0: empty
-        std::uint32_t entry;
+        std::vector<Probe<kWords>> probes;
+        std::vector<Range> lists;  // of probes, best first
+        Reserved<Entry<kWords>> entries;
+        std::uint64_t entries_mask = 0;
+        // Two bits for each entry, by its hash: most probes find nothing, and this says so from a few hot
+        // cache lines.
+        std::vector<std::uint64_t> filter;
+        std::uint64_t filter_mask = 0;
+        std::uint64_t home(std::uint64_t h) const noexcept { return h >> 32 & entries_mask; }
+        std::uint64_t& filter_word(std::uint64_t h) noexcept { return filter[h >> 12 & filter_mask]; }
+        bool has(std::uint64_t h) const noexcept {
+            const std::uint64_t word = filter[h >> 12 & filter_mask];
+            return word >> (h & 63) & word >> (h >> 6 & 63) & 1;
+        }
     };
     static constexpr std::uint32_t kInline = std::uint32_t{1}
-                                             << 31;  // of Interval::ranks; in lists: the last one
+                                             << 31;  // of Interval::ranks; in lists: the last
 
-    struct Builder;
-    static Words words_of(const std::array<std::byte, 16>& remote, const std::array<std::byte, 16>& local,
-                          bool v6) noexcept;
-    static Words mask_of(unsigned remote_length, unsigned local_length, bool v6) noexcept;
     template <std::size_t kWords>
-    static std::uint64_t hash(const Words& words, const Words& mask, std::uint8_t protocol) noexcept;
-    static std::uint64_t hash(const Words& words, std::uint8_t protocol, bool v6) noexcept;
+    static Words<kWords> words_of(const std::array<std::byte, 16>& remote,
+                                  const std::array<std::byte, 16>& local) noexcept;
     template <std::size_t kWords>
-    std::uint32_t match(const Space& space, const Words& words, std::uint8_t protocol, std::uint16_t port,
-                        std::uint32_t after, std::uint32_t below) const noexcept;
+    static std::uint64_t hash(const Words<kWords>& masked, std::uint64_t salt) noexcept;
     template <std::size_t kWords>
-    const Entry* find(const Tuple& tuple, std::uint64_t h, const Words& words,
-                      std::uint8_t protocol) const noexcept;
-    const Interval* find_interval(const Entry& entry, std::uint16_t port) const noexcept;
+    std::uint32_t match(const Space<kWords>& space, const std::array<List, 2>& lists, const FlowKey& key,
+                        std::uint16_t port, std::uint32_t after) const noexcept;
+    template <std::size_t kWords>
+    static const Entry<kWords>* find(const Space<kWords>& space, const Words<kWords>& masked,
+                                     std::uint32_t tag, std::uint64_t h) noexcept;
+    template <std::size_t kWords>
+    const Interval* find_interval(const Entry<kWords>& entry, std::uint16_t port) const noexcept;
     std::uint32_t first_behind(const Interval& interval, std::uint32_t after) const noexcept;
 
-    std::array<Space, 2> spaces_;  // IPv4, IPv6
-    std::vector<Slot> slots_;
-    std::vector<Entry> entries_;
+    Space<1> v4_;
+    Space<4> v6_;
     std::vector<Interval> intervals_;
     std::vector<std::uint32_t> ranks_;
 };

@@ -5,9 +5,6 @@
 
 namespace vern::policy {
 
-using std::chrono::hours;
-using std::chrono::seconds;
-
 const char* name_of(FlowState state) noexcept {
     switch (state) {
         case FlowState::none: return "none";
@@ -24,27 +21,6 @@ const char* name_of(FlowState state) noexcept {
         case FlowState::answered: return "answered";
     }
     return "?";
-}
-
-Duration timeout_of(FlowState state, std::uint8_t protocol) noexcept {
-    switch (state) {
-        case FlowState::none: return {};
-        case FlowState::syn_sent:
-        case FlowState::fin_wait:
-        case FlowState::close_wait:
-        case FlowState::time_wait: return seconds(120);
-        case FlowState::syn_received:
-        case FlowState::picked_up: return seconds(60);
-        case FlowState::established: return hours(24);
-        case FlowState::last_ack:
-        case FlowState::unanswered: return seconds(30);
-        case FlowState::closed: return seconds(10);
-        case FlowState::answered:
-            return protocol == kUdp                          ? seconds(120)
-                   : protocol == kIcmp || protocol == kIcmp6 ? seconds(30)
-                                                             : seconds(600);
-    }
-    return {};
 }
 
 bool tcp_flags_valid(std::uint8_t flags) noexcept {

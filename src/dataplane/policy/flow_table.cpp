@@ -16,7 +16,7 @@ Result<std::unique_ptr<FlowTable>> FlowTable::make(std::size_t flows_max, Random
     if (flows_max == 0 || flows_max > kFlowsMax)
         return fail("the limit of flows must be 1 to 16777216", ERANGE);
     std::unique_ptr<FlowTable> table(new FlowTable(flows_max, random));
-    if (!table->flows_ || !table->index_ || !table->chunks_ || !table->accounts_)
+    if (!table->flows_ || !table->index_ || !table->chunks_ || !table->accounts_ || !table->growing_)
         return fail("no memory to reserve for flows", ENOMEM);
     return table;
 }
@@ -27,21 +27,23 @@ FlowTable::FlowTable(std::size_t flows_max, Random& random)
     : flows_max_(flows_max),
       shards_count_(std::bit_floor(std::clamp<std::size_t>(flows_max / 4096, 1, kShardsMax))),
       pool_((flows_max / shards_count_ * 17 / 16 + 16 + kChunk - 1) / kChunk * kChunk),
-      slots_(std::bit_ceil(pool_ + pool_ / 2)),
+      slots_max_(std::max(std::bit_ceil(pool_ + pool_ / 2), kLine)),
+      line_stride_(shards_count_ * kLine),
       hash_(random),
       shards_(new Shard[shards_count_]),
       flows_(shards_count_ * pool_, Pages::huge),
-      index_(shards_count_ * slots_),
+      index_(shards_count_ * slots_max_, Pages::huge),
       chunks_(shards_count_ * pool_ / kChunk),
-      accounts_(kAccounts) {
+      accounts_(kAccounts),
+      growing_(slots_max_ / 2) {
     for (std::size_t i = 0; i < shards_count_; ++i) {
-        shards_[i].slots = index_.data() + i * slots_;
+        shards_[i].slots = index_.data() + i * kLine;
         shards_[i].chunks = chunks_.data() + i * (pool_ / kChunk);
     }
 }
 
 std::size_t FlowTable::reserved_bytes() const noexcept {
-    return flows_.bytes() + index_.bytes() + chunks_.bytes() + accounts_.bytes();
+    return flows_.bytes() + index_.bytes() + chunks_.bytes() + accounts_.bytes() + growing_.bytes();
 }
 
 std::uint64_t FlowTable::hash(const FlowKey& key) const noexcept {
@@ -63,35 +65,58 @@ std::uint64_t FlowTable::hash(const FlowKey& key) const noexcept {
 
 Flow* FlowTable::lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept {
     const auto low = static_cast<std::uint32_t>(hash);
-    for (std::size_t at = low & (slots_ - 1); shard.slots[at].place != 0; at = (at + 1) & (slots_ - 1)) {
-        if (shard.slots[at].hash != low) continue;
-        Flow& flow = flows_[shard.slots[at].place - 1];
+    for (std::size_t at = low;; ++at) {
+        const Slot entry = slot(shard, at & shard.slots_mask);
+        if (entry.place == 0) return nullptr;
+        if (entry.hash != low) continue;
+        Flow& flow = flows_[entry.place - 1];
         if (flow.key == key) return &flow;
     }
-    return nullptr;
+}
+
+// There is room.
+void FlowTable::index(Shard& shard, Slot entry) noexcept {
+    std::size_t at = entry.hash;
+    while (slot(shard, at & shard.slots_mask).place != 0) ++at;
+    slot(shard, at & shard.slots_mask) = entry;
+}
+
+// Twice the slots, in place: all entries come out and go in again.
+void FlowTable::grow(Shard& shard) noexcept {
+    const std::lock_guard hold(grow_lock_);
+    const std::size_t before = std::size_t{shard.slots_mask} + 1;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < before; ++i) {
+        const Slot entry = std::exchange(slot(shard, i), {});
+        if (entry.place != 0) growing_[count++] = entry;
+    }
+    shard.slots_mask = static_cast<std::uint32_t>(2 * before - 1);
+    for (std::size_t i = 0; i < count; ++i) index(shard, growing_[i]);
 }
 
 // Closes the gap, so that no probe stops short of what lies behind it.
 void FlowTable::unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept {
-    const std::size_t mask = slots_ - 1;
+    const std::size_t mask = shard.slots_mask;
     std::size_t gap = hash & mask;
-    while (shard.slots[gap].place != place) gap = (gap + 1) & mask;
-    for (std::size_t i = (gap + 1) & mask; shard.slots[i].place != 0; i = (i + 1) & mask) {
+    while (slot(shard, gap).place != place) gap = (gap + 1) & mask;
+    for (std::size_t i = (gap + 1) & mask; slot(shard, i).place != 0; i = (i + 1) & mask) {
         // Movable when its home is not (cyclically) within (gap, i].
-        if (((i - shard.slots[i].hash) & mask) < ((i - gap) & mask)) continue;
-        shard.slots[gap] = shard.slots[i];
+        if (((i - slot(shard, i).hash) & mask) < ((i - gap) & mask)) continue;
+        slot(shard, gap) = slot(shard, i);
         gap = i;
     }
-    shard.slots[gap] = {};
+    slot(shard, gap) = {};
 }
 
 FlowTable::Held FlowTable::find(const FlowKey& key, std::uint64_t hash, Instant now) noexcept {
     Shard& shard = shard_of(hash);
-    __builtin_prefetch(index_.data() + static_cast<std::size_t>(&shard - shards_.get()) * slots_ +
-                       (hash & (slots_ - 1)));  // taking the lock would wait for the shard alone
+    // The lock may be another worker's: what is asked for before it comes while this one waits. The mask may
+    // be an old one then.
+    __builtin_prefetch(&slot_at(shard, hash));
     shard.lock.lock();
     Flow* flow = lookup(shard, key, hash);
     if (flow && flow->expired(now)) {
+        count_.fetch_sub(1, std::memory_order_relaxed);
         take_out(shard, *flow);
         flow = nullptr;
     }
@@ -106,32 +131,43 @@ FlowTable::Held FlowTable::find_again(const FlowKey& key, std::uint64_t hash, Fl
     return {&shard, flow};
 }
 
-void FlowTable::remove(Held held) noexcept { take_out(*held.shard_, *held); }
+void FlowTable::remove(Held held) noexcept {
+    count_.fetch_sub(1, std::memory_order_relaxed);
+    take_out(*held.shard_, *held);
+}
 
 void FlowTable::take_out(Shard& shard, Flow& flow) noexcept {
+    account(flow.peer).fetch_sub(1, std::memory_order_relaxed);
     const auto at = static_cast<std::uint32_t>(&flow - flows_.data()) + 1;
     unindex(shard, at, flow.hash);
-    account(flow.peer).fetch_sub(1, std::memory_order_relaxed);
-    count_.fetch_sub(1, std::memory_order_relaxed);
+    --shard.live;
     flow.state = FlowState::none;
     flow.next = shard.free;
     shard.free = at;
 }
 
 void FlowTable::sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept {
+    std::size_t out = 0;
     for (std::size_t i = 0; i < std::min<std::size_t>(budget, shard.used); ++i) {
         if (shard.cursor >= shard.used) shard.cursor = 0;
         Flow& flow = place(shard, shard.cursor++);
-        if (flow.state != FlowState::none && flow.expired(now)) take_out(shard, flow);
+        if (flow.state == FlowState::none || !flow.expired(now)) continue;
+        take_out(shard, flow);
+        ++out;
     }
+    if (out > 0) count_.fetch_sub(out, std::memory_order_relaxed);
 }
 
 // With each insertion a bit, in three steps that are an insertion apart: ask for a few places; look at them,
 // and ask for the slot of one that has timed out; take that out.
-void FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
+std::size_t FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
+    std::size_t out = 0;
     if (shard.pending != 0) {
         Flow& flow = flows_[std::exchange(shard.pending, 0) - 1];
-        if (flow.state != FlowState::none && flow.expired(now)) take_out(shard, flow);
+        if (flow.state != FlowState::none && flow.expired(now)) {
+            take_out(shard, flow);
+            out = 1;
+        }
     }
     for (std::size_t i = 0; i < std::min<std::size_t>(kSweepOnInsert, shard.used) && shard.pending == 0;
          ++i) {
@@ -139,10 +175,12 @@ void FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
         Flow& flow = place(shard, shard.cursor++);
         if (flow.state == FlowState::none || !flow.expired(now)) continue;
         shard.pending = static_cast<std::uint32_t>(&flow - flows_.data()) + 1;
-        __builtin_prefetch(&shard.slots[flow.hash & (slots_ - 1)]);
+        __builtin_prefetch(&slot_at(shard, flow.hash), 1);
+        __builtin_prefetch(&flow.valid_until, 1);
     }
     for (std::size_t i = 0; i < kSweepOnInsert && shard.cursor + i < shard.used; ++i)
-        __builtin_prefetch(&place(shard, shard.cursor + i));
+        __builtin_prefetch(&place(shard, shard.cursor + i), 1);
+    return out;
 }
 
 void FlowTable::sweep(Instant now, std::size_t budget) noexcept {
@@ -169,8 +207,10 @@ bool FlowTable::evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept {
             account(flow.peer).load(std::memory_order_relaxed) > own + 1)
             victim = &flow;
     }
-    if (victim != nullptr) take_out(shard, *victim);
-    return victim != nullptr;
+    if (victim == nullptr) return false;
+    count_.fetch_sub(1, std::memory_order_relaxed);
+    take_out(shard, *victim);
+    return true;
 }
 
 // In a few other shards: a peer at its limit need not have anything half-open in the one where its new flow
@@ -218,21 +258,22 @@ FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::siz
     }
     const std::lock_guard hold(shard.lock);
     if (lookup(shard, flow.key, hash)) return {Room::there, evicted};
-    sweep_ahead(shard, now);
+    // What goes and what comes are mostly one each, and the count stays.
+    const std::size_t swept = sweep_ahead(shard, now);
+    if (swept > 0) count_.fetch_sub(swept, std::memory_order_relaxed);
     if (full()) {
         sweep_shard(shard, now, kSearch);
         if (full()) evicted |= evict(shard, flow.peer, Whose::greedier_too);
         if (full()) return {Room::table_full, evicted};
     }
+    account(flow.peer).fetch_add(1, std::memory_order_relaxed);
+    count_.fetch_add(1, std::memory_order_relaxed);
+    if (2 * ++shard.live > shard.slots_mask && shard.slots_mask + 1 < slots_max_) grow(shard);
     Flow& place = *take_place(shard);
     place = flow;
     place.hash = static_cast<std::uint32_t>(hash);
     place.next = 0;
-    std::size_t slot = hash & (slots_ - 1);
-    while (shard.slots[slot].place != 0) slot = (slot + 1) & (slots_ - 1);
-    shard.slots[slot] = {static_cast<std::uint32_t>(&place - flows_.data()) + 1, place.hash};
-    account(flow.peer).fetch_add(1, std::memory_order_relaxed);
-    count_.fetch_add(1, std::memory_order_relaxed);
+    index(shard, {static_cast<std::uint32_t>(&place - flows_.data()) + 1, place.hash});
     return {Room::made, evicted};
 }
 

@@ -4,8 +4,11 @@
 // flows lie close together and many of them in huge pages.
 //
 // The index is open addressing with a part of the hash beside each place, so that a key that is not there
-// costs one cache line. Memory is far away, and a new flow and the timed-out one that makes room for it are
-// at random places: what the next insertion will look at is asked for by the one before.
+// costs one cache line. A shard's begins with one line and doubles as flows come; the lines of all shards are
+// interleaved, so that what is in use lies together at any number of flows. Memory is far away, and a new
+// flow and the timed-out one that makes room for it are at random places: what the next insertion will look
+// at is asked for by the one before. A locked instruction waits for all stores before it, so the atomic
+// counts are settled before anything is written to memory that may be far away.
 //
 // Who may stay when room is needed, in this order: what has timed out goes; then a half-open flow of the peer
 // that asks; then a half-open flow of a peer that holds more flows than it, as far as a hand that goes round
@@ -97,6 +100,8 @@ class FlowTable {
         Room room;
         bool evicted;
     };
+    // find() will be asked for a flow of that hash soon.
+    void expect(std::uint64_t hash) const noexcept { __builtin_prefetch(&slot_at(shard_of(hash), hash)); }
     // A copy of `flow` is kept, unless one of that key is there by now (another worker was faster).
     Made insert(const Flow& flow, std::uint64_t hash, std::size_t peer_max, Instant now) noexcept;
 
@@ -116,12 +121,13 @@ class FlowTable {
     std::size_t reserved_bytes() const noexcept;
 
   private:
-    static constexpr std::size_t kShardsMax = 256;
+    static constexpr std::size_t kShardsMax = 4096;
     static constexpr std::size_t kAccounts =
         1 << 20;  // serials are consecutive and peers at most as many: two live peers hardly share one
     static constexpr std::size_t kChunk = 4096 / sizeof(Flow);  // places that a shard takes at once
     static constexpr std::size_t kSweepOnInsert = 2;
     static constexpr std::size_t kSearch = 32;  // places that are looked at to make room
+    static constexpr std::size_t kLine = 8;     // slots
 
     // In the index; place 0: empty.
     struct Slot {
@@ -135,12 +141,21 @@ class FlowTable {
         std::uint32_t cursor = 0;   // of the sweep
         std::uint32_t hand = 0;     // of the search for half-open flows
         std::uint32_t pending = 0;  // index + 1: found timed out by the last sweep, and its slot asked for
-        Slot* slots = nullptr;
+        std::uint32_t live = 0;
+        std::uint32_t slots_mask = kLine - 1;
+        Slot* slots = nullptr;            // the first line
         std::uint32_t* chunks = nullptr;  // which of flows_ are its own
     };
 
     FlowTable(std::size_t flows_max, Random& random);
-    Shard& shard_of(std::uint64_t hash) noexcept { return shards_[hash >> 32 & (shards_count_ - 1)]; }
+    Shard& shard_of(std::uint64_t hash) const noexcept { return shards_[hash >> 32 & (shards_count_ - 1)]; }
+    Slot& slot(const Shard& shard, std::size_t i) const noexcept {
+        return shard.slots[i / kLine * line_stride_ + i % kLine];
+    }
+    // Where an entry of that hash would rather be.
+    Slot& slot_at(const Shard& shard, std::uint64_t hash) const noexcept {
+        return slot(shard, hash & shard.slots_mask);
+    }
     std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept {
         return accounts_[peer & (kAccounts - 1)];
     }
@@ -150,25 +165,32 @@ class FlowTable {
     }
     Flow* lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept;
     Flow* take_place(Shard& shard) noexcept;
+    // The caller takes it off count_.
     void take_out(Shard& shard, Flow& flow) noexcept;
+    void index(Shard& shard, Slot entry) noexcept;
+    void grow(Shard& shard) noexcept;
     void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept;
-    void sweep_ahead(Shard& shard, Instant now) noexcept;
+    // How many were taken out: none or one.
+    std::size_t sweep_ahead(Shard& shard, Instant now) noexcept;
     enum class Whose { own, greedier_too };
     bool evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept;
     bool evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept;
 
     const std::size_t flows_max_;
     std::size_t shards_count_;
-    std::size_t pool_;   // places a shard, whole chunks
-    std::size_t slots_;  // a shard, a power of two, more than half as many again as places
+    std::size_t pool_;         // places a shard, whole chunks
+    std::size_t slots_max_;    // a shard, a power of two, more than half as many again as places
+    std::size_t line_stride_;  // slots from one line of a shard to the next
     SipHash hash_;
     std::unique_ptr<Shard[]> shards_;
     Reserved<Flow> flows_;
     Reserved<Slot> index_;
     Reserved<std::uint32_t> chunks_;
     Reserved<std::atomic<std::uint32_t>> accounts_;
-    std::atomic<std::size_t> count_{0};
+    SpinLock grow_lock_;  // of the shards, which grow seldom, one at a time
+    Reserved<Slot> growing_;
+    alignas(64) std::atomic<std::size_t> count_{0};
     std::atomic<std::uint32_t> next_chunk_{0};
     std::atomic<std::size_t> sweep_at_{0};
 };

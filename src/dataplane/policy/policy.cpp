@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "dataplane/policy/transport.h"
@@ -9,8 +10,7 @@
 namespace vern::policy {
 namespace {
 
-constexpr std::size_t kProbesMax =
-    4;  // set tables that a class probes one by one; more are merged where memory allows
+constexpr std::size_t kSetsMax = 4;  // that a class asks one by one; more are merged where memory allows
 
 bool whole_range(const Service& service) noexcept {
     return service.first_port == 0 && service.last_port == 65535;
@@ -92,37 +92,32 @@ void Policy::rank() {
     }
 }
 
-Result<std::uint32_t> Policy::add_classifier(std::span<const Classifier::Ranked> rules,
-                                             std::size_t entries_max) {
-    auto built = Classifier::build(rules, entries_max);
-    if (!built) return tl::unexpected(built.error());
-    weight_ += built->weight();
-    classifiers_.push_back(std::move(*built));
-    return static_cast<std::uint32_t>(classifiers_.size() - 1);
-}
-
 Result<void> Policy::build() {
     // Rules for any peer last; a set nobody is in is built by nobody's class, so its rules match nobody.
     const std::size_t sets = rules_.peer_sets.size();
-    std::vector<std::array<std::vector<Classifier::Ranked>, 2>> of_set(sets + 1);
+    std::vector<RankedOfSet> of_set(sets + 1);
     for (std::uint32_t rank = 0; rank < effects_.size(); ++rank) {
         const Rule& rule = rule_of(rank);
         of_set[rule.peers == kAnyPeer ? sets : rule.peers][static_cast<std::size_t>(rule.direction)]
             .push_back({rank, &rule});
     }
-    Tables everybody;
+    ClassifierBuilder builder;
+    Lists everybody{};
     for (std::size_t direction = 0; direction < 2; ++direction) {
-        if (of_set[sets][direction].empty()) continue;
-        auto added = add_classifier(of_set[sets][direction], kEntriesMax - weight_);
-        if (!added) return tl::unexpected(added.error());
-        everybody[direction].push_back(*added);
+        const auto set = builder.add(of_set[sets][direction], kEntriesMax - builder.weight());
+        if (!set) return tl::unexpected(set.error());
+        everybody[direction][0] = builder.list({&*set, 1});
     }
-    return build_classes(of_set, everybody);
+    classes_.push_back(everybody);
+    if (auto built = build_classes(of_set, builder); !built) return built;
+    weight_ = builder.weight();
+    auto classifier = std::move(builder).finish();
+    if (!classifier) return tl::unexpected(classifier.error());
+    classifier_ = std::move(*classifier);
+    return {};
 }
 
-Result<void> Policy::build_classes(const std::vector<std::array<std::vector<Classifier::Ranked>, 2>>& of_set,
-                                   const Tables& everybody) {
-    classes_.push_back(everybody);
+Result<void> Policy::build_classes(const std::vector<RankedOfSet>& of_set, ClassifierBuilder& builder) {
     std::unordered_map<PublicKey, std::vector<std::uint32_t>, KeyHash> sets_of;
     for (std::uint32_t set = 0; set < rules_.peer_sets.size(); ++set) {
         if (of_set[set][0].empty() && of_set[set][1].empty()) continue;
@@ -132,45 +127,49 @@ Result<void> Policy::build_classes(const std::vector<std::array<std::vector<Clas
         }
     }
     // Made when the first class needs them, so that each is built once and none for nothing.
-    std::vector<std::array<std::int64_t, 2>> table_of_set(rules_.peer_sets.size(), {-1, -1});
-    std::map<std::vector<std::uint32_t>, std::uint32_t> class_of_sets;
+    using Set = ClassifierBuilder::Set;
+    std::vector<std::array<std::optional<Set>, 2>> made(rules_.peer_sets.size());
     std::size_t merged_left = kMergedEntriesMax;
+    const auto sets_for = [&](const std::vector<std::uint32_t>& sets,
+                              std::size_t direction) -> Result<std::vector<Set>> {
+        std::vector<std::uint32_t> used;
+        for (const std::uint32_t set : sets) {
+            if (!of_set[set][direction].empty()) used.push_back(set);
+        }
+        if (used.size() > kSetsMax) {
+            std::vector<ClassifierBuilder::Ranked> all;
+            for (const std::uint32_t set : used)
+                all.insert(all.end(), of_set[set][direction].begin(), of_set[set][direction].end());
+            const std::size_t before = builder.weight();
+            if (auto merged = builder.add(all, std::min(merged_left, kEntriesMax - before)); merged) {
+                merged_left -= builder.weight() - before;
+                return std::vector{*merged};
+            }
+        }
+        std::vector<Set> out;
+        for (const std::uint32_t set : used) {
+            std::optional<Set>& known = made[set][direction];
+            if (!known) {
+                const auto added = builder.add(of_set[set][direction], kEntriesMax - builder.weight());
+                if (!added) return tl::unexpected(added.error());
+                known = *added;
+            }
+            out.push_back(*known);
+        }
+        return out;
+    };
+    std::map<std::vector<std::uint32_t>, std::uint32_t> class_of_sets;
     for (const auto& [key, sets] : sets_of) {
         const auto [at, fresh] = class_of_sets.try_emplace(sets, static_cast<std::uint32_t>(classes_.size()));
         class_of_.emplace(key, at->second);
         if (!fresh) continue;
-        Tables tables = everybody;
+        Lists lists = classes_.front();
         for (std::size_t direction = 0; direction < 2; ++direction) {
-            std::vector<std::uint32_t> used;
-            for (const std::uint32_t set : sets) {
-                if (!of_set[set][direction].empty()) used.push_back(set);
-            }
-            if (used.size() > kProbesMax) {
-                std::vector<Classifier::Ranked> all;
-                for (const std::uint32_t set : used)
-                    all.insert(all.end(), of_set[set][direction].begin(), of_set[set][direction].end());
-                const std::size_t before = weight_;
-                if (auto merged = add_classifier(all, std::min(merged_left, kEntriesMax - weight_)); merged) {
-                    merged_left -= weight_ - before;
-                    tables[direction].push_back(*merged);
-                    continue;
-                }
-            }
-            for (const std::uint32_t set : used) {
-                std::int64_t& table = table_of_set[set][direction];
-                if (table < 0) {
-                    auto added = add_classifier(of_set[set][direction], kEntriesMax - weight_);
-                    if (!added) return tl::unexpected(added.error());
-                    table = *added;
-                }
-                tables[direction].push_back(static_cast<std::uint32_t>(table));
-            }
+            const auto asked = sets_for(sets, direction);
+            if (!asked) return tl::unexpected(asked.error());
+            if (!asked->empty()) lists[direction][1] = builder.list(*asked);
         }
-        classes_.push_back(std::move(tables));
-    }
-    for (Tables& tables : classes_) {
-        for (auto& list : tables)
-            std::ranges::sort(list, {}, [this](std::uint32_t i) { return classifiers_[i].best_rank(); });
+        classes_.push_back(lists);
     }
     return {};
 }
@@ -182,13 +181,7 @@ std::uint32_t Policy::class_of(const PublicKey& peer) const noexcept {
 
 std::uint32_t Policy::match(Direction direction, std::uint32_t peer_class, const FlowKey& key,
                             std::uint16_t port, std::uint32_t after) const noexcept {
-    std::uint32_t found = kNoRule;
-    for (const std::uint32_t i : classes_[peer_class][static_cast<std::size_t>(direction)]) {
-        const Classifier& classifier = classifiers_[i];
-        if (classifier.best_rank() >= found) break;
-        found = std::min(found, classifier.match(key, port, after, found));
-    }
-    return found;
+    return classifier_.match(classes_[peer_class][static_cast<std::size_t>(direction)], key, port, after);
 }
 
 void Policy::count(unsigned worker, std::uint32_t index, Count what, std::uint64_t n) const noexcept {

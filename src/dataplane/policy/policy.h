@@ -1,10 +1,8 @@
 // A compiled policy: immutable, published as a whole, read by workers without a lock, freed after a grace
 // period like a Snapshot.
 //
-// Matching is tuple space search: rules are grouped by the shape of what they ask for (prefix lengths,
-// protocol given or not), a hash table a shape; ports are disjoint intervals within an entry. Peers are
-// resolved to a class, the list of the rule tables that speak of them, so that a group of thousands costs one
-// table, and a rule for everybody none of their memory.
+// Matching is tuple space search (classifier.h). Peers are resolved to a class, the sets of rules that speak
+// of them, so that a group of thousands costs one set, and a rule for everybody none of their memory.
 #pragma once
 
 #include <array>
@@ -17,6 +15,7 @@
 
 #include "crypto/error.h"
 #include "dataplane/policy/classifier.h"
+#include "dataplane/policy/classifier_builder.h"
 #include "dataplane/policy/flow_key.h"
 #include "dataplane/policy/rules.h"
 
@@ -94,7 +93,9 @@ class Policy {
             return hash;
         }
     };
-    using Tables = std::array<std::vector<std::uint32_t>, 2>;  // by direction: classifiers, best first
+    // By direction: the rules for everybody, and those for sets of peers.
+    using Lists = std::array<std::array<Classifier::List, 2>, 2>;
+    using RankedOfSet = std::array<std::vector<ClassifierBuilder::Ranked>, 2>;  // by direction
     struct Cell {
         std::array<std::atomic<std::uint64_t>, 6> of;
     };
@@ -106,9 +107,7 @@ class Policy {
     Result<void> check() const;
     void rank();
     Result<void> build();
-    Result<std::uint32_t> add_classifier(std::span<const Classifier::Ranked> rules, std::size_t entries_max);
-    Result<void> build_classes(const std::vector<std::array<std::vector<Classifier::Ranked>, 2>>& of_set,
-                               const Tables& everybody);
+    Result<void> build_classes(const std::vector<RankedOfSet>& of_set, ClassifierBuilder& builder);
     std::size_t cell(unsigned worker, std::uint32_t index) const noexcept {
         return worker * (rules_.rules.size() + 1) + (index == kNoRule ? rules_.rules.size() : index);
     }
@@ -116,8 +115,8 @@ class Policy {
     RuleSet rules_;
     unsigned workers_;
     std::vector<Effect> effects_;  // by rank
-    std::vector<Classifier> classifiers_;
-    std::vector<Tables> classes_;  // 0: in no set
+    Classifier classifier_;
+    std::vector<Lists> classes_;  // 0: in no set
     std::unordered_map<PublicKey, std::uint32_t, KeyHash> class_of_;
     std::size_t weight_ = 0;
     std::unique_ptr<Cell[], Free> cells_;  // a row a worker; zeroed pages until used
