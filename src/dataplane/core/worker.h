@@ -123,6 +123,7 @@ class Worker {
     void open_shared(std::size_t count, std::size_t bytes, Outlet& outlet) noexcept;
     void settle_range(std::size_t begin, std::size_t end, Outlet& outlet) noexcept;
     void settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outlet& outlet) noexcept;
+    void expect(std::span<const aead::OpenJob> jobs) noexcept;
     void heard_from(Peer& peer, Session& session, const Endpoint& from, bool data) noexcept;
     const Peer* owner_of_source(const InnerPacket& packet) noexcept;
     void deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;

@@ -27,17 +27,16 @@ FlowTable::FlowTable(std::size_t flows_max, Random& random)
     : flows_max_(flows_max),
       shards_count_(std::bit_floor(std::clamp<std::size_t>(flows_max / 4096, 1, kShardsMax))),
       pool_((flows_max / shards_count_ * 17 / 16 + 16 + kChunk - 1) / kChunk * kChunk),
-      slots_max_(std::max(std::bit_ceil(pool_ + pool_ / 2), kLine)),
-      line_stride_(shards_count_ * kLine),
+      buckets_(std::bit_ceil((pool_ + pool_ / 2) / kWays + 1)),
       hash_(random),
       shards_(new Shard[shards_count_]),
       flows_(shards_count_ * pool_, Pages::huge),
-      index_(shards_count_ * slots_max_, Pages::huge),
+      index_(shards_count_ * buckets_, Pages::huge),
       chunks_(shards_count_ * pool_ / kChunk),
       accounts_(kAccounts),
-      growing_(slots_max_ / 2) {
+      growing_(buckets_ / 2 + 1) {
     for (std::size_t i = 0; i < shards_count_; ++i) {
-        shards_[i].slots = index_.data() + i * kLine;
+        shards_[i].buckets = index_.data() + i;
         shards_[i].chunks = chunks_.data() + i * (pool_ / kChunk);
     }
 }
@@ -47,72 +46,87 @@ std::size_t FlowTable::reserved_bytes() const noexcept {
 }
 
 std::uint64_t FlowTable::hash(const FlowKey& key) const noexcept {
-    std::uint64_t words[5];
-    std::uint64_t tail = std::uint64_t{key.remote_port} << 48 | std::uint64_t{key.local_port} << 32 |
-                         std::uint64_t{key.protocol} << 16 | std::uint64_t{key.asks} << 8 |
-                         (key.v6 ? 1U : 0U);
     if (!key.v6) {
-        std::memcpy(&words[0], key.remote.data(), 4);
-        std::memcpy(reinterpret_cast<std::byte*>(&words[0]) + 4, key.local.data(), 4);
-        words[1] = tail;
-        return hash_(std::span(words).first(2));
+        std::uint32_t remote, local;
+        std::memcpy(&remote, key.remote.data(), 4);
+        std::memcpy(&local, key.local.data(), 4);
+        const std::uint64_t words[2] = {std::uint64_t{remote} << 32 | local, key.rest()};
+        return hash_(words);
     }
+    std::uint64_t words[5];
     std::memcpy(&words[0], key.remote.data(), 16);
     std::memcpy(&words[2], key.local.data(), 16);
-    words[4] = tail;
+    words[4] = key.rest();
     return hash_(words);
 }
 
 Flow* FlowTable::lookup(Shard& shard, const FlowKey& key, std::uint64_t hash) noexcept {
-    const auto low = static_cast<std::uint32_t>(hash);
-    for (std::size_t at = low;; ++at) {
-        const Slot entry = slot(shard, at & shard.slots_mask);
-        if (entry.place == 0) return nullptr;
-        if (entry.hash != low) continue;
-        Flow& flow = flows_[entry.place - 1];
-        if (flow.key == key) return &flow;
+    for (std::size_t at = hash;; ++at) {
+        const Bucket& here = bucket(shard, at);
+        for (unsigned ways = having(here.hashes, static_cast<std::uint32_t>(hash)); ways != 0;
+             ways &= ways - 1) {
+            const std::uint32_t place = here.places[static_cast<unsigned>(std::countr_zero(ways))];
+            if (place != 0 && flows_[place - 1].key == key) return &flows_[place - 1];
+        }
+        if (having(here.places, 0) != 0) return nullptr;
     }
 }
 
 // There is room.
-void FlowTable::index(Shard& shard, Slot entry) noexcept {
-    std::size_t at = entry.hash;
-    while (slot(shard, at & shard.slots_mask).place != 0) ++at;
-    slot(shard, at & shard.slots_mask) = entry;
+void FlowTable::index(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept {
+    for (std::size_t at = hash;; ++at) {
+        Bucket& here = bucket(shard, at);
+        const unsigned empty = having(here.places, 0);
+        if (empty == 0) continue;
+        const auto way = static_cast<unsigned>(std::countr_zero(empty));
+        here.hashes[way] = hash;
+        here.places[way] = place;
+        return;
+    }
 }
 
-// Twice the slots, in place: all entries come out and go in again.
+// Twice the buckets, in place: all entries come out and go in again.
 void FlowTable::grow(Shard& shard) noexcept {
     const std::lock_guard hold(grow_lock_);
-    const std::size_t before = std::size_t{shard.slots_mask} + 1;
-    std::size_t count = 0;
+    const std::size_t before = std::size_t{shard.buckets_mask.load(std::memory_order_relaxed)} + 1;
+    for (std::size_t i = 0; i < before; ++i) growing_[i] = std::exchange(bucket(shard, i), {});
+    shard.buckets_mask.store(static_cast<std::uint32_t>(2 * before - 1), std::memory_order_relaxed);
     for (std::size_t i = 0; i < before; ++i) {
-        const Slot entry = std::exchange(slot(shard, i), {});
-        if (entry.place != 0) growing_[count++] = entry;
+        for (std::size_t way = 0; way < kWays; ++way) {
+            if (growing_[i].places[way] != 0) index(shard, growing_[i].places[way], growing_[i].hashes[way]);
+        }
     }
-    shard.slots_mask = static_cast<std::uint32_t>(2 * before - 1);
-    for (std::size_t i = 0; i < count; ++i) index(shard, growing_[i]);
 }
 
-// Closes the gap, so that no probe stops short of what lies behind it.
+// What went on to later buckets since one was full must still be found: when that has room again, one of
+// these comes back, and leaves room where it was.
 void FlowTable::unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept {
-    const std::size_t mask = shard.slots_mask;
-    std::size_t gap = hash & mask;
-    while (slot(shard, gap).place != place) gap = (gap + 1) & mask;
-    for (std::size_t i = (gap + 1) & mask; slot(shard, i).place != 0; i = (i + 1) & mask) {
-        // Movable when its home is not (cyclically) within (gap, i].
-        if (((i - slot(shard, i).hash) & mask) < ((i - gap) & mask)) continue;
-        slot(shard, gap) = slot(shard, i);
-        gap = i;
+    std::size_t at = hash;
+    while (having(bucket(shard, at).places, place) == 0) ++at;
+    const std::size_t mask = shard.buckets_mask.load(std::memory_order_relaxed);
+    Bucket* gap = &bucket(shard, at);
+    auto way = static_cast<unsigned>(std::countr_zero(having(gap->places, place)));
+    bool was_full = having(gap->places, 0) == 0;
+    gap->places[way] = 0;
+    for (std::size_t next = at + 1; was_full && ((next - at) & mask) != 0; ++next) {
+        Bucket& later = bucket(shard, next);
+        was_full = having(later.places, 0) == 0;
+        for (unsigned i = 0; i < kWays; ++i) {
+            // Movable when its home is not (cyclically) within (at, next].
+            if (later.places[i] == 0 || ((next - later.hashes[i]) & mask) < ((next - at) & mask)) continue;
+            gap->hashes[way] = later.hashes[i];
+            gap->places[way] = std::exchange(later.places[i], 0);
+            gap = &later;
+            way = i;
+            at = next;
+            break;
+        }
     }
-    slot(shard, gap) = {};
 }
 
 FlowTable::Held FlowTable::find(const FlowKey& key, std::uint64_t hash, Instant now) noexcept {
     Shard& shard = shard_of(hash);
-    // The lock may be another worker's: what is asked for before it comes while this one waits. The mask may
-    // be an old one then.
-    __builtin_prefetch(&slot_at(shard, hash));
+    __builtin_prefetch(&bucket(shard, hash));  // taking the lock would wait for the shard alone
     shard.lock.lock();
     Flow* flow = lookup(shard, key, hash);
     if (flow && flow->expired(now)) {
@@ -175,7 +189,7 @@ std::size_t FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
         Flow& flow = place(shard, shard.cursor++);
         if (flow.state == FlowState::none || !flow.expired(now)) continue;
         shard.pending = static_cast<std::uint32_t>(&flow - flows_.data()) + 1;
-        __builtin_prefetch(&slot_at(shard, flow.hash), 1);
+        __builtin_prefetch(&bucket(shard, flow.hash), 1);
         __builtin_prefetch(&flow.valid_until, 1);
     }
     for (std::size_t i = 0; i < kSweepOnInsert && shard.cursor + i < shard.used; ++i)
@@ -238,43 +252,51 @@ Flow* FlowTable::take_place(Shard& shard) noexcept {
     return &place(shard, shard.used++);
 }
 
-FlowTable::Made FlowTable::insert(const Flow& flow, std::uint64_t hash, std::size_t peer_max,
-                                  Instant now) noexcept {
+FlowTable::Made FlowTable::insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer,
+                                  std::size_t peer_max, Instant now) noexcept {
     Shard& shard = shard_of(hash);
-    bool evicted = false;
+    Made out{Room::made, false, {}};
     const auto full = [&] {
         return count_.load(std::memory_order_relaxed) >= flows_max_ ||
                (shard.free == 0 && shard.used == pool_);
     };
-    const auto peer_is_full = [&] { return account(flow.peer).load(std::memory_order_relaxed) >= peer_max; };
+    const auto peer_is_full = [&] { return account(peer).load(std::memory_order_relaxed) >= peer_max; };
     if (peer_is_full()) {
         {
             const std::lock_guard hold(shard.lock);
             sweep_shard(shard, now, kSearch);
-            evicted = peer_is_full() && evict(shard, flow.peer, Whose::own);
+            out.evicted = peer_is_full() && evict(shard, peer, Whose::own);
         }
-        if (peer_is_full() && evict_elsewhere(shard, flow.peer)) evicted = true;
-        if (peer_is_full()) return {Room::peer_full, evicted};
+        if (peer_is_full() && evict_elsewhere(shard, peer)) out.evicted = true;
+        out.room = Room::peer_full;
+        if (peer_is_full()) return out;
     }
-    const std::lock_guard hold(shard.lock);
-    if (lookup(shard, flow.key, hash)) return {Room::there, evicted};
-    // What goes and what comes are mostly one each, and the count stays.
-    const std::size_t swept = sweep_ahead(shard, now);
-    if (swept > 0) count_.fetch_sub(swept, std::memory_order_relaxed);
+    shard.lock.lock();
+    Held held(&shard, nullptr);
+    out.room = Room::there;
+    if (lookup(shard, key, hash)) return out;
+    if (const std::size_t swept = sweep_ahead(shard, now); swept > 0)
+        count_.fetch_sub(swept, std::memory_order_relaxed);
+    out.room = Room::table_full;
     if (full()) {
         sweep_shard(shard, now, kSearch);
-        if (full()) evicted |= evict(shard, flow.peer, Whose::greedier_too);
-        if (full()) return {Room::table_full, evicted};
+        if (full()) out.evicted |= evict(shard, peer, Whose::greedier_too);
+        if (full()) return out;
     }
-    account(flow.peer).fetch_add(1, std::memory_order_relaxed);
+    account(peer).fetch_add(1, std::memory_order_relaxed);
     count_.fetch_add(1, std::memory_order_relaxed);
-    if (2 * ++shard.live > shard.slots_mask && shard.slots_mask + 1 < slots_max_) grow(shard);
+    if (2 * ++shard.live > kWays * (shard.buckets_mask.load(std::memory_order_relaxed) + 1) &&
+        shard.buckets_mask.load(std::memory_order_relaxed) + 1 < buckets_)
+        grow(shard);
     Flow& place = *take_place(shard);
-    place = flow;
+    place = {};
+    place.key = key;
+    place.peer = peer;
     place.hash = static_cast<std::uint32_t>(hash);
-    place.next = 0;
-    index(shard, {static_cast<std::uint32_t>(&place - flows_.data()) + 1, place.hash});
-    return {Room::made, evicted};
+    index(shard, static_cast<std::uint32_t>(&place - flows_.data()) + 1, place.hash);
+    out.room = Room::made;
+    held.flow_ = &place;
+    return {Room::made, out.evicted, std::move(held)};
 }
 
 std::size_t FlowTable::copy(std::size_t& cursor, std::span<Flow> out, Instant now) noexcept {

@@ -3,12 +3,14 @@
 // only when used: 128 bytes a flow, and 16 to 24 of the index. Shards take places by the page, so that few
 // flows lie close together and many of them in huge pages.
 //
-// The index is open addressing with a part of the hash beside each place, so that a key that is not there
-// costs one cache line. A shard's begins with one line and doubles as flows come; the lines of all shards are
-// interleaved, so that what is in use lies together at any number of flows. Memory is far away, and a new
-// flow and the timed-out one that makes room for it are at random places: what the next insertion will look
-// at is asked for by the one before. A locked instruction waits for all stores before it, so the atomic
-// counts are settled before anything is written to memory that may be far away.
+// The index is buckets of a cache line: parts of hashes, and the places that they stand for. A key that is
+// not there costs one line, and all of a bucket is compared at once, since a branch that is guessed wrong
+// costs as much as the comparisons. What finds its bucket full goes to the next that is not. A shard begins
+// with one bucket and doubles them as flows come; those of all shards are interleaved, so that what is in use
+// lies together at any number of flows. Memory is far away, and a new flow and the timed-out one that makes
+// room for it are at random places: what the next insertion will look at is asked for by the one before. A
+// locked instruction waits for all stores before it, so the atomic counts are settled before anything is
+// written to memory that may be far away.
 //
 // Who may stay when room is needed, in this order: what has timed out goes; then a half-open flow of the peer
 // that asks; then a half-open flow of a peer that holds more flows than it, as far as a hand that goes round
@@ -99,11 +101,13 @@ class FlowTable {
     struct Made {
         Room room;
         bool evicted;
+        Held flow;  // made: all but key, peer and hash is for the caller to fill in
     };
     // find() will be asked for a flow of that hash soon.
-    void expect(std::uint64_t hash) const noexcept { __builtin_prefetch(&slot_at(shard_of(hash), hash)); }
-    // A copy of `flow` is kept, unless one of that key is there by now (another worker was faster).
-    Made insert(const Flow& flow, std::uint64_t hash, std::size_t peer_max, Instant now) noexcept;
+    void expect(std::uint64_t hash) const noexcept { __builtin_prefetch(&bucket(shard_of(hash), hash)); }
+    // Unless one of that key is there by now (another worker was faster).
+    Made insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer, std::size_t peer_max,
+                Instant now) noexcept;
 
     // Takes out what has timed out among the next `budget` places. For the slow path.
     void sweep(Instant now, std::size_t budget) noexcept;
@@ -127,12 +131,11 @@ class FlowTable {
     static constexpr std::size_t kChunk = 4096 / sizeof(Flow);  // places that a shard takes at once
     static constexpr std::size_t kSweepOnInsert = 2;
     static constexpr std::size_t kSearch = 32;  // places that are looked at to make room
-    static constexpr std::size_t kLine = 8;     // slots
+    static constexpr std::size_t kWays = 8;
 
-    // In the index; place 0: empty.
-    struct Slot {
-        std::uint32_t place;  // index into flows_, + 1
-        std::uint32_t hash;   // its low half: where the entry would rather be, and a first comparison
+    struct alignas(64) Bucket {
+        std::array<std::uint32_t, kWays> hashes;  // low halves
+        std::array<std::uint32_t, kWays> places;  // index into flows_, + 1; 0: empty
     };
     struct alignas(64) Shard {
         SpinLock lock;
@@ -140,21 +143,24 @@ class FlowTable {
         std::uint32_t free = 0;     // index into flows_, + 1
         std::uint32_t cursor = 0;   // of the sweep
         std::uint32_t hand = 0;     // of the search for half-open flows
-        std::uint32_t pending = 0;  // index + 1: found timed out by the last sweep, and its slot asked for
+        std::uint32_t pending = 0;  // index + 1: found timed out by the last sweep, and its bucket asked for
         std::uint32_t live = 0;
-        std::uint32_t slots_mask = kLine - 1;
-        Slot* slots = nullptr;            // the first line
+        // Buckets in use, less one. Also read without the lock, to ask for memory.
+        std::atomic<std::uint32_t> buckets_mask{0};
+        Bucket* buckets = nullptr;        // the first
         std::uint32_t* chunks = nullptr;  // which of flows_ are its own
     };
 
     FlowTable(std::size_t flows_max, Random& random);
     Shard& shard_of(std::uint64_t hash) const noexcept { return shards_[hash >> 32 & (shards_count_ - 1)]; }
-    Slot& slot(const Shard& shard, std::size_t i) const noexcept {
-        return shard.slots[i / kLine * line_stride_ + i % kLine];
+    // Where an entry of that hash would rather be; from there on, the next one is that of hash + 1.
+    Bucket& bucket(const Shard& shard, std::size_t hash) const noexcept {
+        return shard.buckets[(hash & shard.buckets_mask.load(std::memory_order_relaxed)) * shards_count_];
     }
-    // Where an entry of that hash would rather be.
-    Slot& slot_at(const Shard& shard, std::uint64_t hash) const noexcept {
-        return slot(shard, hash & shard.slots_mask);
+    static unsigned having(const std::array<std::uint32_t, kWays>& values, std::uint32_t value) noexcept {
+        unsigned ways = 0;
+        for (unsigned i = 0; i < kWays; ++i) ways |= static_cast<unsigned>(values[i] == value) << i;
+        return ways;
     }
     std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept {
         return accounts_[peer & (kAccounts - 1)];
@@ -167,7 +173,7 @@ class FlowTable {
     Flow* take_place(Shard& shard) noexcept;
     // The caller takes it off count_.
     void take_out(Shard& shard, Flow& flow) noexcept;
-    void index(Shard& shard, Slot entry) noexcept;
+    void index(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void grow(Shard& shard) noexcept;
     void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept;
@@ -179,17 +185,16 @@ class FlowTable {
 
     const std::size_t flows_max_;
     std::size_t shards_count_;
-    std::size_t pool_;         // places a shard, whole chunks
-    std::size_t slots_max_;    // a shard, a power of two, more than half as many again as places
-    std::size_t line_stride_;  // slots from one line of a shard to the next
+    std::size_t pool_;     // places a shard, whole chunks
+    std::size_t buckets_;  // a shard, a power of two, with at least half as many ways again as places
     SipHash hash_;
     std::unique_ptr<Shard[]> shards_;
     Reserved<Flow> flows_;
-    Reserved<Slot> index_;
+    Reserved<Bucket> index_;
     Reserved<std::uint32_t> chunks_;
     Reserved<std::atomic<std::uint32_t>> accounts_;
     SpinLock grow_lock_;  // of the shards, which grow seldom, one at a time
-    Reserved<Slot> growing_;
+    Reserved<Bucket> growing_;
     alignas(64) std::atomic<std::size_t> count_{0};
     std::atomic<std::uint32_t> next_chunk_{0};
     std::atomic<std::size_t> sweep_at_{0};

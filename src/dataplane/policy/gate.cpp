@@ -1,6 +1,7 @@
 #include "dataplane/policy/gate.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace vern::policy {
@@ -10,14 +11,33 @@ constexpr Direction other(Direction direction) noexcept {
     return direction == Direction::in ? Direction::out : Direction::in;
 }
 
+// In one store, zeros included: what follows reads words.
+void load_address(std::array<std::byte, 16>& out, const std::byte* at, bool v6) noexcept {
+    using Words [[gnu::vector_size(16)]] = std::uint64_t;
+    Words words{};
+    if (v6) {
+        std::memcpy(&words, at, 16);
+    } else {
+        std::uint32_t address;
+        std::memcpy(&address, at, 4);
+        if constexpr (std::endian::native == std::endian::little)
+            words = Words{address, 0};
+        else
+            words = Words{std::uint64_t{address} << 32, 0};
+    }
+    std::memcpy(out.data(), &words, 16);
+}
+
 // From the point of view of this host: inwards the source is remote.
-FlowKey key_of(Direction direction, const InnerPacket& packet, const Transport& transport) noexcept {
-    FlowKey key;
+void read_key(Direction direction, const InnerPacket& packet, const Transport& transport,
+              FlowKey& key) noexcept {
+    const bool in = direction == Direction::in;
+    load_address(key.remote, in ? packet.source() : packet.destination(), packet.v6);
+    load_address(key.local, in ? packet.destination() : packet.source(), packet.v6);
     key.v6 = packet.v6;
     key.protocol = transport.protocol;
-    const bool in = direction == Direction::in;
-    std::memcpy(key.remote.data(), in ? packet.source() : packet.destination(), packet.address_bytes());
-    std::memcpy(key.local.data(), in ? packet.destination() : packet.source(), packet.address_bytes());
+    key.remote_port = key.local_port = 0;
+    key.asks = 0;
     if (transport.has_ports()) {
         key.remote_port = in ? transport.source_port : transport.destination_port;
         key.local_port = in ? transport.destination_port : transport.source_port;
@@ -25,7 +45,13 @@ FlowKey key_of(Direction direction, const InnerPacket& packet, const Transport& 
         key.remote_port = key.local_port = transport.echo_id;
         key.asks = in == transport.echo_request() ? 1 : 2;
     }
-    return key;
+}
+
+// Addresses and what most protocols have behind them, the ports: enough for a guess.
+bool same_ends(const InnerPacket& a, const InnerPacket& b) noexcept {
+    constexpr std::size_t k4 = 2 * 4 + 4, k6 = 2 * 16 + 4;
+    if (a.v6 != b.v6 || a.length < a.header_bytes + 4U || b.length < b.header_bytes + 4U) return false;
+    return a.v6 ? std::memcmp(a.source(), b.source(), k6) == 0 : std::memcmp(a.source(), b.source(), k4) == 0;
 }
 
 // The port that the first packet of a flow was matched by.
@@ -53,23 +79,27 @@ Result<std::unique_ptr<Tables>> Tables::make(std::size_t flows_max, unsigned wor
 Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* gate) noexcept {
     Decision decision;
     for (std::uint32_t rank = Policy::kNoRule;;) {
-        rank = q.policy.match(q.direction, q.peer.peer_class, q.key, q.port, rank);
+        rank = gate && rank == Policy::kNoRule
+                   ? gate->matches_.match(q.policy, q.direction, q.peer.peer_class, q.key, q.port)
+                   : q.policy.match(q.direction, q.peer.peer_class, q.key, q.port, rank);
         if (rank == Policy::kNoRule) return decision;
         const Policy::Effect& effect = q.policy.effect_of(rank);
         const std::uint32_t index = effect.index;
-        Decision found{effect.action == Action::allow,
-                       effect.action == Action::reject,
-                       index,
-                       Counter::policy_denied,
-                       effect.id,
-                       Instant::max(),
-                       effect.log};
-        if (!effect.conditional) return found;
+        if (gate) q.policy.expect_count(gate->worker_, index);
+        const auto found = [&](Instant valid_until) {
+            return Decision{.allowed = effect.action == Action::allow,
+                            .reject = effect.action == Action::reject,
+                            .rule = index,
+                            .reason = Counter::policy_denied,
+                            .rule_id = effect.id,
+                            .valid_until = valid_until,
+                            .log = effect.log};
+        };
+        if (!effect.conditional) return found(Instant::max());
         const Rule& rule = q.policy.rule_of(rank);
         if (rule.expires && q.now >= *rule.expires) continue;
-        found.valid_until = rule.expires.value_or(Instant::max());
-        if (!found.allowed && rule.observe) {
-            if (gate) gate->would_deny(found);
+        if (rule.observe) {
+            if (gate) gate->would_deny(found(Instant::max()));
             continue;
         }
         if (rule.rate && mode != Mode::again) {
@@ -84,7 +114,7 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
                 continue;
             }
         }
-        return found;
+        return found(rule.expires.value_or(Instant::max()));
     }
 }
 
@@ -93,6 +123,21 @@ Gate::Decision Gate::decide(Mode mode) noexcept {
         *tables_,
         {*policy_, packet_.direction, packet_.peer, packet_.key, packet_.transport.service_port(), now_},
         mode, this);
+}
+
+// A train is mostly of one flow: what looks like the packet before it costs a comparison.
+void Gate::expect(Direction direction, std::span<const InnerPacket> packets) const noexcept {
+    const InnerPacket* before = nullptr;
+    for (const InnerPacket& packet : packets) {
+        if (before && same_ends(*before, packet)) continue;
+        before = &packet;
+        Transport transport;
+        if (parse_transport(packet, transport)) continue;
+        FlowKey key;
+        read_key(direction, packet, transport, key);
+        if (!(key == memos_[static_cast<std::size_t>(direction)].key))
+            tables_->flows->expect(tables_->flows->hash(key));
+    }
 }
 
 Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket& packet,
@@ -124,24 +169,27 @@ Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket&
 Gate::Decision Gate::examine() noexcept {
     Transport& transport = packet_.transport;
     const auto refused = parse_transport(*packet_.packet, transport);
-    packet_.key = key_of(packet_.direction, *packet_.packet, transport);
+    read_key(packet_.direction, *packet_.packet, transport, packet_.key);
     if (refused) return {.reason = *refused};
-    if (transport.fragment == Fragment::later) return later_fragment();
-    Decision decision;
-    if (transport.protocol == kTcp && !tcp_flags_valid(transport.tcp_flags))
-        decision.reason = Counter::policy_tcp_flags;
-    else if (transport.icmp_error())
-        decision = related();
-    else if (transport.icmp_redirect())
-        decision.reason = Counter::policy_icmp_unrelated;
-    else if (transport.icmp && packet_.key.asks == 0)
-        decision = decide(Mode::fresh);
-    else
-        decision = in_flow();
-    return transport.fragment == Fragment::first ? keep_first_fragment(decision) : decision;
+    switch (transport.fragment) {
+        case Fragment::later: return later_fragment();
+        case Fragment::first: return keep_first_fragment(examine_whole());
+        default: return examine_whole();
+    }
 }
 
-Gate::Decision Gate::keep_first_fragment(Decision decision) noexcept {
+// With its transport header; of a datagram in fragments it is the first.
+Gate::Decision Gate::examine_whole() noexcept {
+    const Transport& transport = packet_.transport;
+    if (transport.protocol == kTcp && !tcp_flags_valid(transport.tcp_flags))
+        return {.reason = Counter::policy_tcp_flags};
+    if (!transport.icmp) return in_flow();
+    if (transport.icmp_error()) return related();
+    if (transport.icmp_redirect()) return {.reason = Counter::policy_icmp_unrelated};
+    return packet_.key.asks == 0 ? decide(Mode::fresh) : in_flow();
+}
+
+Gate::Decision Gate::keep_first_fragment(const Decision& decision) noexcept {
     if (!decision.allowed) {
         tables_->fragments.refused(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
                                    now_);
@@ -176,7 +224,8 @@ Gate::Decision Gate::related() noexcept {
     // Errors go to whose packet it was, and a quoted reply or error opens nothing.
     if (std::memcmp(packet_.packet->destination(), quoted.source(), quoted.address_bytes()) != 0)
         return denied;
-    const FlowKey key = key_of(other(packet_.direction), quoted, transport);
+    FlowKey key;
+    read_key(other(packet_.direction), quoted, transport, key);
     if (transport.icmp && key.asks == 0) return denied;
     FlowTable::Held flow = tables_->flows->find(key, tables_->flows->hash(key), now_);
     if (!flow || flow->peer != packet_.peer.serial) return denied;
@@ -281,38 +330,47 @@ Gate::Decision Gate::begin_flow() noexcept {
     } else if (packet_.transport.echo_reply()) {
         return {.reason = Counter::policy_no_flow};
     }
-    Decision decision = decide(mode);
+    return begin_flow(state, decide(mode));
+}
+
+Gate::Decision Gate::begin_flow(FlowState state, const Decision& decision) noexcept {
     if (!decision.allowed) {
         // Under a policy that only observes the flow is kept, or each of its packets and all its replies
         // would be reported.
         if (!policy_->rules().observe) return decision;
         would_deny(decision);
     }
-    Flow flow;
-    flow.key = packet_.key;
+    switch (keep_flow(state, decision)) {
+        case FlowTable::Room::table_full:
+            return {.rule = decision.rule, .reason = Counter::policy_flows_full};
+        case FlowTable::Room::peer_full:
+            return {.rule = decision.rule, .reason = Counter::policy_peer_flows_full};
+        default: break;
+    }
+    if (state == FlowState::picked_up) counters_.add(Counter::policy_picked_up);
+    if (decision.allowed) {
+        policy_->count(worker_, decision.rule, Policy::Count::flows);
+        if (decision.log) log(decision, Verdict::pass, false);
+    }
+    return {.allowed = true, .rule = decision.rule, .valid_until = decision.valid_until};
+}
+
+FlowTable::Room Gate::keep_flow(FlowState state, const Decision& decision) noexcept {
+    const FlowTable::Made made = tables_->flows->insert(packet_.key, hash_, packet_.peer.serial,
+                                                        policy_->rules().flows_per_peer, now_);
+    if (made.evicted) counters_.add(Counter::policy_flow_evicted);
+    if (made.room != FlowTable::Room::made) return made.room;
+    Flow& flow = *made.flow;
     flow.began = packet_.direction;
     flow.state = state;
     flow.generation = policy_->generation();
-    flow.peer = packet_.peer.serial;
     flow.last_seen = now_;
     flow.valid_until = decision.valid_until;
     flow.rule_id = decision.rule_id;
     flow.rule = decision.rule;
     flow.packets[static_cast<std::size_t>(packet_.direction)] = packet_.count;
     flow.bytes[static_cast<std::size_t>(packet_.direction)] = packet_.packet->length;
-    const auto [room, evicted] = tables_->flows->insert(flow, hash_, policy_->rules().flows_per_peer, now_);
-    if (evicted) counters_.add(Counter::policy_flow_evicted);
-    if (room == FlowTable::Room::table_full)
-        return {.rule = decision.rule, .reason = Counter::policy_flows_full};
-    if (room == FlowTable::Room::peer_full)
-        return {.rule = decision.rule, .reason = Counter::policy_peer_flows_full};
-    if (state == FlowState::picked_up) counters_.add(Counter::policy_picked_up);
-    if (decision.allowed) {
-        policy_->count(worker_, decision.rule, Policy::Count::flows);
-        if (decision.log) log(decision, Verdict::pass, false);
-    }
-    decision.allowed = true;
-    return decision;
+    return made.room;
 }
 
 void Gate::passed(std::uint32_t rule) noexcept {

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "dataplane/core/counters.h"
@@ -25,6 +26,7 @@
 #include "dataplane/core/spsc_ring.h"
 #include "dataplane/policy/flow_table.h"
 #include "dataplane/policy/fragment_table.h"
+#include "dataplane/policy/match_memo.h"
 #include "dataplane/policy/policy.h"
 #include "dataplane/policy/rate_table.h"
 #include "dataplane/policy/transport.h"
@@ -97,6 +99,9 @@ class Gate {
     bool active() const noexcept { return policy_ != nullptr; }
     const Policy& policy() const noexcept { return *policy_; }
 
+    // Packets that are about to be judged: memory that this will need is asked for while others are judged.
+    // Changes nothing, and need not come before judge().
+    void expect(Direction direction, std::span<const InnerPacket> packets) const noexcept;
     // `packets`: how many a superpacket stands for. What does not pass was counted by its reason.
     Verdict judge(Direction direction, const Subject& peer, const InnerPacket& packet,
                   std::size_t packets = 1) noexcept;
@@ -156,11 +161,14 @@ class Gate {
     static Decision decide(Tables& tables, const Question& question, Mode mode, Gate* gate) noexcept;
     Decision decide(Mode mode) noexcept;
     Decision examine() noexcept;
+    Decision examine_whole() noexcept;
     Decision later_fragment() noexcept;
     Decision related() noexcept;
     Decision in_flow() noexcept;
     Decision begin_flow() noexcept;
-    Decision keep_first_fragment(Decision decision) noexcept;
+    Decision begin_flow(FlowState state, const Decision& decision) noexcept;
+    FlowTable::Room keep_flow(FlowState state, const Decision& decision) noexcept;
+    Decision keep_first_fragment(const Decision& decision) noexcept;
     bool renew(Flow& flow, Decision& decision) noexcept;
     FlowTable::Held look_up(const FlowKey& key, std::uint64_t& hash, Memo& memo) noexcept;
     void passed(std::uint32_t rule) noexcept;
@@ -177,6 +185,7 @@ class Gate {
     Packet packet_{};
     std::uint64_t hash_ = 0;     // of packet_.key
     std::array<Memo, 2> memos_;  // packets of a train are mostly of one flow
+    MatchMemo matches_;
     std::array<std::uint64_t, 2> refused_{};
     Instant log_full_at_{};
     Instant valid_until_{};

@@ -76,6 +76,9 @@ class Policy {
     // read by any thread.
     enum class Count : std::uint8_t { packets, bytes, flows, denied, would_be, limited };
     void count(unsigned worker, std::uint32_t index, Count what, std::uint64_t n = 1) const noexcept;
+    void expect_count(unsigned worker, std::uint32_t index) const noexcept {
+        __builtin_prefetch(&cells_[cell(worker, index)], 1);
+    }
     RuleCounts counts(std::uint32_t index) const noexcept;
     // Goes on from what `previous` has counted, rule by rule of the same id. Before this one is published;
     // what workers count with the old one in the moment between is lost.
