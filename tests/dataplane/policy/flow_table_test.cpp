@@ -194,6 +194,42 @@ TEST_F(FlowTableTest, AgreesWithAMapUnderRandomUse) {
     }
 }
 
+TEST_F(FlowTableTest, APeerAtItsLimitTakesNothingFromOthers) {
+    add(flow(100, 2, FlowState::syn_sent));
+    for (unsigned i = 0; i < 8; ++i) ASSERT_EQ(add(flow(i, 1), 8), FlowTable::Room::made);
+    EXPECT_EQ(add(flow(8, 1), 8), FlowTable::Room::peer_full);
+    EXPECT_TRUE(has(flow(100)));
+    EXPECT_EQ(evicted, 0);
+}
+
+TEST_F(FlowTableTest, WhoHoldsMoreTakesNothingFromWhoHoldsLess) {
+    add(flow(100, 2, FlowState::syn_sent));
+    for (unsigned i = 0; i < 63; ++i) ASSERT_EQ(add(flow(i, 1)), FlowTable::Room::made);
+    EXPECT_EQ(add(flow(500, 1)), FlowTable::Room::table_full);
+    EXPECT_TRUE(has(flow(100)));
+    EXPECT_EQ(evicted, 0);
+}
+
+// Many of one bucket: those that found it full must be found when earlier ones are gone, also after the index
+// has grown.
+TEST_F(FlowTableTest, WhatFoundItsBucketFullIsFoundAgain) {
+    table = std::move(*FlowTable::make(4096, random));
+    std::mt19937_64 engine(7);
+    std::map<unsigned, bool> model;
+    for (int round = 0; round < 20'000; ++round) {
+        const unsigned number = static_cast<unsigned>(engine() % 400);
+        if (model[number]) {
+            auto held = table->find(flow(number).key, table->hash(flow(number).key), now);
+            ASSERT_TRUE(held) << number;
+            table->remove(std::move(held));
+        } else {
+            ASSERT_EQ(add(flow(number)), FlowTable::Room::made) << number;
+        }
+        model[number] = !model[number];
+    }
+    for (const auto& [number, there] : model) EXPECT_EQ(has(flow(number)), there) << number;
+}
+
 TEST_F(FlowTableTest, ManyWorkersAtOnce) {
     table = std::move(*FlowTable::make(4096, random));
     std::vector<std::thread> threads;

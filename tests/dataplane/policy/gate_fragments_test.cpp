@@ -1,0 +1,146 @@
+// Fragments follow the verdict on the first, or nothing.
+#include "policies.h"
+
+namespace vern::policy {
+namespace {
+
+using namespace test;
+
+struct Fragmented : GateTest {
+    Bytes piece(unsigned offset, bool more, std::size_t payload, std::uint16_t id = 7, unsigned port = 53,
+                Direction direction = kIn) {
+        PacketSpec packet = spec(direction, 17, 40000, port);
+        packet.fragment = static_cast<std::uint16_t>(offset / 8 | (more ? 0x2000 : 0));
+        packet.id = id;
+        if (offset == 0) {
+            packet.payload = payload - 8;
+            return build(packet);
+        }
+        packet.protocol = 99;  // no header of its own
+        packet.payload = payload;
+        Bytes out = build(packet);
+        out[9] = std::byte{17};
+        return out;
+    }
+};
+
+TEST_F(Fragmented, LaterOnesFollowTheFirst) {
+    use({allow_in({udp_port(53)})});
+    EXPECT_EQ(why(kIn, piece(24, true, 24)), "policy_fragment_stray");
+    EXPECT_TRUE(in(piece(0, true, 24)));
+    EXPECT_TRUE(in(piece(24, true, 24)));
+    EXPECT_TRUE(in(piece(72, false, 5)));  // out of order
+    EXPECT_TRUE(in(piece(48, true, 24)));
+    EXPECT_EQ(why(kIn, piece(24, true, 24)), "policy_fragment_stray");  // it was whole
+    EXPECT_TRUE(in(piece(0, true, 24)));                                // the identification comes again
+    EXPECT_EQ(why(kIn, piece(24, false, 24, 8)), "policy_fragment_stray");
+    EXPECT_EQ(why(kIn, piece(24, false, 24), kOther), "policy_fragment_stray");
+}
+
+TEST_F(Fragmented, OfADeniedFirstNothingPasses) {
+    use({allow_in({udp_port(53)})});
+    EXPECT_EQ(why(kIn, piece(0, true, 24, 7, 54)), "policy_no_rule");
+    EXPECT_EQ(why(kIn, piece(24, false, 24)), "policy_fragment_stray");
+    EXPECT_TRUE(in(piece(0, true, 24, 9)));
+    EXPECT_FALSE(in(piece(0, true, 24, 9, 54)));  // a denied one by the same name poisons
+    EXPECT_EQ(why(kIn, piece(24, false, 24, 9)), "policy_fragment_overlap");
+}
+
+TEST_F(Fragmented, OverlapPoisons) {
+    use({allow_in({udp_port(53)})});
+    const std::vector<Bytes> overlaps = {
+        piece(16, true, 24),    // into the first one
+        piece(8, false, 16),    // over its header's end
+        piece(24, true, 32),    // into the second one
+        piece(32, false, 8),    // inside the second one
+        piece(24, true, 24),    // the same again
+        piece(0, true, 24),     // a second first
+        piece(16, false, 200),  // over everything
+    };
+    for (std::size_t i = 0; i < overlaps.size(); ++i) {
+        now += seconds(31);
+        ASSERT_TRUE(in(piece(0, true, 24))) << i;
+        ASSERT_TRUE(in(piece(24, true, 24))) << i;
+        EXPECT_EQ(why(kIn, overlaps[i]), "policy_fragment_overlap") << i;
+        EXPECT_EQ(why(kIn, piece(48, false, 24)), "policy_fragment_overlap") << i;
+    }
+}
+
+TEST_F(Fragmented, TwoEndsPoison) {
+    use({allow_in({udp_port(53)})});
+    in(piece(0, true, 24));
+    EXPECT_TRUE(in(piece(48, false, 8)));
+    EXPECT_EQ(why(kIn, piece(80, false, 8)), "policy_fragment_overlap");
+    now += seconds(31);
+    in(piece(0, true, 24));
+    EXPECT_TRUE(in(piece(48, true, 8)));
+    EXPECT_EQ(why(kIn, piece(32, false, 8)), "policy_fragment_overlap");
+}
+
+TEST_F(Fragmented, AVerdictEndsAfterHalfAMinuteAndWithThePolicy) {
+    use({allow_in({udp_port(53)})});
+    in(piece(0, true, 24));
+    now += seconds(30) - Duration(1);
+    EXPECT_TRUE(in(piece(24, true, 24)));
+    now += Duration(1);
+    EXPECT_EQ(why(kIn, piece(48, true, 24)), "policy_fragment_stray");
+    in(piece(0, true, 24, 8));
+    use({allow_in({udp_port(53)})});
+    EXPECT_EQ(why(kIn, piece(24, true, 24, 8)), "policy_fragment_stray");
+}
+
+TEST_F(Fragmented, OnePeersFirstFragmentsStarveNobody) {
+    use({allow_in({udp_port(53)})});
+    for (std::uint16_t id = 0; id < FragmentTable::kPerPeerMax; ++id) ASSERT_TRUE(in(piece(0, true, 24, id)));
+    EXPECT_EQ(why(kIn, piece(0, true, 24, 60000)), "policy_fragments_full");
+    EXPECT_EQ(why(kIn, piece(24, true, 24, 60000)), "policy_fragment_stray");
+    use({allow_in({udp_port(53)})});
+    now += seconds(1);
+    // Another peer has room: by other addresses, since a flow is its peer's.
+    PacketSpec packet = spec(kIn, 17, 40000, 53);
+    packet.from = v4(10, 0, 0, 99);
+    packet.fragment = 0x2000;
+    packet.payload = 16;
+    EXPECT_TRUE(in(build(packet), kOther));
+    now += seconds(30);
+    EXPECT_TRUE(in(piece(0, true, 24, 60000)));
+}
+
+TEST_F(Fragmented, TheTableHasALimitAndGivesPlacesBack) {
+    use({allow_in({udp_port(53)})});
+    for (unsigned i = 0; i < FragmentTable::kDatagramsMax; ++i) {
+        PacketSpec packet = spec(kIn, 17, 40000, 53);
+        packet.fragment = 0x2000;
+        packet.payload = 16;
+        packet.id = static_cast<std::uint16_t>(i);
+        packet.from = v4(10, 1, 0, static_cast<unsigned>(i / FragmentTable::kPerPeerMax));
+        ASSERT_TRUE(in(build(packet), 100 + i / FragmentTable::kPerPeerMax));
+    }
+    EXPECT_EQ(why(kIn, piece(0, true, 24)), "policy_fragments_full");
+    now += seconds(30);
+    EXPECT_TRUE(in(piece(0, true, 24)));
+    EXPECT_TRUE(in(piece(24, false, 24)));
+}
+
+TEST_F(Fragmented, Ipv6DoesNotAskForTheProtocolOfLaterOnes) {
+    use({allow_in({udp_port(53)})});
+    const auto piece6 = [&](unsigned offset, bool more, std::uint8_t next) {
+        PacketSpec packet = spec(kIn, 17, 40000, 53, true);
+        packet.payload = 16;
+        packet.extension = Bytes(8);
+        Bytes out = build(packet);
+        out[6] = std::byte{44};
+        out[40] = std::byte(next);
+        store_be16(&out[42], static_cast<std::uint16_t>(offset | (more ? 1 : 0)));
+        return out;
+    };
+    EXPECT_TRUE(in(piece6(0, true, 17)));
+    EXPECT_TRUE(in(piece6(24, true, 6)));
+    EXPECT_EQ(why(kIn, piece6(24, true, 17)), "policy_fragment_overlap");
+    now += seconds(31);
+    EXPECT_TRUE(in(piece6(0, false, 17)));  // atomic: no datagram is remembered
+    EXPECT_EQ(why(kIn, piece6(24, true, 17)), "policy_fragment_stray");
+}
+
+}  // namespace
+}  // namespace vern::policy
