@@ -66,9 +66,10 @@ _vern() {
         save) words="--help $(_vern_interfaces)" ;;
         policy)
             words='--interface --json --help'
-            ((operands == 0)) && words+=' check test diff apply confirm rollback show counters from-nft'
+            ((operands == 0)) && words+=' check test diff apply confirm rollback remove show counters from-nft'
             [[ ${COMP_WORDS[2]} == apply ]] && words+=' --confirm'
             [[ ${COMP_WORDS[2]} == from-nft ]] && words+=' --local'
+            [[ ${COMP_WORDS[2]} == remove ]] && words+=' --allowed-ips-only'
             ;;
         explain) words='--interface --json --help' ;;
         flows) words='--interface --peer --port --json --help' ;;
@@ -110,7 +111,7 @@ _vern() {
         --format) words='json ecs csv' ;;
         --kind)
             words='flow-allowed flow-denied flow-rejected would-deny policy-loaded policy-confirmed policy-rolled-back
-                policy-refused identity-bound identity-refused identity-ended trust-changed handshake-failed roamed limit
+                policy-removed policy-refused identity-bound identity-refused identity-ended trust-changed handshake-failed roamed limit
                 records-lost started stopped'
             ;;
         --confirm) words='60s 5m' ;;

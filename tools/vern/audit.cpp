@@ -308,8 +308,8 @@ const Command kAudit{
     "verify          whether the trail is what was written; exit status 1 and the first place if it is not\n"
     "export          records for other programs\n\n"
     "Kinds: flow-allowed, flow-denied, flow-rejected, would-deny, policy-loaded, policy-confirmed,\n"
-    "policy-rolled-back, policy-refused, identity-bound, identity-refused, identity-ended, trust-changed,\n"
-    "handshake-failed, roamed, limit, records-lost, started, stopped.",
+    "policy-rolled-back, policy-removed, policy-refused, identity-bound, identity-refused, identity-ended,\n"
+    "trust-changed, handshake-failed, roamed, limit, records-lost, started, stopped.",
     1,
     1,
     declare,

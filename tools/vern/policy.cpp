@@ -173,6 +173,16 @@ int apply(const Invocation& invocation, const std::string& file) {
                                                api::with_query("/v1/policy", query), read->text));
 }
 
+int remove(const Invocation& invocation) {
+    if (!invocation.has("allowed-ips-only")) {
+        print_error(
+            "policy remove: from then on everything passes that allowed IPs let through; --allowed-ips-only "
+            "says that this is meant");
+        return kUsage;
+    }
+    return print_answer(invocation, ask_daemon(invocation, api::Method::remove, "/v1/policy"));
+}
+
 int counters(const Invocation& invocation) {
     const auto answer = ask_daemon(invocation, api::Method::get, "/v1/policy/counters");
     if (!answer) return refuse(invocation, answer.error());
@@ -218,7 +228,8 @@ int run_policy(const Invocation& invocation) {
                                : "policy " + what + ": '" + file + "' is too much");
         return wanted == with_file;
     };
-    for (const auto& [option, command] : {std::pair("confirm", "apply"), std::pair("local", "from-nft")}) {
+    for (const auto& [option, command] : {std::pair("confirm", "apply"), std::pair("local", "from-nft"),
+                                          std::pair("allowed-ips-only", "remove")}) {
         if (!invocation.has(option) || what == command) continue;
         print_error(fmt::format("--{} belongs to policy {}", option, command));
         return kUsage;
@@ -236,6 +247,7 @@ int run_policy(const Invocation& invocation) {
             return wants_file(false) ? print_answer(invocation, ask_daemon(invocation, method, target))
                                      : kUsage;
     }
+    if (what == "remove") return wants_file(false) ? remove(invocation) : kUsage;
     if (what == "counters") return wants_file(false) ? counters(invocation) : kUsage;
     print_error("no command 'policy " + what + "' (vern help policy)");
     return kUsage;
@@ -245,6 +257,7 @@ void declare(po::options_description& options) {
     declare_interface(options);
     options.add_options()("confirm", po::value<std::string>()->value_name("TIME"),
                           "apply: go back after TIME (60s, 5m) unless `vern policy confirm` comes first")(
+        "allowed-ips-only", "remove: yes, plain WireGuard is what is wanted")(
         "local", po::value<std::string>()->value_name("LIST"),
         "from-nft: this host's addresses in the tunnel, with commas between them")("json,j", "print JSON");
 }
@@ -336,7 +349,7 @@ std::string policy_line(const json& summary) {
 
 const Command kPolicy{
     "policy",
-    "check | test | diff | apply | from-nft FILE, or confirm | rollback | show | counters",
+    "check | test | diff | apply | from-nft FILE, or confirm | rollback | remove | show | counters",
     "what tunnels let through: check, apply, confirm, roll back",
     "check FILE      read a policy, run its tests, change nothing; needs no daemon\n"
     "test FILE       run its tests only\n"
@@ -345,6 +358,7 @@ const Command kPolicy{
     "                unless `vern policy confirm` is called\n"
     "confirm         keep the policy that is on trial\n"
     "rollback        end the trial, or go back to the policy before\n"
+    "remove          no policy any more, with --allowed-ips-only: only allowed IPs decide\n"
     "show            which policy is in force\n"
     "counters        what each rule has decided\n"
     "from-nft FILE   write the policy that does what an nftables ruleset does (FILE: nft's own text, or the\n"

@@ -108,6 +108,8 @@ void add_policy_routes(Router& router, Control& control) {
                plain([&](const Request& request) { return control.confirm(request.caller.name); }));
     router.add(Method::post, "/v1/policy/rollback", Role::write,
                plain([&](const Request& request) { return control.rollback(request.caller.name); }));
+    router.add(Method::remove, "/v1/policy", Role::write,
+               plain([&](const Request& request) { return control.remove(request.caller.name); }));
     // They change nothing, but a large policy takes the control thread's time.
     router.add(Method::post, "/v1/policy/check", Role::write,
                with_file([&](const Request& request, const std::string& file) {

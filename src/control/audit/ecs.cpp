@@ -24,6 +24,7 @@ Meaning meaning_of(Kind kind) {
         case Kind::policy_loaded:
         case Kind::policy_confirmed:
         case Kind::policy_rolled_back:
+        case Kind::policy_removed:
         case Kind::trust_changed: return {"configuration", "change", "success"};
         case Kind::policy_refused: return {"configuration", "change", "failure"};
         case Kind::identity_bound: return {"authentication", "start", "success"};

@@ -16,13 +16,25 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, kKinds> kKindNames{
-    "flow-allowed",       "flow-denied",    "flow-rejected",
-    "would-deny",         "policy-loaded",  "policy-confirmed",
-    "policy-rolled-back", "policy-refused", "identity-bound",
-    "identity-refused",   "identity-ended", "trust-changed",
-    "handshake-failed",   "roamed",         "limit",
-    "records-lost",       "started",        "stopped"};
+constexpr std::array<std::string_view, kKinds> kKindNames{"flow-allowed",
+                                                          "flow-denied",
+                                                          "flow-rejected",
+                                                          "would-deny",
+                                                          "policy-loaded",
+                                                          "policy-confirmed",
+                                                          "policy-rolled-back",
+                                                          "policy-removed",
+                                                          "policy-refused",
+                                                          "identity-bound",
+                                                          "identity-refused",
+                                                          "identity-ended",
+                                                          "trust-changed",
+                                                          "handshake-failed",
+                                                          "roamed",
+                                                          "limit",
+                                                          "records-lost",
+                                                          "started",
+                                                          "stopped"};
 static_assert(static_cast<std::size_t>(Kind::stopped) + 1 == kKinds);
 
 constexpr std::size_t kNumberBytes = 20;

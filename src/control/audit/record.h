@@ -24,6 +24,7 @@ enum class Kind : std::uint8_t {
     policy_loaded,
     policy_confirmed,
     policy_rolled_back,
+    policy_removed,
     policy_refused,
     identity_bound,
     identity_refused,
@@ -36,7 +37,7 @@ enum class Kind : std::uint8_t {
     started,
     stopped,
 };
-inline constexpr std::size_t kKinds = 18;
+inline constexpr std::size_t kKinds = 19;
 
 // "flow-denied". Stable.
 std::string_view name_of(Kind kind) noexcept;

@@ -30,6 +30,7 @@ Kind kind_of(policy::PolicyEvent::Kind kind) {
         case policy::PolicyEvent::Kind::loaded: return Kind::policy_loaded;
         case policy::PolicyEvent::Kind::confirmed: return Kind::policy_confirmed;
         case policy::PolicyEvent::Kind::rolled_back: return Kind::policy_rolled_back;
+        case policy::PolicyEvent::Kind::removed: return Kind::policy_removed;
         case policy::PolicyEvent::Kind::refused: return Kind::policy_refused;
     }
     return Kind::policy_refused;

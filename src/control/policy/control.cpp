@@ -236,6 +236,7 @@ std::string_view name_of(PolicyEvent::Kind kind) noexcept {
         case PolicyEvent::Kind::loaded: return "policy.loaded";
         case PolicyEvent::Kind::confirmed: return "policy.confirmed";
         case PolicyEvent::Kind::rolled_back: return "policy.rolled-back";
+        case PolicyEvent::Kind::removed: return "policy.removed";
         case PolicyEvent::Kind::refused: return "policy.refused";
     }
     return "";
@@ -401,6 +402,28 @@ Outcome<json> Control::rollback(std::string_view who) {
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done)
         return refuse(Refused::Why::failed, done.error().message);
     tell(PolicyEvent::Kind::rolled_back, who, "to the policy before");
+    return summary();
+}
+
+// The disk first: what it still holds when something fails is what still governs.
+Outcome<json> Control::remove(std::string_view who) {
+    if (trial_)
+        return refuse(Refused::Why::state, "a policy is on trial until " + date_text(trial_->wall_deadline) +
+                                               ": confirm it or roll it back first");
+    if (governing_.none()) return refuse(Refused::Why::state, "no policy is in force");
+    if (auto removed = store_.remove(); !removed) {
+        (void)settle_disk(governing_);
+        return refuse(Refused::Why::failed, "nothing was changed: the policy cannot be taken off the disk: " +
+                                                removed.error().message);
+    }
+    const std::string name = governing_.loaded ? shown_name(governing_.loaded->document.name)
+                                               : "the policy that could not be loaded";
+    if (auto done = publish({}); !done) {
+        (void)settle_disk(governing_);
+        return refuse(Refused::Why::failed, done.error().message);
+    }
+    log_notice(fmt::format("{} removed by {}", name, who));
+    tell(PolicyEvent::Kind::removed, who, name + ": allowed IPs only from now on");
     return summary();
 }
 

@@ -74,7 +74,7 @@ class DataPlane {
 
 // What became of a policy, and who asked for it.
 struct PolicyEvent {
-    enum class Kind : std::uint8_t { loaded, confirmed, rolled_back, refused };
+    enum class Kind : std::uint8_t { loaded, confirmed, rolled_back, removed, refused };
     Kind kind = Kind::loaded;
     std::string name, hash;  // of the policy that governs now
     std::string who;         // "uid 0", or what a certificate says; empty: the daemon by itself
@@ -130,6 +130,8 @@ class Control {
                         std::string_view who);
     Outcome<Json> confirm(std::string_view who);
     Outcome<Json> rollback(std::string_view who);
+    // Allowed IPs only from now on, after a restart too; rollback() undoes it.
+    Outcome<Json> remove(std::string_view who);
     Outcome<Json> check(std::string text, std::string_view file) const;
     Outcome<Json> diff(std::string_view text, std::string_view file) const;
     Outcome<Json> counters() const;

@@ -63,6 +63,11 @@ Result<void> Store::clear() {
     return files_.sync();
 }
 
+Result<void> Store::remove() {
+    if (auto kept = keep_previous(); !kept) return kept;
+    return clear();
+}
+
 void Store::note_time() const {
     const timespec now[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, {.tv_sec = 0, .tv_nsec = UTIME_NOW}};
     struct stat status {};

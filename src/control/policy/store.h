@@ -32,8 +32,9 @@ class Store {
     Result<void> confirm_trial();
     // True: there was one. What cannot be removed does no harm: nothing reads it.
     bool drop_trial();
-    // Back to no policy at all.
+    // Back to no policy at all: as if there had never been one, or with the present one as the one before.
     Result<void> clear();
+    Result<void> remove();
     // So that a clock that is set back while the daemon does not run is noticed. Best effort.
     void note_time() const;
 

@@ -284,6 +284,7 @@ TEST_F(OpenApi, AnswersAreWhatTheSchemasSay) {
     ask(Method::get, question);
     EXPECT_EQ(ask(Method::post, "/v1/policy/confirm").status, 409u);
     EXPECT_EQ(ask(Method::post, "/v1/policy/rollback").status, 409u);
+    EXPECT_EQ(ask(Method::remove, "/v1/policy").status, 409u);
     EXPECT_EQ(ask(Method::post, "/v1/policy/diff?file=f", policy).status, 200u);
     EXPECT_EQ(ask(Method::put, "/v1/policy?file=f", policy).status, 200u);
     EXPECT_EQ(ask(Method::post, "/v1/policy/check", other).status, 200u);
@@ -299,6 +300,8 @@ TEST_F(OpenApi, AnswersAreWhatTheSchemasSay) {
     EXPECT_EQ(ask(Method::get, "/v1/explain?q=what").status, 400u);
     EXPECT_EQ(ask(Method::get, "/v1/explain").status, 400u);
     EXPECT_EQ(ask(Method::post, "/v1/policy/confirm").status, 200u);
+    EXPECT_EQ(ask(Method::post, "/v1/policy/rollback").status, 200u);
+    EXPECT_EQ(ask(Method::remove, "/v1/policy").status, 200u);
     EXPECT_EQ(ask(Method::post, "/v1/policy/rollback").status, 200u);
     const Response wrong = ask(Method::put, "/v1/policy?file=f.toml", "version = 1\nx = 1\ny = 2\n");
     EXPECT_EQ(wrong.status, 422u);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "../temporary_directory.h"
 #include "control/log.h"
@@ -46,6 +47,7 @@ class ControlTest : public testing::Test {
     }
     json confirm() { return told(control->confirm("uid 0")); }
     json rollback() { return told(control->rollback("uid 0")); }
+    json remove() { return told(control->remove("uid 0")); }
     json explain(const std::string& question) { return told(control->explain(question)); }
     std::string name() { return control->summary().value("name", control->summary().value("state", "")); }
     std::string on_disk() const { return read_file(state() + "/policy.toml"); }
@@ -344,6 +346,35 @@ TEST_F(ControlTest, RulesFollowWhatIsProven) {
     EXPECT_TRUE(plane->admission.admits(ada));
 }
 
+TEST_F(ControlTest, RemovedItStaysAwayAndCanComeBack) {
+    start();
+    EXPECT_EQ(remove()["error"], "no policy is in force");
+    apply(policy("first"));
+    apply(policy("second"), 60);
+    EXPECT_FALSE(remove()["ok"]);  // not while one is on trial
+    rollback();
+    EXPECT_TRUE(remove()["ok"]);
+    EXPECT_EQ(name(), "none");
+    EXPECT_EQ(plane->published, nullptr);
+    EXPECT_FALSE(std::filesystem::exists(state() + "/policy.toml"));
+    start();
+    EXPECT_EQ(name(), "none");
+    EXPECT_TRUE(rollback()["ok"]);
+    EXPECT_EQ(name(), "first");
+    start();
+    EXPECT_EQ(name(), "first");
+}
+
+TEST_F(ControlTest, WhatCannotBeLoadedCanBeRemoved) {
+    start();
+    apply(policy("first"));
+    std::ofstream(state() + "/policy.toml") << "nothing";
+    start();
+    EXPECT_EQ(name(), "failed");
+    EXPECT_TRUE(remove()["ok"]);
+    EXPECT_EQ(name(), "none");
+}
+
 TEST_F(ControlTest, EveryChangeIsTold) {
     start();
     struct Observer final : PolicyObserver {
@@ -362,11 +393,13 @@ TEST_F(ControlTest, EveryChangeIsTold) {
     plane->pass(std::chrono::seconds(60));
     control->tick();
     apply("nothing");
-    EXPECT_EQ(observer.heard,
-              (std::vector<std::string>{"policy.loaded a by uid 0", "policy.loaded b by uid 0",
-                                        "policy.confirmed b by uid 0", "policy.rolled-back a by uid 0",
-                                        "policy.loaded c by uid 0", "policy.refused c by uid 0",
-                                        "policy.rolled-back a by the clock", "policy.refused a by uid 0"}));
+    remove();
+    EXPECT_EQ(
+        observer.heard,
+        (std::vector<std::string>{
+            "policy.loaded a by uid 0", "policy.loaded b by uid 0", "policy.confirmed b by uid 0",
+            "policy.rolled-back a by uid 0", "policy.loaded c by uid 0", "policy.refused c by uid 0",
+            "policy.rolled-back a by the clock", "policy.refused a by uid 0", "policy.removed  by uid 0"}));
 }
 
 }  // namespace
