@@ -193,7 +193,7 @@ class FlowTable {
     Reserved<Bucket> index_;
     Reserved<std::uint32_t> chunks_;
     Reserved<std::atomic<std::uint32_t>> accounts_;
-    SpinLock grow_lock_;  // of the shards, which grow seldom, one at a time
+    SpinLock grow_lock_;  // shards grow seldom, one at a time; taken under a shard's own, never before it
     Reserved<Bucket> growing_;
     alignas(64) std::atomic<std::size_t> count_{0};
     std::atomic<std::uint32_t> next_chunk_{0};
