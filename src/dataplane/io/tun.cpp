@@ -10,7 +10,9 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 namespace vern {
 namespace {
@@ -42,6 +44,16 @@ Result<void> check_name(std::string_view name) {
     if (percent != name.npos && (name.substr(percent, 2) != "%d" || name.find('%', percent + 1) != name.npos))
         return refuse("'%' is allowed only in one \"%d\", for which the kernel puts a number");
     return {};
+}
+
+// The interface of a program that was killed goes a moment after it; who starts it again is not to fail for that.
+bool becomes_free(const std::string& name) {
+    constexpr std::chrono::milliseconds kPatience(1000), kStep(10);
+    for (auto waited = kPatience; ::if_nametoindex(name.c_str()) != 0; waited -= kStep) {
+        if (waited <= kPatience.zero()) return false;
+        std::this_thread::sleep_for(kStep);
+    }
+    return true;
 }
 
 tl::unexpected<Error> name_taken(std::string_view name) {
@@ -196,7 +208,7 @@ Result<void> set_transmit_queue(const std::string& name, std::uint32_t packets) 
 Result<TunDevice> create_tun(std::string_view name, const TunOptions& options) {
     if (auto valid = check_name(name); !valid) return tl::unexpected(valid.error());
     // Asked here for the clear answer; IFF_TUN_EXCL below is what closes the race.
-    if (::if_nametoindex(std::string(name).c_str()) != 0) return name_taken(name);
+    if (!becomes_free(std::string(name))) return name_taken(name);
 
     TunDevice device;
     const unsigned queues = std::max(1U, options.queues);

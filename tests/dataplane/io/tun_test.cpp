@@ -6,6 +6,9 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 
+#include <chrono>
+#include <thread>
+
 #include "network.h"
 
 namespace vern {
@@ -93,6 +96,17 @@ TEST_F(Tun, RefusesANameThatIsTaken) {
     EXPECT_EQ(lo.error().code, EEXIST);
     EXPECT_NE(lo.error().message.find("interface lo exists already"), std::string::npos)
         << lo.error().message;
+}
+
+// Of a program that was killed: its interface goes when the kernel has cleared up behind it.
+TEST_F(Tun, WaitsForAnInterfaceThatIsGoing) {
+    Fd going = foreign_tun("going0", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR);
+    std::jthread closer([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        going.reset();
+    });
+    const auto device = create_tun("going0", {});
+    EXPECT_TRUE(device) << device.error().message;
 }
 
 // TUNSETIFF would join both without a word.
