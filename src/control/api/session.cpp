@@ -133,6 +133,8 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
     Request request_;
     std::size_t body_have_ = 0;
     Share body_share_;
+    std::optional<Response>
+        no_request_;       // what is to be said to what is not one; the connection ends with it
     std::string allowed_;  // of the refusal
     bool keep_ = false;
     bool head_only_ = false;
@@ -244,8 +246,9 @@ void HttpSession::parse_header() {
     const bool too_large =
         error == http::error::header_limit || header_read_ + have_ >= common_.limits.header_bytes_max;
     if (error == http::error::need_more && !too_large) return read_header();
-    send(too_large ? error_response(431, "header-too-large", "the header is too large")
-                   : error_response(400, "bad-http", "not an HTTP request: " + error.message()));
+    no_request_ = too_large ? error_response(431, "header-too-large", "the header is too large")
+                            : error_response(400, "bad-http", "not an HTTP request: " + error.message());
+    wait_for_turn();
 }
 
 void HttpSession::wait_for_turn() {
@@ -304,6 +307,7 @@ std::optional<Response> HttpSession::refusal() {
 }
 
 void HttpSession::judge() {
+    if (no_request_) return send(std::move(*no_request_));
     const auto& header = parser_->get();
     head_only_ = header.method() == http::verb::head;
     const std::size_t length = static_cast<std::size_t>(parser_->content_length().value_or(0));

@@ -46,7 +46,8 @@ Result<void> check_name(std::string_view name) {
     return {};
 }
 
-// The interface of a program that was killed goes a moment after it; who starts it again is not to fail for that.
+// The interface of a program that was killed goes a moment after it; who starts it again is not to fail for
+// that.
 bool becomes_free(const std::string& name) {
     constexpr std::chrono::milliseconds kPatience(1000), kStep(10);
     for (auto waited = kPatience; ::if_nametoindex(name.c_str()) != 0; waited -= kStep) {
