@@ -50,9 +50,9 @@ Address masked(const Prefix& prefix) {
 }
 
 // Disjoint intervals of ports with what is claimed there, each list in order of rank up to the first rule
-// that always applies.
+// that always applies. False: `emit` wants no more, and the rest is missing.
 template <typename Emit>
-void sweep(const std::vector<Claim>& claims, const Emit& emit) {
+bool sweep(const std::vector<Claim>& claims, const Emit& emit) {
     std::map<std::uint32_t, std::pair<std::vector<const Claim*>, std::vector<const Claim*>>>
         edges;  // begin, end
     for (const Claim& claim : claims) {
@@ -70,8 +70,9 @@ void sweep(const std::vector<Claim>& claims, const Emit& emit) {
             if (ranks.empty() || ranks.back() != rank) ranks.push_back(rank);
             if (always) break;
         }
-        if (!emit(at->first, std::next(at)->first - 1, ranks)) return;
+        if (!emit(at->first, std::next(at)->first - 1, ranks)) return false;
     }
+    return true;
 }
 
 }  // namespace
@@ -141,19 +142,19 @@ bool ClassifierBuilder::add_tuples(Claims& claims, Pending<kWords>& pending, std
             Classifier::Entry<kWords> entry{
                 Classifier::words_of<kWords>(key.remote, key.local), tuple << 8 | key.protocol, 0, {}};
             std::vector<Classifier::Interval> intervals;
-            sweep(ports,
-                  [&](std::uint32_t first, std::uint32_t last, const std::vector<std::uint32_t>& ranks) {
-                      probe.best = std::min(probe.best, ranks.front());
-                      std::uint32_t where = ranks.front() | Classifier::kInline;
-                      if (ranks.size() > 1) {
-                          where = static_cast<std::uint32_t>(out_.ranks_.size());
-                          out_.ranks_.insert(out_.ranks_.end(), ranks.begin(), ranks.end());
-                          out_.ranks_.back() |= Classifier::kInline;
-                      }
-                      intervals.push_back(
-                          {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(last), where});
-                      return weight() + intervals.size() <= weight_max;
-                  });
+            const bool whole = sweep(
+                ports, [&](std::uint32_t first, std::uint32_t last, const std::vector<std::uint32_t>& ranks) {
+                    probe.best = std::min(probe.best, ranks.front());
+                    std::uint32_t where = ranks.front() | Classifier::kInline;
+                    if (ranks.size() > 1) {
+                        where = static_cast<std::uint32_t>(out_.ranks_.size());
+                        out_.ranks_.insert(out_.ranks_.end(), ranks.begin(), ranks.end());
+                        out_.ranks_.back() |= Classifier::kInline;
+                    }
+                    intervals.push_back(
+                        {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(last), where});
+                    return weight() + intervals.size() <= weight_max;
+                });
             entry.intervals = static_cast<std::uint32_t>(intervals.size());
             if (intervals.size() <= entry.interval.size()) {
                 std::ranges::copy(intervals, entry.interval.begin());
@@ -162,7 +163,7 @@ bool ClassifierBuilder::add_tuples(Claims& claims, Pending<kWords>& pending, std
                 out_.intervals_.insert(out_.intervals_.end(), intervals.begin(), intervals.end());
             }
             pending.entries.push_back(entry);
-            if (weight() > weight_max) return false;
+            if (!whole || weight() > weight_max) return false;
         }
         pending.probes.push_back(probe);
     }
