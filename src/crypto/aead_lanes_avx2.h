@@ -36,19 +36,34 @@ struct Avx2 {
     // By whole bytes one shuffle does it.
     template <int N>
     [[gnu::always_inline]] static U32 rotate32(U32 x) {
-        if constexpr (N == 16)
-            return _mm256_shuffle_epi8(
-                x, twice(_mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2)));
-        else if constexpr (N == 8)
-            return _mm256_shuffle_epi8(
-                x, twice(_mm_set_epi8(14, 13, 12, 15, 10, 9, 8, 11, 6, 5, 4, 7, 2, 1, 0, 3)));
+        if constexpr (N == 16 || N == 8)
+            return _mm256_shuffle_epi8(x, load(N == 16 ? kRotate16 : kRotate8));
         else
             return _mm256_or_si256(_mm256_slli_epi32(x, N), _mm256_srli_epi32(x, 32 - N));
     }
+    // A group has no more than kLanes messages.
     [[gnu::always_inline]] static U32 lookup32(const std::uint32_t (&table)[16], U32 which) {
-        const U32 low = _mm256_permutevar8x32_epi32(load(table), which);
-        const U32 high = _mm256_permutevar8x32_epi32(load(table + 8), which);
-        return _mm256_blendv_epi8(low, high, _mm256_cmpgt_epi32(which, _mm256_set1_epi32(7)));
+        return _mm256_permutevar8x32_epi32(load(table), which);
+    }
+    // The ten double rounds of ChaCha20: columns, then diagonals. Row c of the state is in memory: it would
+    // be in registers for two additions a quarter round only, and without it there are four to rotate in. A
+    // compiler asked to fit 16 words and what rotations need into 16 registers puts words away in the middle
+    // of chains, also where these are in an array: hence the names.
+    [[gnu::always_inline]] static void chacha20_rounds(U32 (&x)[16]) {
+        U32 a0 = x[0], a1 = x[1], a2 = x[2], a3 = x[3];
+        U32 b0 = x[4], b1 = x[5], b2 = x[6], b3 = x[7];
+        U32 c0 = x[8], c1 = x[9], c2 = x[10], c3 = x[11];
+        U32 d0 = x[12], d1 = x[13], d2 = x[14], d3 = x[15];
+        for (int i = 0; i < 10; ++i) {
+            quarter_rounds(a0, b0, c0, d0, a1, b1, c1, d1);
+            quarter_rounds(a2, b2, c2, d2, a3, b3, c3, d3);
+            quarter_rounds(a0, b1, c2, d3, a1, b2, c3, d0);
+            quarter_rounds(a2, b3, c0, d1, a3, b0, c1, d2);
+        }
+        x[0] = a0, x[1] = a1, x[2] = a2, x[3] = a3;
+        x[4] = b0, x[5] = b1, x[6] = b2, x[7] = b3;
+        x[8] = c0, x[9] = c1, x[10] = c2, x[11] = c3;
+        x[12] = d0, x[13] = d1, x[14] = d2, x[15] = d3;
     }
     template <int N>
     [[gnu::always_inline]] static U32 turn32(U32 x) {
@@ -89,15 +104,17 @@ struct Avx2 {
 
     [[gnu::always_inline]] static U32 load_bytes(const std::byte* from) { return load(from); }
     [[gnu::always_inline]] static void store_bytes(std::byte* to, U32 x) { store(to, x); }
+    // By halves: messages are mostly padded to whole blocks of Poly1305.
     static U32 load_bytes(const std::byte* from, std::size_t count) {
-        alignas(32) std::byte bytes[32] = {};
-        __builtin_memcpy(bytes, from, count);
-        return load(bytes);
+        if (count < 16) return _mm256_zextsi128_si256(load_some(from, count));
+        const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        return count == 16 ? _mm256_zextsi128_si256(low)
+                           : _mm256_set_m128i(load_some(from + 16, count - 16), low);
     }
     static void store_bytes(std::byte* to, U32 x, std::size_t count) {
-        alignas(32) std::byte bytes[32];
-        store(bytes, x);
-        __builtin_memcpy(to, bytes, count);
+        if (count < 16) return store_some(to, _mm256_castsi256_si128(x), count);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(x));
+        if (count > 16) store_some(to + 16, _mm256_extracti128_si256(x, 1), count - 16);
     }
 
     [[gnu::always_inline]] static U64 words(U32 x) { return x; }
@@ -146,7 +163,61 @@ struct Avx2 {
     }
 
   private:
-    [[gnu::always_inline]] static __m256i twice(__m128i x) { return _mm256_broadcastsi128_si256(x); }
+    static __m128i load_some(const std::byte* from, std::size_t count) {
+        alignas(16) std::byte bytes[16] = {};
+        __builtin_memcpy(bytes, from, count);
+        return _mm_load_si128(reinterpret_cast<const __m128i*>(bytes));
+    }
+    static void store_some(std::byte* to, __m128i x, std::size_t count) {
+        alignas(16) std::byte bytes[16];
+        _mm_store_si128(reinterpret_cast<__m128i*>(bytes), x);
+        __builtin_memcpy(to, bytes, count);
+    }
+
+    // Where each byte of a rotated word comes from.
+    alignas(32) static constexpr std::uint8_t kRotate16[32] = {2,  3,  0, 1, 6,  7,  4,  5,   //
+                                                               10, 11, 8, 9, 14, 15, 12, 13,  //
+                                                               2,  3,  0, 1, 6,  7,  4,  5,   //
+                                                               10, 11, 8, 9, 14, 15, 12, 13};
+    alignas(32) static constexpr std::uint8_t kRotate8[32] = {3,  0, 1, 2,  7,  4,  5,  6,   //
+                                                              11, 8, 9, 10, 15, 12, 13, 14,  //
+                                                              3,  0, 1, 2,  7,  4,  5,  6,   //
+                                                              11, 8, 9, 10, 15, 12, 13, 14};
+
+    // Halves of two quarter rounds: a += b; d = (d ^ a) <<< 16 or 8; c += d; b = (b ^ c) <<< R.
+    template <int R>
+    [[gnu::always_inline]] static void half_quarter_rounds(U32& a, U32& b, U32& c, U32& d, U32& e, U32& f,
+                                                           U32& g, U32& h,
+                                                           const std::uint8_t (&shuffle)[32]) {
+        U32 s, t;
+        __asm__ volatile(
+            "vpaddd %[b], %[a], %[a]\n\t"
+            "vpaddd %[f], %[e], %[e]\n\t"
+            "vpxor %[a], %[d], %[d]\n\t"
+            "vpxor %[e], %[h], %[h]\n\t"
+            "vpshufb %[shuffle], %[d], %[d]\n\t"
+            "vpshufb %[shuffle], %[h], %[h]\n\t"
+            "vpaddd %[c], %[d], %[s]\n\t"
+            "vpaddd %[g], %[h], %[t]\n\t"
+            "vmovdqa %[s], %[c]\n\t"
+            "vmovdqa %[t], %[g]\n\t"
+            "vpxor %[s], %[b], %[b]\n\t"
+            "vpxor %[t], %[f], %[f]\n\t"
+            "vpslld %[left], %[b], %[s]\n\t"
+            "vpslld %[left], %[f], %[t]\n\t"
+            "vpsrld %[right], %[b], %[b]\n\t"
+            "vpsrld %[right], %[f], %[f]\n\t"
+            "vpor %[s], %[b], %[b]\n\t"
+            "vpor %[t], %[f], %[f]"
+            : [a] "+x"(a), [b] "+x"(b), [c] "+m"(c), [d] "+x"(d), [e] "+x"(e), [f] "+x"(f), [g] "+m"(g),
+              [h] "+x"(h), [s] "=&x"(s), [t] "=&x"(t)
+            : [shuffle] "m"(shuffle), [left] "i"(R), [right] "i"(32 - R));
+    }
+    [[gnu::always_inline]] static void quarter_rounds(U32& a, U32& b, U32& c, U32& d, U32& e, U32& f, U32& g,
+                                                      U32& h) {
+        half_quarter_rounds<12>(a, b, c, d, e, f, g, h, kRotate16);
+        half_quarter_rounds<7>(a, b, c, d, e, f, g, h, kRotate8);
+    }
 };
 
 }  // namespace

@@ -68,15 +68,19 @@ struct ChaCha20 {
         return V::lookup32(keys.counter[i - 14], message);
     }
 
-    // x[i] becomes word i of each lane's block.
+    // x[i] becomes word i of each lane's block. V may have rounds of its own.
     [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys& keys, const Lanes<V>& lanes) {
         const U32 message = V::load32(lanes.message);
         for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, message, i);
+        if constexpr (requires { V::chacha20_rounds(x); }) {
+            V::chacha20_rounds(x);
+        } else {
             // Unrolled, or the state changes registers at every turn of the loop.
 #pragma GCC unroll 10
-        for (int i = 0; i < 10; ++i) {
-            round<0>(x);
-            round<1>(x);
+            for (int i = 0; i < 10; ++i) {
+                round<0>(x);
+                round<1>(x);
+            }
         }
         for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start_word(keys, lanes, message, i));
     }
