@@ -32,6 +32,14 @@ struct alignas(64) Lanes {
     std::uint32_t block[V::kLanes];
 };
 
+// Nothing to do beside ChaCha20. What there may be instead: poly1305_beside.h.
+struct Nothing {
+    static constexpr int turns(int) { return 0; }
+    static constexpr int state(int) { return 0; }
+    static constexpr void keep(int, int) {}
+    static constexpr void step(int, int) {}
+};
+
 template <class V>
 struct ChaCha20 {
     using U32 = typename V::U32;
@@ -68,12 +76,15 @@ struct ChaCha20 {
         return V::lookup32(keys.counter[i - 14], message);
     }
 
-    // x[i] becomes word i of each lane's block. V may have rounds of its own.
-    [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys& keys, const Lanes<V>& lanes) {
+    // x[i] becomes word i of each lane's block. A V that has rounds of its own lets `meanwhile` do its steps
+    // between them: scalar work beside the vectors (poly1305_beside.h).
+    template <class Meanwhile = Nothing>
+    [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys& keys, const Lanes<V>& lanes,
+                                            Meanwhile&& meanwhile = {}) {
         const U32 message = V::load32(lanes.message);
         for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, message, i);
-        if constexpr (requires { V::chacha20_rounds(x); }) {
-            V::chacha20_rounds(x);
+        if constexpr (requires { V::chacha20_rounds(x, meanwhile); }) {
+            V::chacha20_rounds(x, meanwhile);
         } else {
             // Unrolled, or the state changes registers at every turn of the loop.
 #pragma GCC unroll 10
