@@ -9,18 +9,17 @@
 //
 // Sealing enciphers, then authenticates; opening authenticates first, and only deciphers what was authentic.
 // Both go through the group in parts of as many messages as Poly1305 has lanes, so that what one has just had
-// is still in the first cache when the other wants it. What the first pass computed beyond the Poly1305 keys
-// waits in a buffer.
+// is still in the first cache when the other wants it. With a V that has Poly1305 beside ChaCha20, parts are
+// smaller, and each is authenticated while another one, be it of the next group, is enciphered or deciphered.
+// What the first pass computed beyond the Poly1305 keys waits in a buffer.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-
-#ifdef VERN_CONSTANT_TIME_TEST
-#include <valgrind/memcheck.h>
-#endif
+#include <type_traits>
 
 #include "crypto/aead.h"
+#include "crypto/aead_secrets.h"
 #include "crypto/chacha20_lanes.h"
 #include "crypto/poly1305_along.h"
 #include "crypto/poly1305_lanes.h"
@@ -31,20 +30,12 @@ namespace {
 
 constexpr std::size_t kWindow = 64;  // messages among which alike lengths are sought
 
-// Wiping that the compiler must not leave out.
-inline void wipe_secrets(void* secrets, std::size_t bytes) {
-    __builtin_memset(secrets, 0, bytes);
-    __asm__ __volatile__("" : : "r"(secrets) : "memory");
-}
-
-// From here on a branch may depend on it. Tells valgrind so where the kernels run with their secrets marked
-// as undefined (tests/crypto/constant_time.cpp), and does nothing elsewhere.
-inline bool declassified(bool value) {
-#ifdef VERN_CONSTANT_TIME_TEST
-    VALGRIND_MAKE_MEM_DEFINED(&value, sizeof value);
-#endif
-    return value;
-}
+// Poly1305 beside ChaCha20, of a V that has it.
+template <class V>
+struct BesideOf : std::type_identity<Nothing> {};
+template <class V>
+requires requires { typename V::Beside; }
+struct BesideOf<V> : std::type_identity<typename V::Beside> {};
 
 // V: the vector type. F: the field of its Poly1305.
 template <class V, class F>
@@ -56,6 +47,8 @@ class Train {
     using U32 = typename V::U32;
     using Poly = Poly1305Lanes<F>;
     using Along = Poly1305Along<F>;
+    using Beside = typename BesideOf<V>::type;
+    static constexpr bool kHasBeside = !std::is_same_v<Beside, Nothing>;
 
     struct Message {
         const std::byte* from;
@@ -102,6 +95,7 @@ class Train {
   public:
     static void seal(const SealJob* jobs, std::size_t count) noexcept {
         Group group;
+        Beside beside;
         for_groups(jobs, count, [&](const std::uint8_t* order, int members, const SealJob* window) {
             group.count = members;
             for (int i = 0; i < members; ++i) {
@@ -109,44 +103,104 @@ class Train {
                 admit(group, i, job.key, job.counter, {job.plain, job.sealed, job.length});
             }
             begin(group);
+            const bool pays = beside_pays(group);
             for (int part = 0, end; part < members; part = end) {
-                end = part + kWide < members ? part + kWide : members;
+                end = end_of_part(part, members, pays);
                 encipher(
-                    group, [&](const Pass& pass) { return message_of(pass, 0) < end; }, end);
-                authenticate(group, part, end);
-                for (int i = part; i < end; ++i)
-                    __builtin_memcpy(group.messages[i].to + group.messages[i].length, group.tags[i],
-                                     kTagBytes);
+                    group, [&](const Pass& pass) { return message_of(pass, 0) < end; }, end, beside);
+                beside.finish();
+                const auto tag = [&](int i) { return group.messages[i].to + group.messages[i].length; };
+                if (pays) {
+                    entrust(beside, group, part, end, tag);
+                } else {
+                    authenticate(group, part, end);
+                    for (int i = part; i < end; ++i) __builtin_memcpy(tag(i), group.tags[i], kTagBytes);
+                }
             }
         });
+        beside.finish();
         wipe_secrets(&group.secret, sizeof group.secret);
     }
 
     static void open(OpenJob* jobs, std::size_t count) noexcept {
-        Group group;
+        // By turns, where a group's first part is authenticated beside the last passes of the group ahead.
+        Group groups[kHasBeside ? 2 : 1];
+        Group* group = &groups[0];
+        Group* undone = nullptr;  // its last part was judged, but is not deciphered
+        Beside beside;
+        const auto decipher = [&](Group& which, int end) {
+            encipher(
+                which, [&](const Pass& pass) { return message_of(pass, pass.end - 1) < end; }, end, beside);
+        };
         for_groups(jobs, count, [&](const std::uint8_t* order, int members, OpenJob* window) {
-            group.count = members;
+            group->count = members;
             for (int i = 0; i < members; ++i) {
                 const OpenJob& job = window[order[i]];
-                admit(group, i, job.key, job.counter, {job.sealed, job.sealed, job.length});
+                admit(*group, i, job.key, job.counter, {job.sealed, job.sealed, job.length});
             }
-            begin(group);
+            begin(*group);
+            const bool pays = beside_pays(*group);
             for (int part = 0, end; part < members; part = end) {
-                end = part + kWide < members ? part + kWide : members;
-                authenticate(group, part, end);
+                end = end_of_part(part, members, pays);
+                if (pays) entrust(beside, *group, part, end, [&](int i) { return group->tags[i]; });
+                if (part > 0)
+                    decipher(*group, part);
+                else if (undone != nullptr)
+                    decipher(*undone, undone->count);
+                beside.finish();
+                if (!pays) authenticate(*group, part, end);
                 for (int i = part; i < end; ++i) {
                     OpenJob& job = window[order[i]];
-                    job.authentic = tag_is(group.tags[i], job.sealed + job.length);
-                    if (!job.authentic) refuse(group, i);
+                    job.authentic = tag_is(group->tags[i], job.sealed + job.length);
+                    if (!job.authentic) refuse(*group, i);
                 }
-                encipher(
-                    group, [&](const Pass& pass) { return message_of(pass, pass.end - 1) < end; }, end);
+            }
+            if constexpr (kHasBeside) {
+                undone = group;
+                group = group == &groups[0] ? &groups[1] : &groups[0];
+            } else {
+                decipher(*group, members);
             }
         });
-        wipe_secrets(&group.secret, sizeof group.secret);
+        if (undone != nullptr) decipher(*undone, undone->count);
+        for (std::size_t i = 0; i < sizeof groups / sizeof *groups && i * kLanes < count; ++i)
+            wipe_secrets(&groups[i].secret, sizeof groups[i].secret);
     }
 
   private:
+    // Whether the group is authenticated beside ChaCha20: not if its messages are so short that they are
+    // better off in lanes, nor if there is no other message to encipher meanwhile.
+    static bool beside_pays(const Group& group) {
+        if constexpr (kHasBeside)
+            return group.count > 1 && group.messages[group.count / 2].length >= V::kBesideFromBytes;
+        return false;
+    }
+    static int end_of_part(int part, int members, bool pays) {
+        int end = part + kWide;
+        if constexpr (kHasBeside)
+            if (pays) end = part + Beside::kMessages;
+        return end < members ? end : members;
+    }
+    // The messages from `part` to `end` are authenticated by the end of the next beside.finish(). One that is
+    // there alone is given twice.
+    template <class Tag>
+    static void entrust(Beside& beside, const Group& group, int part, int end, Tag tag) {
+        if constexpr (kHasBeside)
+            for (int which = 0; which < Beside::kMessages; ++which) {
+                const int i = part + which < end ? part + which : part;
+                const Message& message = group.messages[i];
+                beside.start(which, message.to, message.length,
+                             {poly_word(group, i, 0), poly_word(group, i, 1), poly_word(group, i, 2),
+                              poly_word(group, i, 3)},
+                             tag(i));
+            }
+    }
+    // Word w of r and s.
+    static std::uint64_t poly_word(const Group& group, int i, int w) {
+        return group.secret.poly_words[2 * w][i] |
+               static_cast<std::uint64_t>(group.secret.poly_words[2 * w + 1][i]) << 32;
+    }
+
     // Calls `each` with the indices of a group's messages.
     template <class Job, class Each>
     [[gnu::always_inline]] static void for_groups(Job* jobs, std::size_t count, Each each) {
@@ -302,7 +356,7 @@ class Train {
     // has is written down before the one ahead of it runs: a vector of words that were stored one by one can
     // only be loaded once all of them have left the store buffer.
     template <class Wanted>
-    [[gnu::noinline]] static void encipher(Group& group, Wanted wanted, int end) {
+    [[gnu::noinline]] static void encipher(Group& group, Wanted wanted, int end, Beside& beside) {
         Pass& first = group.first;
         int waited = first.begin;
         while (waited < first.end && message_of(first, waited) < end) ++waited;
@@ -316,7 +370,7 @@ class Train {
                 flat(group, pass);
                 apply(pass, pass.end, group.secret.waiting);
             } else {
-                tall_pass(group.secret.keys, pass);
+                tall_pass(group.secret.keys, pass, beside);
             }
         }
     }
@@ -355,9 +409,9 @@ class Train {
                 if (message_of(*pass, pass->edge[i].lane) == index) pass->edge[i].bytes = 0;
         }
     }
-    [[gnu::always_inline]] static void tall_pass(const Keys& keys, Pass& pass) {
+    [[gnu::always_inline]] static void tall_pass(const Keys& keys, Pass& pass, Beside& beside) {
         U32 x[16];
-        ChaCha::tall(x, keys, pass.lanes);
+        ChaCha::tall(x, keys, pass.lanes, beside);
         ChaCha::to_blocks(x);
         for (int i = 0; i < kLanes; ++i)
             for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
@@ -393,10 +447,7 @@ class Train {
     }
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {
-        const auto word = [&](int w) {
-            return group.secret.poly_words[2 * w][i] |
-                   static_cast<std::uint64_t>(group.secret.poly_words[2 * w + 1][i]) << 32;
-        };
+        const auto word = [&](int w) { return poly_word(group, i, w); };
         if (group.messages[i].length >= V::kAlongFromBytes) {
             const typename Along::Key key = {{word(0), word(1)}, {word(2), word(3)}};
             typename Along::Powers powers;

@@ -38,6 +38,7 @@ struct Nothing {
     static constexpr int state(int) { return 0; }
     static constexpr void keep(int, int) {}
     static constexpr void step(int, int) {}
+    static constexpr void finish() {}
 };
 
 template <class V>

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "crypto/aead_secrets.h"
 #include "crypto/poly1305_scalar.h"
 
 namespace vern::aead {
@@ -57,16 +58,9 @@ class Poly1305Beside {
     }
     [[gnu::always_inline]] void step(int which, State& state) const { block(chains_[which].poly, state); }
 
-    // What the turns have left of the messages, if there are any.
-    [[gnu::noinline]] void finish() {
-        if (chains_[0].tag == nullptr) return;
-        State first = state(0), second = state(1);
-        for (; chains_[0].blocks > 0 && chains_[1].blocks > 0; --chains_[0].blocks, --chains_[1].blocks) {
-            step(0, first);
-            step(1, second);
-        }
-        finish(0, first);
-        finish(1, second);
+    // What the turns have left of the messages, if there are any. Their keys are wiped.
+    [[gnu::always_inline]] void finish() {
+        if (chains_[0].tag != nullptr) finish_both();
     }
 
   private:
@@ -82,6 +76,16 @@ class Poly1305Beside {
         std::byte bytes[8];
     };
 
+    [[gnu::noinline]] void finish_both() {
+        State first = state(0), second = state(1);
+        for (; chains_[0].blocks > 0 && chains_[1].blocks > 0; --chains_[0].blocks, --chains_[1].blocks) {
+            step(0, first);
+            step(1, second);
+        }
+        finish(0, first);
+        finish(1, second);
+    }
+
     [[gnu::always_inline]] void finish(int which, State state) {
         Chain& chain = chains_[which];
         for (; chain.blocks > 0; --chain.blocks) step(which, state);
@@ -92,6 +96,8 @@ class Poly1305Beside {
         chain.poly.finish(chain.s[0], chain.s[1], tag[0], tag[1]);
         std::memcpy(chain.tag, tag, sizeof tag);
         chain.tag = nullptr;
+        wipe_secrets(&chain.poly, sizeof chain.poly);
+        wipe_secrets(chain.s, sizeof chain.s);
     }
 
     // As Poly1305Scalar::block, of which compilers make half as many instructions again, moving halves of
