@@ -397,14 +397,15 @@ class Train {
             wipe_secrets(pass.whole[edge.lane], kBlockBytes);
         }
     }
-    // Wiped, and what is already lined up for it dropped.
+    // Wiped, and what is already lined up for it dropped: computed aside, where the keystream is wiped, too.
     static void refuse(Group& group, int index) {
         Message& message = group.messages[index];
         __builtin_memset(message.to, 0, message.length);
         message.length = 0;
         for (Pass* pass : {&group.first, &group.passes[group.turn]}) {
             for (int lane = pass->begin; lane < pass->end; ++lane)
-                if (message_of(*pass, lane) == index) pass->from[lane] = pass->to[lane] = pass->whole[lane];
+                if (message_of(*pass, lane) == index && pass->to[lane] != pass->whole[lane])
+                    put_aside(*pass, lane, 0);
             for (int i = 0; i < pass->edges; ++i)
                 if (message_of(*pass, pass->edge[i].lane) == index) pass->edge[i].bytes = 0;
         }
