@@ -77,7 +77,6 @@ class Train {
     struct Group {
         int count = 0;
         Message messages[kLanes];
-        std::uint64_t tags[kLanes][2];
         // The next block that has no lane yet.
         int message;
         std::uint32_t at;
@@ -87,6 +86,7 @@ class Train {
         int turn;
         struct {
             Keys keys;
+            std::uint64_t tags[kLanes][2];                    // the right ones of what was forged
             alignas(64) std::uint32_t poly_words[8][kLanes];  // r and s of each message
             alignas(64) std::byte waiting[kLanes][kBlockBytes];
         } secret;  // wiped at the end of the call
@@ -114,7 +114,8 @@ class Train {
                     entrust(beside, group, part, end, tag);
                 } else {
                     authenticate(group, part, end);
-                    for (int i = part; i < end; ++i) __builtin_memcpy(tag(i), group.tags[i], kTagBytes);
+                    for (int i = part; i < end; ++i)
+                        __builtin_memcpy(tag(i), group.secret.tags[i], kTagBytes);
                 }
             }
         });
@@ -142,7 +143,7 @@ class Train {
             const bool pays = beside_pays(*group);
             for (int part = 0, end; part < members; part = end) {
                 end = end_of_part(part, members, pays);
-                if (pays) entrust(beside, *group, part, end, [&](int i) { return group->tags[i]; });
+                if (pays) entrust(beside, *group, part, end, [&](int i) { return group->secret.tags[i]; });
                 if (part > 0)
                     decipher(*group, part);
                 else if (undone != nullptr)
@@ -151,7 +152,7 @@ class Train {
                 if (!pays) authenticate(*group, part, end);
                 for (int i = part; i < end; ++i) {
                     OpenJob& job = window[order[i]];
-                    job.authentic = tag_is(group->tags[i], job.sealed + job.length);
+                    job.authentic = tag_is(group->secret.tags[i], job.sealed + job.length);
                     if (!job.authentic) refuse(*group, i);
                 }
             }
@@ -429,11 +430,12 @@ class Train {
             for (; i < end; ++i) authenticate_one(group, i, group.messages[i].to);
             return;
         }
+        const int members = end - i;
         typename Poly::Messages messages;
         messages.words = &group.secret.poly_words[0][i];
         messages.stride = kLanes;
         for (int lane = 0; lane < kWide; ++lane) {
-            const Message& message = group.messages[i + lane < end ? i + lane : i];
+            const Message& message = group.messages[i + (lane < members ? lane : 0)];
             messages.data[lane] = message.to;
             messages.length[lane] = message.length;
         }
@@ -441,18 +443,19 @@ class Train {
         typename Poly::Powers powers;
         Poly::mac(messages, powers, tags);
         wipe_secrets(&powers, sizeof powers);
-        for (int lane = 0; i + lane < end; ++lane) {
-            group.tags[i + lane][0] = tags[0][lane];
-            group.tags[i + lane][1] = tags[1][lane];
+        for (int lane = 0; lane < members; ++lane) {
+            group.secret.tags[i + lane][0] = tags[0][lane];
+            group.secret.tags[i + lane][1] = tags[1][lane];
         }
     }
 
     static void authenticate_one(Group& group, int i, const std::byte* text) {
         const auto word = [&](int w) { return poly_word(group, i, w); };
         if (group.messages[i].length >= V::kAlongFromBytes) {
-            const typename Along::Key key = {{word(0), word(1)}, {word(2), word(3)}};
+            typename Along::Key key = {{word(0), word(1)}, {word(2), word(3)}};
             typename Along::Powers powers;
-            Along::mac(text, group.messages[i].length, key, powers, group.tags[i]);
+            Along::mac(text, group.messages[i].length, key, powers, group.secret.tags[i]);
+            wipe_secrets(&key, sizeof key);
             return wipe_secrets(&powers, sizeof powers);
         }
         Poly1305Scalar poly;
@@ -461,7 +464,7 @@ class Train {
         for (; end - text >= 16; text += 16) poly.block(text);
         if (end != text) poly.last_bytes(text, static_cast<std::size_t>(end - text));
         poly.block(0, group.messages[i].length);
-        poly.finish(word(2), word(3), group.tags[i][0], group.tags[i][1]);
+        poly.finish(word(2), word(3), group.secret.tags[i][0], group.secret.tags[i][1]);
     }
 
     // In constant time. That the answer is no secret is the point of asking.
