@@ -28,13 +28,6 @@ UnixSeconds seconds_of(WallTime wall) {
     return std::chrono::floor<std::chrono::seconds>(wall).time_since_epoch().count();
 }
 
-// Beyond it is what a clock of nanoseconds cannot say: never.
-constexpr UnixSeconds kFar = 9'000'000'000;  // the year 2255
-
-Instant deadline_of(UnixSeconds ends, const policy::ClockPair& now) {
-    return policy::instant_of(WallTime(std::chrono::seconds(std::min(ends, kFar))), now);
-}
-
 }  // namespace
 
 std::string_view name_of(IdentityEvent::Kind kind) noexcept {

@@ -18,6 +18,10 @@ std::string_view name_of(Means means) noexcept {
     return "";
 }
 
+Instant deadline_of(trust::UnixSeconds ends, const policy::ClockPair& now) {
+    return policy::instant_of(WallTime(std::chrono::seconds(std::min(ends, kFar))), now);
+}
+
 trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
     const Key key{binding.identity.kind, binding.identity.key};
     std::uint64_t id = next_id_;
@@ -95,8 +99,7 @@ std::vector<Registry::Ended> Registry::prove_again(const Again& again) {
 void Registry::clock_was_set(const policy::ClockPair& now) {
     ends_.clear();
     for (auto& [id, binding] : bindings_) {
-        const WallTime end{std::chrono::seconds(binding.ends)};
-        binding.deadline = std::min(binding.deadline, policy::instant_of(end, now));
+        binding.deadline = std::min(binding.deadline, deadline_of(binding.ends, now));
         ends_.emplace(binding.deadline, id);
     }
 }

@@ -37,6 +37,9 @@ std::string_view name_of(Means means) noexcept;  // "tunnel-ssh"; stable
 // What was verified of the certificates, for when trust changes; see proof.h.
 using Evidence = std::variant<trust::X509Evidence, trust::SshCertificate>;
 inline constexpr trust::UnixSeconds kNever = std::numeric_limits<trust::UnixSeconds>::max();
+// Beyond it is what a clock of nanoseconds cannot say: never.
+inline constexpr trust::UnixSeconds kFar = 9'000'000'000;  // the year 2255
+Instant deadline_of(trust::UnixSeconds ends, const policy::ClockPair& now);
 
 struct Binding {
     std::uint64_t id = 0;  // given by the registry, never used again

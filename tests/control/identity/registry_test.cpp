@@ -113,6 +113,20 @@ TEST(IdentityRegistry, ClocksThatAreSetBringEndsNearerOnly) {
     EXPECT_EQ(due(registry, 40).size(), 1u);
 }
 
+// Such an end is beyond what a clock of nanoseconds can say, and must not come round to the past.
+TEST(IdentityRegistry, WhatNeverEndsOutlivesClocksThatAreSet) {
+    Registry registry;
+    for (const trust::UnixSeconds ends : {trust::UnixSeconds{253'402'300'800}, kNever}) {
+        Binding forever = binding(1, std::to_string(ends), 0);
+        forever.ends = forever.identity.not_after = ends;
+        forever.deadline = deadline_of(ends, clocks(0, kWall));
+        ASSERT_TRUE(registry.bind(std::move(forever)));
+    }
+    registry.clock_was_set(clocks(10, kWall + 11));
+    EXPECT_TRUE(due(registry, 1'000'000).empty());
+    EXPECT_EQ(registry.size(), 2u);
+}
+
 TEST(IdentityRegistry, EndsByNumberAndByWhatIsSaid) {
     Registry registry;
     const auto a = registry.bind(binding(1, "a", 100));
