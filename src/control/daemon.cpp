@@ -209,6 +209,7 @@ void Daemon::watch_clock() {
 
 int Daemon::poll_timeout() const {
     using Clock = std::chrono::steady_clock;
+    // Also with no deadline: to wait for ever would sleep through one that is further away than that.
     constexpr std::int64_t kLongest = 3'600'000;
     std::int64_t left = kLongest;
     const auto consider = [&](Clock::time_point deadline) {
@@ -224,7 +225,7 @@ int Daemon::poll_timeout() const {
                 left, std::chrono::ceil<std::chrono::milliseconds>(*due - boot_time_now()).count());
     }
     if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
-    return left == kLongest ? -1 : static_cast<int>(std::max<std::int64_t>(left, 0));
+    return static_cast<int>(std::max<std::int64_t>(left, 0));
 }
 
 void Daemon::handle_policy(const std::vector<pollfd>& set) {
