@@ -54,6 +54,11 @@ json counts_of(const RuleCounts& counts) {
             {"denied", counts.denied}, {"would_be", counts.would_be}, {"limited", counts.limited}};
 }
 
+void say_unsettled(const Result<void>& settled) {
+    if (!settled)
+        log_error("the disk may hold another policy than the one in force: " + settled.error().message);
+}
+
 }  // namespace
 
 Control::~Control() { store_.note_time(); }
@@ -192,18 +197,19 @@ void Control::back(std::string_view why, std::string_view who) {
     if (auto done = publish(std::move(before)); !done)
         return log_error("the previous policy cannot be put back: " + done.error().message);
     tell(PolicyEvent::Kind::rolled_back, who, std::string(why));
-    if (auto settled = settle_disk(governing_); !settled)
-        log_error("the previous policy is in force, and cannot be put back on disk: " +
-                  settled.error().message);
+    settle_disk();
 }
 
 // After something went wrong half way the disk must hold what governs.
-Result<void> Control::settle_disk(const Governing& wanted) {
-    if (!wanted.failure.empty()) return {};  // what is there cannot be loaded, and stays
-    const auto stored = store_.load();
-    if (wanted.none()) return stored && !*stored ? Result<void>() : store_.clear();
-    if (stored && *stored && (*stored)->text == wanted.loaded->text) return {};
-    return store_.replace(wanted.loaded->text);
+void Control::settle_disk() {
+    const auto settle = [&]() -> Result<void> {
+        if (!governing_.failure.empty()) return {};  // what is there cannot be loaded, and stays
+        const auto stored = store_.load();
+        if (governing_.none()) return stored && !*stored ? Result<void>() : store_.clear();
+        if (stored && *stored && (*stored)->text == governing_.loaded->text) return {};
+        return store_.replace(governing_.loaded->text);
+    };
+    say_unsettled(settle());
 }
 
 void Control::clock_was_set() {
@@ -346,8 +352,7 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
     const auto stored =
         on_trial ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
     if (!stored) {
-        if (auto settled = settle_disk(governing_); !settled)
-            log_error("the disk may hold another policy than the one in force: " + settled.error().message);
+        settle_disk();
         return refuse(Refused::Why::failed,
                       "nothing was changed: the policy cannot be kept: " + stored.error().message);
     }
@@ -355,8 +360,7 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
     Governing before = governing_;
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) {
         if (on_trial) store_.drop_trial();
-        if (auto settled = settle_disk(governing_); !settled)
-            log_error("the disk may hold another policy than the one in force: " + settled.error().message);
+        settle_disk();
         return refuse(Refused::Why::failed, done.error().message);
     }
     if (on_trial)
@@ -394,7 +398,7 @@ Outcome<json> Control::rollback(std::string_view who) {
     auto loaded = load((*previous)->text, store_.directory() + "/previous.toml", now);
     if (!loaded) return refuse(Refused::Why::failed, loaded.error().message);
     if (auto kept = store_.replace((*loaded)->text); !kept) {
-        (void)settle_disk(governing_);
+        settle_disk();
         return refuse(Refused::Why::failed,
                       "nothing was changed: the policy cannot be kept: " + kept.error().message);
     }
@@ -411,15 +415,18 @@ Outcome<json> Control::remove(std::string_view who) {
         return refuse(Refused::Why::state, "a policy is on trial until " + date_text(trial_->wall_deadline) +
                                                ": confirm it or roll it back first");
     if (governing_.none()) return refuse(Refused::Why::state, "no policy is in force");
-    if (auto removed = store_.remove(); !removed) {
-        (void)settle_disk(governing_);
+    const bool broken = !governing_.loaded;
+    // What denies everything must do so after a restart too, until its removal is whole.
+    const auto undo = [&] { broken ? say_unsettled(store_.put_back_broken()) : settle_disk(); };
+    if (auto removed = broken ? store_.set_aside_broken() : store_.remove(); !removed) {
+        undo();
         return refuse(Refused::Why::failed, "nothing was changed: the policy cannot be taken off the disk: " +
                                                 removed.error().message);
     }
     const std::string name = governing_.loaded ? shown_name(governing_.loaded->document.name)
                                                : "the policy that could not be loaded";
     if (auto done = publish({}); !done) {
-        (void)settle_disk(governing_);
+        undo();
         return refuse(Refused::Why::failed, done.error().message);
     }
     log_notice(fmt::format("{} removed by {}", name, who));

@@ -14,6 +14,7 @@ constexpr std::string_view kPolicy = "policy.toml";
 constexpr std::string_view kPrevious = "previous.toml";
 constexpr std::string_view kPending = "pending.toml";
 constexpr std::string_view kRecord = "pending.json";
+constexpr std::string_view kBroken = "broken.toml";
 
 }  // namespace
 
@@ -66,6 +67,19 @@ Result<void> Store::clear() {
 Result<void> Store::remove() {
     if (auto kept = keep_previous(); !kept) return kept;
     return clear();
+}
+
+Result<void> Store::set_aside_broken() {
+    ::unlink(files_.path_of(kBroken).c_str());  // of an earlier time: not to be put back
+    if (auto linked = files_.link(kPolicy, kBroken); !linked) return tl::unexpected(linked.error());
+    return clear();
+}
+
+Result<void> Store::put_back_broken() {
+    const auto stored = load();
+    if (!stored || *stored) return {};  // it is still there
+    if (auto linked = files_.link(kBroken, kPolicy); !linked) return tl::unexpected(linked.error());
+    return files_.sync();
 }
 
 void Store::note_time() const {

@@ -5,6 +5,7 @@
 //   previous.toml   what was in its place before, for rollback
 //   pending.toml    on trial since apply --confirm; a restart drops it: nobody has confirmed it
 //   pending.json    until when
+//   broken.toml     could not be loaded, and was removed; nothing reads it
 //
 // Each file is whole or not there, whatever ends the process or the machine. A confirmation is one rename.
 #pragma once
@@ -35,6 +36,9 @@ class Store {
     // Back to no policy at all: as if there had never been one, or with the present one as the one before.
     Result<void> clear();
     Result<void> remove();
+    // The same for one that cannot be loaded: nothing to go back to, so the one before stays that.
+    Result<void> set_aside_broken();
+    Result<void> put_back_broken();  // when something went wrong half way
     // So that a clock that is set back while the daemon does not run is noticed. Best effort.
     void note_time() const;
 

@@ -375,6 +375,43 @@ TEST_F(ControlTest, WhatCannotBeLoadedCanBeRemoved) {
     EXPECT_EQ(name(), "none");
 }
 
+// Not for what cannot be loaded: it was never worth going back to.
+TEST_F(ControlTest, RollbackAfterARemovalGoesToTheLastGoodOne) {
+    start();
+    apply(policy("first"));
+    apply(policy("second"));
+    std::ofstream(state() + "/policy.toml") << "nothing";
+    start();
+    EXPECT_TRUE(remove()["ok"]);
+    EXPECT_EQ(read_file(state() + "/broken.toml"), "nothing");
+    EXPECT_TRUE(rollback()["ok"]);
+    EXPECT_EQ(name(), "first");
+}
+
+// Whatever step fails: everything is still denied, after a restart too.
+TEST_F(ControlTest, WhatCannotBeLoadedIsRemovedWhollyOrNotAtAll) {
+    int failing = 0;
+    for (bool removed = false; !removed; ++failing) {
+        std::filesystem::remove_all(directory.path() + "/state");
+        start();
+        apply(policy("first"));
+        std::ofstream(state() + "/policy.toml") << "nothing";
+        int step = 0;
+        start("", [&](std::string_view) { return step++ == failing ? EIO : 0; });
+        removed = remove()["ok"];
+        start();
+        EXPECT_EQ(name(), removed ? "none" : "failed") << failing;
+        EXPECT_EQ(std::filesystem::exists(state() + "/policy.toml"), !removed) << failing;
+    }
+    EXPECT_GE(failing, 5);
+    apply(policy("first"));
+    std::ofstream(state() + "/policy.toml") << "nothing";
+    start();
+    plane->refuse = true;
+    EXPECT_FALSE(remove()["ok"]);
+    EXPECT_EQ(on_disk(), "nothing");
+}
+
 TEST_F(ControlTest, EveryChangeIsTold) {
     start();
     struct Observer final : PolicyObserver {
