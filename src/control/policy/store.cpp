@@ -24,7 +24,9 @@ Result<std::optional<Store::Stored>> Store::load_previous() const {
 }
 
 // A second name for the present file, so that its place is never empty. The first policy has none before it.
+// It notes until when it was in force: what had expired by then stays so when it comes back.
 Result<void> Store::keep_previous() const {
+    note_time();
     if (auto linked = files_.link(kPolicy, kPrevious); !linked) return tl::unexpected(linked.error());
     return {};
 }

@@ -412,6 +412,25 @@ TEST_F(ControlTest, WhatCannotBeLoadedIsRemovedWhollyOrNotAtAll) {
     EXPECT_EQ(on_disk(), "nothing");
 }
 
+// So that a clock that is set back before a rollback does not revive what had expired.
+TEST_F(ControlTest, WhatWasReplacedOrRemovedKnowsWhenThatWas) {
+    const auto now = std::filesystem::file_time_type::clock::now();
+    const auto old = [&] {
+        std::filesystem::last_write_time(state() + "/policy.toml", now - std::chrono::hours(24));
+    };
+    const auto noted = [&] {
+        return std::filesystem::last_write_time(state() + "/previous.toml") > now - std::chrono::hours(1);
+    };
+    start();
+    apply(policy("first"));
+    old();
+    apply(policy("second"));
+    EXPECT_TRUE(noted());
+    old();
+    EXPECT_TRUE(remove()["ok"]);
+    EXPECT_TRUE(noted());
+}
+
 TEST_F(ControlTest, EveryChangeIsTold) {
     start();
     struct Observer final : PolicyObserver {
