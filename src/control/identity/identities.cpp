@@ -173,6 +173,7 @@ void Identities::peers_changed() {
 std::optional<Instant> Identities::deadline() const {
     auto due = registry_.next_end();
     if (dirty_) due = std::min(due.value_or(settled_), settled_);
+    if (keep_due_) due = std::min(due.value_or(*keep_due_), *keep_due_);
     return due;
 }
 
@@ -181,8 +182,11 @@ void Identities::tick() {
     if (auto over = registry_.end_due(peers_.now().boot); !over.empty()) {
         cut(over, "");
         // That it was so late: a clock that is set back after kill -9 must not make it earlier.
-        if (now() - kept_at_ >= kKeepTimeSeconds) keep();
+        if (!keep_due_)
+            keep_due_ = latest_at_ + std::chrono::seconds(std::clamp<UnixSeconds>(
+                                         kept_at_ + kKeepTimeSeconds - now(), 0, kKeepTimeSeconds));
     }
+    if (keep_due_ && *keep_due_ <= latest_at_) keep();
     if (dirty_) settle();
 }
 
@@ -370,6 +374,7 @@ bool Identities::remove(std::uint64_t id, std::string_view by) {
 // The latest time that was seen goes with it.
 void Identities::keep() {
     kept_at_ = now();
+    keep_due_.reset();
     json file{{"version", 1}, {"latest", kept_at_}, {"handed_in", json::array()}};
     for (const auto& [id, one] : handed_in_) file["handed_in"].push_back(one);
     for (const json& one : waiting_) file["handed_in"].push_back(one);

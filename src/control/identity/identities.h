@@ -131,6 +131,7 @@ class Identities {
     WallTime latest_{};  // that was seen or must have come since: it was at `latest_at_`
     Instant latest_at_{};
     trust::UnixSeconds kept_at_ = 0;  // on disk
+    std::optional<Instant> keep_due_;
     std::optional<std::chrono::seconds> longest_;
     // What is proven again at a restart, as it was handed in: of bindings, and of what waits for its peer.
     std::map<std::uint64_t, nlohmann::json> handed_in_;

@@ -21,6 +21,7 @@ using trust::Statement;
 using trust::UnixSeconds;
 using trust::Verdict;
 using namespace vern::identity::test;
+using vern::test::read_file;
 using vern::test::TemporaryDirectory;
 using vern::test::Workshop;
 
@@ -496,6 +497,23 @@ TEST_F(IdentitiesTest, AClockSetBackRevivesNothing) {
     identities->clock_was_set();
     identities->tick();
     EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+// Whatever ends the process: not at once, so as not to write at each of many ends, but soon.
+TEST_F(IdentitiesTest, ThatSomethingHasEndedIsSoonOnDisk) {
+    trust_ca();
+    certify({"-V", "0x3b9aca00:0x59682f0a"});  // kNow + 10
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    const auto kept = [this] {
+        return nlohmann::json::parse(read_file(state.path() + "/wg0/identities.json"))["latest"];
+    };
+    tick_at_end(seconds(10));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_EQ(kept(), kNow);
+    EXPECT_EQ(identities->deadline(), peers.clock.boot + seconds(50));
+    tick_at_end(seconds(50));
+    EXPECT_EQ(kept(), kNow + 60);
+    EXPECT_FALSE(identities->deadline());
 }
 
 TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARestart) {
