@@ -8,9 +8,8 @@
 namespace vern::policy {
 
 std::string Document::peer_name(const PublicKey& key) const {
-    const auto found =
-        std::find_if(peers.begin(), peers.end(), [&](const auto& peer) { return peer.second == key; });
-    return found == peers.end() ? to_base64(key.bytes) : found->first;
+    const auto found = names.find(key);
+    return found == names.end() ? to_base64(key.bytes) : found->second;
 }
 
 // Dates far away are held at the ends of what an Instant can say.

@@ -63,9 +63,10 @@ struct DocumentTest {
 struct Document {
     std::string name;
     std::map<std::string, PublicKey, std::less<>> peers;
-    std::vector<Members> member_sets;  // Rule::peers is an index into these
-    bool all_prove = false;            // every peer must have proven an identity, to hold a session at all
-    PeerSet some_prove;                // else these
+    std::map<PublicKey, std::string> names;  // the other way round: lists of flows and peers ask for each
+    std::vector<Members> member_sets;        // Rule::peers is an index into these
+    bool all_prove = false;  // every peer must have proven an identity, to hold a session at all
+    PeerSet some_prove;      // else these
     std::optional<std::chrono::seconds> identity_max;  // how long a binding lasts at most
     std::vector<DocumentRule> rules;
     std::vector<DocumentTest> tests;

@@ -128,6 +128,7 @@ Document Parser::run(const toml::table& policy) {
     Names names(reader_, policy);
     names_ = &names;
     document_.peers = names.peers();
+    for (const auto& [name, key] : document_.peers) document_.names.emplace(key, name);
     read_required_identity(policy);
     read_identity_max(policy);
     reader_.tables(policy, "rule", kRulesMax, [this](const toml::table& table) { read_rule(table); });
