@@ -1,5 +1,7 @@
 #include "control/api/identity_routes.h"
 
+#include <algorithm>
+
 #include "control/api/json_body.h"
 #include "control/api/parameters.h"
 #include "control/api/refusal_response.h"
@@ -62,13 +64,17 @@ Response put_x509(Identities& identities, const Request& request) {
     trust::X509CaText source;
     source.name = request.target.path[3];
     source.certificates = body.wanted_text("certificates");
-    for (const std::string& coded : body.texts("crls")) {
+    const auto crls = body.texts("crls"), crl_files = body.texts("crl_files");
+    if (crls.size() > trust::kCrlsMax)
+        return refusal_response({trust::Refusal::too_large, "CRL: more than 32"}, 422);
+    for (const std::string& coded : crls) {
         auto crl = trust::decode_base64(coded, "", "crls");
         if (!crl) return error_response(400, "bad-body", "crls: base64 is wanted");
         source.crls.push_back(std::move(*crl));
     }
-    for (const std::string& file : body.texts("crl_files"))
-        source.crl_files.push_back(printable(file, kFileNameBytesMax));
+    // They stay in memory: no more of them than there are lists.
+    for (std::size_t i = 0; i < std::min(crl_files.size(), crls.size()); ++i)
+        source.crl_files.push_back(printable(crl_files[i], kFileNameBytesMax));
     source.groups = body.texts("groups");
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)

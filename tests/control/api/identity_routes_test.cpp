@@ -122,6 +122,11 @@ TEST_F(IdentityRoutes, BodiesThatAreNotWhatIsWanted) {
     EXPECT_EQ(identities.registry().size(), 0u);
 }
 
+TEST_F(IdentityRoutes, TooManyListsAreNotEvenDecoded) {
+    const json body{{"certificates", "x"}, {"crls", std::vector<std::string>(trust::kCrlsMax + 1, "*")}};
+    EXPECT_EQ(told(ask(Method::put, "/v1/trust/x509/corp", body.dump())), "422 too-large");
+}
+
 TEST_F(IdentityRoutes, AMisspeltParameterChangesNothing) {
     NEEDS_SSH_KEYGEN();
     const json body{{"key", Workshop::get().public_line(ca())}};
