@@ -3,12 +3,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <exception>
 
 #include "control/log.h"
 
 namespace vern::api {
 namespace {
+
+constexpr std::size_t kForWritersOf = 4;  // one place in so many
+constexpr std::chrono::milliseconds kTurn{20};
 
 Response handle(const Job& job) {
     try {
@@ -28,8 +32,10 @@ Result<std::unique_ptr<JobQueue>> JobQueue::make(std::size_t jobs_max) {
 }
 
 bool JobQueue::push(Job& job) {
+    const std::size_t most =
+        job.request.caller.role == Role::read ? jobs_max_ - jobs_max_ / kForWritersOf : jobs_max_;
     const std::lock_guard held(lock_);
-    if (jobs_.size() == jobs_max_) return false;
+    if (jobs_.size() >= most) return false;
     jobs_.push(std::move(job));
     const std::uint64_t one = 1;
     // It can fail only when it is readable anyway.
@@ -48,8 +54,10 @@ bool JobQueue::pop(Job& job) {
 }
 
 void JobQueue::run(unsigned most) {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
     Job job;
-    for (unsigned i = 0; i < most && pop(job); ++i) {
+    for (unsigned i = 0; i < most && (i == 0 || Clock::now() - begin < kTurn) && pop(job); ++i) {
         job.answer(handle(job));
         job = {};
     }

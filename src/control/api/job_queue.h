@@ -24,12 +24,14 @@ class JobQueue {
   public:
     static Result<std::unique_ptr<JobQueue>> make(std::size_t jobs_max);
 
-    // Any thread. False: full, and `job` is as it was.
+    // Any thread. False: full, and `job` is as it was. Who may only read finds it full when a quarter is
+    // left: whoever has something to revoke must find a place.
     bool push(Job& job);
 
     // Control thread. The descriptor is readable while there are jobs.
     int fd() const { return waiting_.get(); }
-    // Handles up to `most` jobs. Whatever a handler throws is an answer of status 500.
+    // Handles up to `most` jobs, and begins none after 20 ms: ends of proofs and trials wait meanwhile.
+    // Whatever a handler throws is an answer of status 500.
     void run(unsigned most);
     void clear();  // what waits is never answered
 
