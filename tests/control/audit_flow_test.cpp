@@ -223,6 +223,7 @@ TEST(AuditFlow, ADecisionInTheWordsOfItsPolicy) {
     PublicKey key{};
     key.bytes[0] = std::byte{1};
     document.peers["web-1"] = key;
+    document.names[key] = "web-1";
     document.rules.push_back({.id = "ssh", .at = {}, .rule = {}, .expires = {}, .log_prefix = {}});
     const policy::InForce policy{&document, "0123456789abcdef", 3};
     policy::LogRecord logged = decision();
