@@ -47,7 +47,7 @@ bool GateModel::allowed(const Flow& flow, const Key& key) const {
     const auto& [remote, remote_port, local, local_port, protocol] = key;
     // TCP's states time out at different times, which this does not follow: it may have begun anew from the
     // other side.
-    const auto begun = [&](bool in) {
+    const auto begun = [&, protocol = protocol, local_port = local_port, remote_port = remote_port](bool in) {
         return allowed(in, flow.peer, protocol, in ? local_port : remote_port);
     };
     return begun(flow.began_in) || ((evicted_ || flow.perhaps || protocol == kTcp) && begun(!flow.began_in));
