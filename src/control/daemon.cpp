@@ -11,6 +11,7 @@
 #include "control/json.h"
 #include "control/log.h"
 #include "control/resident.h"
+#include "control/state_directory.h"
 #include "control/text.h"
 #include "crypto/self_test.h"
 
@@ -78,6 +79,7 @@ Result<void> Daemon::open() {
     uapi_ = std::move(*uapi);
     plane_.emplace(runtime_->device());
     if (auto recorded = open_audit(); !recorded) return recorded;
+    StateDirectory(state_directory()).drop_unfinished();
     // Before the first packet.
     open_identities();
     if (auto governed = open_policy(); !governed) return governed;
@@ -88,13 +90,15 @@ Result<void> Daemon::open() {
     return {};
 }
 
+std::string Daemon::state_directory() const { return options_.state_directory + "/" + options_.interface_name; }
+
 Result<void> Daemon::open_audit() {
     if (!options_.audit) return {};
     audit::RecorderOptions options;
     options.required = !options_.audit_directory.empty();
     options.directory = options.required
                             ? options_.audit_directory
-                            : options_.state_directory + "/" + options_.interface_name + "/audit";
+                            : state_directory() + "/audit";
     options.interface = options_.interface_name;
     options.journal = options_.audit_journal;
     auto recorder = audit::Recorder::start(std::move(options), [this] { return plane_->now(); });
@@ -106,7 +110,7 @@ Result<void> Daemon::open_audit() {
 void Daemon::open_identities() {
     const identity::Peers& peers = *this;
     identities_.emplace(
-        options_.state_directory + "/" + options_.interface_name, peers, random_,
+        state_directory(), peers, random_,
         [this](const identity::IdentityEvent& event) { identity_event(event); },
         [this] {
             if (policy_) policy_->identities_changed();
@@ -116,7 +120,7 @@ void Daemon::open_identities() {
 
 Result<void> Daemon::open_policy() {
     runtime_->device().pick_up_flows(boot_time_now());
-    policy_.emplace(policy::Store(options_.state_directory + "/" + options_.interface_name), *plane_);
+    policy_.emplace(policy::Store(state_directory()), *plane_);
     policy_->observe(this);
     policy_->use_identities([this] { return identities_->registry().holders(); });
     if (auto started = policy_->start(options_.policy_file); !started) return started;

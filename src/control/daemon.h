@@ -59,6 +59,7 @@ class Daemon final : private UapiTarget,
     Result<void> open();
     void handle_link();
     void follow_interface(LinkEvents& events);
+    std::string state_directory() const;
     Result<void> open_audit();
     void open_identities();
     Result<void> open_policy();

@@ -5,11 +5,18 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
+#include <vector>
 
 #include "control/write_all.h"
 #include "dataplane/io/fd.h"
 
 namespace vern {
+namespace {
+
+constexpr std::string_view kUnfinished = ".new";
+
+}  // namespace
 
 Result<void> StateDirectory::step(std::string_view what) const {
     const int code = before_step_ ? before_step_(what) : 0;
@@ -63,7 +70,7 @@ Result<void> StateDirectory::rename(std::string_view from, std::string_view to) 
 }
 
 Result<void> StateDirectory::write(std::string_view name, std::string_view text) const {
-    const std::string temporary = std::string(name) + ".new", file = path_of(temporary);
+    const std::string temporary = std::string(name).append(kUnfinished), file = path_of(temporary);
     const auto put = [&]() -> Result<void> {
         if (auto allowed = step("open"); !allowed) return allowed;
         const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -81,7 +88,7 @@ Result<void> StateDirectory::write(std::string_view name, std::string_view text)
 
 Result<bool> StateDirectory::link(std::string_view from, std::string_view to) const {
     if (auto allowed = step("link"); !allowed) return tl::unexpected(allowed.error());
-    const std::string temporary = std::string(to) + ".new";
+    const std::string temporary = std::string(to).append(kUnfinished);
     ::unlink(path_of(temporary).c_str());
     if (::link(path_of(from).c_str(), path_of(temporary).c_str()) != 0) {
         if (errno == ENOENT) return false;
@@ -96,6 +103,14 @@ Result<bool> StateDirectory::remove(std::string_view name) const {
     if (::unlink(path_of(name).c_str()) == 0) return true;
     if (errno != ENOENT) return fail_errno("unlink " + path_of(name), errno);
     return false;
+}
+
+void StateDirectory::drop_unfinished() const {
+    std::vector<std::string> unfinished;
+    std::error_code none;
+    for (std::filesystem::directory_iterator entry(path_, none), end; !none && entry != end; entry.increment(none))
+        if (entry->path().extension() == kUnfinished) unfinished.push_back(entry->path());
+    for (const std::string& file : unfinished) ::unlink(file.c_str());
 }
 
 Result<void> StateDirectory::replace(std::string_view name, std::string_view text) const {

@@ -38,6 +38,9 @@ class StateDirectory {
     Result<bool> remove(std::string_view name) const;
     Result<void> sync() const;
 
+    // What writes that a kill cut short have left beside their places. For the start, while nobody writes.
+    void drop_unfinished() const;
+
     // All of make(), write() and sync().
     Result<void> replace(std::string_view name, std::string_view text) const;
 
