@@ -20,6 +20,7 @@
 
 #include "crypto/aead.h"
 #include "crypto/aead_secrets.h"
+#include "crypto/aead_short.h"
 #include "crypto/chacha20_lanes.h"
 #include "crypto/poly1305_along.h"
 #include "crypto/poly1305_lanes.h"
@@ -94,6 +95,21 @@ class Train {
 
   public:
     static void seal(const SealJob* jobs, std::size_t count) noexcept {
+        if (is_short(jobs, count)) return ShortMessage::seal(*jobs);
+        seal_train(jobs, count);
+    }
+    static void open(OpenJob* jobs, std::size_t count) noexcept {
+        if (is_short(jobs, count)) return ShortMessage::open(*jobs);
+        open_train(jobs, count);
+    }
+
+  private:
+    template <class Job>
+    static bool is_short(const Job* jobs, std::size_t count) {
+        return count == 1 && jobs->length <= ShortMessage::kBytesMax;
+    }
+
+    [[gnu::noinline]] static void seal_train(const SealJob* jobs, std::size_t count) noexcept {
         Group group;
         Beside beside;
         for_groups(jobs, count, [&](const std::uint8_t* order, int members, const SealJob* window) {
@@ -123,7 +139,7 @@ class Train {
         wipe_secrets(&group.secret, sizeof group.secret);
     }
 
-    static void open(OpenJob* jobs, std::size_t count) noexcept {
+    [[gnu::noinline]] static void open_train(OpenJob* jobs, std::size_t count) noexcept {
         // By turns, where a group's first part is authenticated beside the last passes of the group ahead.
         Group groups[kHasBeside ? 2 : 1];
         Group* group = &groups[0];
@@ -168,7 +184,6 @@ class Train {
             wipe_secrets(&groups[i].secret, sizeof groups[i].secret);
     }
 
-  private:
     // Whether the group is authenticated beside ChaCha20: not if its messages are so short that they are
     // better off in lanes, nor if there is no other message to encipher meanwhile.
     static bool beside_pays(const Group& group) {
