@@ -294,6 +294,10 @@ json Control::summary() const {
     return summary;
 }
 
+Store::Present Control::state_on_disk(const Governing& governing) {
+    return governing.failure.empty() ? Store::Present::good : Store::Present::broken;
+}
+
 // Requests
 
 json Control::show(bool with_text) const {
@@ -349,8 +353,8 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
             warnings.push_back(file + ": peer '" + name + "' is not a peer of this interface");
     }
     const WallTime wall_deadline = now.wall + confirm;
-    const auto stored =
-        on_trial ? store_.begin_trial((*loaded)->text, wall_deadline) : store_.replace((*loaded)->text);
+    const auto stored = on_trial ? store_.begin_trial((*loaded)->text, wall_deadline)
+                                 : store_.replace((*loaded)->text, state_on_disk(governing_));
     if (!stored) {
         settle_disk();
         return refuse(Refused::Why::failed,
@@ -377,7 +381,7 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
 
 Outcome<json> Control::confirm(std::string_view who) {
     if (!trial_) return refuse(Refused::Why::state, "no policy is on trial");
-    if (auto kept = store_.confirm_trial(); !kept)
+    if (auto kept = store_.confirm_trial(state_on_disk(trial_->before)); !kept)
         return refuse(Refused::Why::failed, "not confirmed, and still on trial: " + kept.error().message);
     trial_.reset();
     log_notice(fmt::format("the policy is confirmed by {}", who));
@@ -397,7 +401,7 @@ Outcome<json> Control::rollback(std::string_view who) {
     now.wall = std::max(now.wall, (*previous)->written);
     auto loaded = load((*previous)->text, store_.directory() + "/previous.toml", now);
     if (!loaded) return refuse(Refused::Why::failed, loaded.error().message);
-    if (auto kept = store_.replace((*loaded)->text); !kept) {
+    if (auto kept = store_.replace((*loaded)->text, state_on_disk(governing_)); !kept) {
         settle_disk();
         return refuse(Refused::Why::failed,
                       "nothing was changed: the policy cannot be kept: " + kept.error().message);

@@ -157,6 +157,7 @@ class Control {
         std::string failure;
         bool none() const { return !loaded && failure.empty(); }
     };
+    static Store::Present state_on_disk(const Governing& governing);
     struct Trial {
         Governing before;
         Instant deadline;

@@ -31,9 +31,15 @@ Result<void> Store::keep_previous() const {
     return {};
 }
 
-Result<void> Store::replace(std::string_view text) {
+Result<void> Store::keep(Present present) const {
+    if (present == Present::good) return keep_previous();
+    if (auto linked = files_.link(kPolicy, kBroken); !linked) return tl::unexpected(linked.error());
+    return {};
+}
+
+Result<void> Store::replace(std::string_view text, Present present) {
     if (auto made = files_.make(); !made) return made;
-    if (auto kept = keep_previous(); !kept) return kept;
+    if (auto kept = keep(present); !kept) return kept;
     if (auto written = files_.write(kPolicy, text); !written) return written;
     return files_.sync();
 }
@@ -48,8 +54,8 @@ Result<void> Store::begin_trial(std::string_view text, WallTime deadline) {
     return begun;
 }
 
-Result<void> Store::confirm_trial() {
-    if (auto kept = keep_previous(); !kept) return kept;
+Result<void> Store::confirm_trial(Present present) {
+    if (auto kept = keep(present); !kept) return kept;
     if (auto renamed = files_.rename(kPending, kPolicy); !renamed) return renamed;
     ::unlink(files_.path_of(kRecord).c_str());
     return files_.sync();

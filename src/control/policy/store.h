@@ -2,10 +2,10 @@
 // Control thread only.
 //
 //   policy.toml     what a restart loads
-//   previous.toml   what was in its place before, for rollback
+//   previous.toml   the last good one that was in its place before, for rollback
 //   pending.toml    on trial since apply --confirm; a restart drops it: nobody has confirmed it
 //   pending.json    until when
-//   broken.toml     could not be loaded, and was removed; nothing reads it
+//   broken.toml     could not be loaded, and was removed or replaced; nothing reads it
 //
 // Each file is whole or not there, whatever ends the process or the machine. A confirmation is one rename.
 #pragma once
@@ -28,9 +28,12 @@ class Store {
     Result<std::optional<Stored>> load() const;
     Result<std::optional<Stored>> load_previous() const;
 
-    Result<void> replace(std::string_view text);
+    // What is to become of the present one: previous.toml, or broken.toml if it could not be loaded, so that
+    // the one before stays the last good one.
+    enum class Present { good, broken };
+    Result<void> replace(std::string_view text, Present present = Present::good);
     Result<void> begin_trial(std::string_view text, WallTime deadline);
-    Result<void> confirm_trial();
+    Result<void> confirm_trial(Present present = Present::good);
     // True: there was one. What cannot be removed does no harm: nothing reads it.
     bool drop_trial();
     // Back to no policy at all: as if there had never been one, or with the present one as the one before.
@@ -46,6 +49,7 @@ class Store {
 
   private:
     Result<void> keep_previous() const;
+    Result<void> keep(Present present) const;
 
     StateDirectory files_;
 };

@@ -375,6 +375,36 @@ TEST_F(ControlTest, WhatCannotBeLoadedCanBeRemoved) {
     EXPECT_EQ(name(), "none");
 }
 
+// What could not be loaded is no policy to go back to, whatever takes its place.
+TEST_F(ControlTest, WhatReplacesABrokenOneLeavesThePreviousOne) {
+    const auto break_it = [this] {
+        std::ofstream(state() + "/policy.toml") << "nothing";
+        start();
+        ASSERT_EQ(name(), "failed");
+    };
+    start();
+    apply(policy("first"));
+    apply(policy("second"));
+    break_it();
+    apply(policy("third"));
+    EXPECT_EQ(read_file(state() + "/previous.toml"), policy("first"));
+    EXPECT_EQ(read_file(state() + "/broken.toml"), "nothing");
+    EXPECT_TRUE(rollback()["ok"]);
+    EXPECT_EQ(name(), "first");
+    // On trial, and confirmed.
+    break_it();
+    apply(policy("fourth"), 60);
+    EXPECT_EQ(on_disk(), "nothing");
+    ASSERT_TRUE(control->confirm("uid 0"));
+    EXPECT_EQ(on_disk(), policy("fourth"));
+    EXPECT_EQ(read_file(state() + "/previous.toml"), policy("third"));
+    // By going back itself.
+    break_it();
+    EXPECT_TRUE(rollback()["ok"]);
+    EXPECT_EQ(name(), "third");
+    EXPECT_EQ(read_file(state() + "/previous.toml"), policy("third"));
+}
+
 // Not for what cannot be loaded: it was never worth going back to.
 TEST_F(ControlTest, RollbackAfterARemovalGoesToTheLastGoodOne) {
     start();
