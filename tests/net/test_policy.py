@@ -217,6 +217,28 @@ class Policy(unittest.TestCase):
         self.apply(self.policy('in = {}\nallow = ["tcp/22"]'))
         self.assertEqual(self.probe(self.web, 22), ["open"])
 
+    def test_removed_allowed_ips_alone_decide(self):
+        self.listen(22, 3306)
+        self.apply(self.policy('in = {}\nallow = ["tcp/22"]'))
+        self.assertEqual(self.probe(self.web, 22, 3306), ["open", "silent"])
+        refused = self.vern("policy", "remove", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("--allowed-ips-only", refused.stderr)
+        self.assertEqual(self.probe(self.web, 3306), ["silent"])
+        self.vern("policy", "remove", "--allowed-ips-only")
+        for _ in ("at once", "after kill -9"):
+            self.assertEqual(self.summary()["state"], "none")
+            self.db.host.ping(self.web.addresses[0], count=1)  # a session that both know
+            self.assertEqual(self.probe(self.web, 22, 3306, 3307), ["open", "open", "refused"])
+            # Allowed IPs still do: an address that is not the peer's has no way in.
+            self.web.host.address("wg0", "10.100.0.77/32")
+            self.assertEqual(self.web.host.run("ping", "-c", "1", "-W", "1", "-I", "10.100.0.77", "10.100.0.1", check=False).returncode, 1)
+            self.web.host.ip("address", "del", "10.100.0.77/32", "dev", "wg0")
+            self.restart()
+        self.db.host.ping(self.web.addresses[0], count=1)
+        self.vern("policy", "rollback")
+        self.assertEqual(self.probe(self.web, 22, 3306), ["open", "silent"])
+
     def test_a_first_policy_is_given_at_the_start(self):
         self.db.stop()
         file = self.db.host.write("first.toml", self.policy('in = {}\nallow = ["tcp/22"]', name="given"))
