@@ -82,14 +82,14 @@ OwnedKey key_from(const char* algorithm, OSSL_PARAM* parameters) {
     return OwnedKey(key);
 }
 
-Verdict<OwnedKey> read_ed25519(SshReader& reader) {
+// The point is all there is: libsodium has no other form of it.
+Verdict<void> read_ed25519(SshReader& reader) {
     const Bytes point = reader.string();
     if (point.size() != kEd25519KeyBytes) return refuse(Refusal::malformed, "an Ed25519 key has 32 bytes");
     const auto* octets = reinterpret_cast<const unsigned char*>(point.data());
     if (crypto_core_ed25519_is_valid_point(octets) != 1)
         return refuse(Refusal::weak_key, "the Ed25519 key is no point of the curve's main subgroup");
-    return OwnedKey(
-        EVP_PKEY_new_raw_public_key_ex(openssl_library(), "ED25519", nullptr, octets, point.size()));
+    return {};
 }
 
 Verdict<OwnedKey> read_ecdsa(const SshKeyType& type, SshReader& reader) {
@@ -129,7 +129,7 @@ Verdict<OwnedKey> read_rsa(SshReader& reader) {
 
 Verdict<OwnedKey> read_key(const SshKeyType& type, SshReader& reader) {
     switch (type.kind) {
-        case Kind::ed25519: return read_ed25519(reader);
+        case Kind::ed25519: return read_ed25519(reader).map([] { return OwnedKey(); });
         case Kind::ecdsa: return read_ecdsa(type, reader);
         case Kind::rsa: return read_rsa(reader);
     }
@@ -218,6 +218,13 @@ bool verifies(EVP_PKEY* key, const Signed& made, Bytes message) {
     return good;
 }
 
+// libsodium's takes half the time of OpenSSL's, and no signature whose R is of small order.
+bool verifies(Bytes point, const Signed& made, Bytes message) {
+    const auto octets = [](Bytes bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); };
+    return crypto_sign_verify_detached(octets(as_bytes(made.signature)), octets(message), message.size(),
+                                       octets(point)) == 0;
+}
+
 }  // namespace
 
 Verdict<SshPublicKey> SshPublicKey::read(std::string_view type_name, SshReader& reader) {
@@ -228,7 +235,8 @@ Verdict<SshPublicKey> SshPublicKey::read(std::string_view type_name, SshReader& 
     auto key = read_key(*type, reader);
     if (reader.failed()) return tl::unexpected(reader.finish("the key").error());
     if (!key) return tl::unexpected(key.error());
-    if (!*key) return refuse(Refusal::malformed, "not a key of the type " + std::string(type->name));
+    if (!*key && type->kind != Kind::ed25519)
+        return refuse(Refusal::malformed, "not a key of the type " + std::string(type->name));
     SshWriter blob;
     blob.string(type->name).raw(reader.since(before));
     return SshPublicKey(*type, std::move(blob).written(), std::shared_ptr<EVP_PKEY>(std::move(*key)));
@@ -274,8 +282,10 @@ Verdict<void> SshPublicKey::verify(Bytes message, Bytes signature) const {
         return read_rsa_signature(algorithm, body, static_cast<std::size_t>(EVP_PKEY_get_size(key_.get())));
     }();
     if (!made) return tl::unexpected(made.error());
-    if (!verifies(key_.get(), *made, message))
-        return refuse(Refusal::bad_signature, "the signature is not by the key " + fingerprint());
+    const bool good = type_->kind == Kind::ed25519
+                          ? verifies(as_bytes(blob_).last(kEd25519KeyBytes), *made, message)
+                          : verifies(key_.get(), *made, message);
+    if (!good) return refuse(Refusal::bad_signature, "the signature is not by the key " + fingerprint());
     return {};
 }
 

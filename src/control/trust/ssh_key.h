@@ -1,6 +1,6 @@
 // Public keys of OpenSSH and the signatures that they make: ssh-ed25519 (RFC 8709), ecdsa-sha2-nistp256, 384
-// and 521 (RFC 5656), ssh-rsa (RFC 4253) with rsa-sha2-256 and 512 (RFC 8332). All arithmetic is OpenSSL's,
-// in a library context of our own, and libsodium's for the points of Ed25519.
+// and 521 (RFC 5656), ssh-rsa (RFC 4253) with rsa-sha2-256 and 512 (RFC 8332). Ed25519 is libsodium's, all
+// other arithmetic OpenSSL's, in a library context of our own.
 //
 // Stricter than ssh-keygen and sshd, because each of these lets somebody sign who has no private key, or
 // gives one key two names:
@@ -60,7 +60,7 @@ class SshPublicKey {
 
     const SshKeyType* type_;
     std::string blob_;
-    std::shared_ptr<EVP_PKEY> key_;
+    std::shared_ptr<EVP_PKEY> key_;  // none for Ed25519
 };
 
 // "ssh-ed25519 AAAA… comment", as in a .pub file: one line, no options before it.
