@@ -96,23 +96,26 @@ class X509Issuer {
     std::string ca_pem() const { return pem(ca_.get()); }
 
     std::string certify(const PublicKey& peer, long serial) const {
-        const X509Ptr leaf(X509_new());
         const KeyPtr key(EVP_PKEY_new_raw_public_key(
             EVP_PKEY_X25519, nullptr, reinterpret_cast<const unsigned char*>(peer.bytes.data()),
             peer.bytes.size()));
+        return pem(certify(key.get(), "critical,keyAgreement", serial).get());
+    }
+    X509Ptr certify(EVP_PKEY* key, const char* usage, long serial) const {
+        X509Ptr leaf(X509_new());
         X509_NAME* const name = X509_get_subject_name(leaf.get());
         const std::string common = "user-" + std::to_string(serial);
         for (const auto& [field, value] : {std::pair("OU", std::string("DBA")), {"CN", common}})
             X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8,
                                        reinterpret_cast<const unsigned char*>(value.c_str()), -1, -1, 0);
-        fill(leaf.get(), serial, key.get());
+        fill(leaf.get(), serial, key);
         add(leaf.get(), NID_basic_constraints, "CA:false");
-        add(leaf.get(), NID_key_usage, "critical,keyAgreement");
+        add(leaf.get(), NID_key_usage, usage);
         add(leaf.get(), NID_ext_key_usage, "clientAuth");
         add(leaf.get(), NID_subject_key_identifier, "hash");
         add(leaf.get(), NID_authority_key_identifier, "keyid");
         must(X509_sign(leaf.get(), key_.get(), EVP_sha256()) > 0, "a certificate is not signed");
-        return pem(leaf.get());
+        return leaf;
     }
 
     std::string crl(long number, bool of_serial_1) const {
@@ -199,6 +202,29 @@ X509Mint mint_x509(const std::vector<PublicKey>& peers, UnixSeconds from, UnixSe
     for (std::size_t i = 0; i < peers.size(); ++i)
         mint.proofs.push_back({.statement = {}, .proof = issuer.certify(peers[i], static_cast<long>(i + 1))});
     return mint;
+}
+
+SshUsers mint_ssh_users(std::size_t count, UnixSeconds from, UnixSeconds until) {
+    const SshKey ca(0);
+    SshUsers users{.ca_line = "ssh-ed25519 " + encode_base64(ca.blob()) + " bench\n", .sign = {}};
+    for (std::uint64_t serial = 1; serial <= count; ++serial) {
+        const SshKey holder(serial);
+        users.sign.emplace_back(
+            [holder, certificate = certificate_of(holder, ca, serial, from, until)](
+                const std::string& statement) { return sshsig_of(holder, certificate, statement); });
+    }
+    return users;
+}
+
+TlsUsers mint_tls_users(std::size_t count, UnixSeconds from, UnixSeconds until) {
+    const X509Issuer issuer(from, until);
+    TlsUsers users{.ca_pem = issuer.ca_pem(), .users = {}};
+    for (std::size_t i = 0; i < count; ++i) {
+        KeyPtr key(EVP_EC_gen("P-256"));
+        auto certificate = issuer.certify(key.get(), "critical,digitalSignature", static_cast<long>(i + 1));
+        users.users.push_back({std::move(certificate), std::move(key)});
+    }
+    return users;
 }
 
 }  // namespace vern::bench

@@ -4,10 +4,13 @@
 
 #include <openssl/x509.h>
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "control/trust/identity.h"
+#include "control/trust/openssl_handles.h"
 #include "crypto/keys.h"
 
 namespace vern::bench {
@@ -32,5 +35,22 @@ struct X509Mint {
     std::vector<Minted> proofs;
 };
 X509Mint mint_x509(const std::vector<PublicKey>& peers, trust::UnixSeconds from, trust::UnixSeconds until);
+
+// Users who are yet to prove who they are: the Nth has serial number N + 1.
+struct SshUsers {
+    std::string ca_line;
+    std::vector<std::function<std::string(const std::string& statement)>> sign;  // SSHSIG, armoured
+};
+SshUsers mint_ssh_users(std::size_t count, trust::UnixSeconds from, trust::UnixSeconds until);
+
+struct TlsUsers {
+    struct User {
+        trust::X509Ptr certificate;
+        trust::KeyPtr key;  // P-256
+    };
+    std::string ca_pem;
+    std::vector<User> users;
+};
+TlsUsers mint_tls_users(std::size_t count, trust::UnixSeconds from, trust::UnixSeconds until);
 
 }  // namespace vern::bench
