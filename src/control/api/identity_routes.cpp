@@ -65,7 +65,7 @@ Response put_x509(Identities& identities, const Request& request) {
     source.name = request.target.path[3];
     source.certificates = body.wanted_text("certificates");
     const auto crls = body.texts("crls"), crl_files = body.texts("crl_files");
-    if (crls.size() > trust::kCrlsMax)
+    if (crls.size() > trust::kCrlsMax || crl_files.size() > trust::kCrlsMax)
         return refusal_response({trust::Refusal::too_large, "CRL: more than 32"}, 422);
     for (const std::string& coded : crls) {
         auto crl = trust::decode_base64(coded, "", "crls");

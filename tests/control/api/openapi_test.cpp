@@ -67,6 +67,8 @@ class Schema {
                     say(at, value.dump() + " is none of " + argument.dump());
             } else if (word == "minimum") {
                 if (value < argument) say(at, "too small");
+            } else if (word == "maxItems") {
+                if (value.size() > argument.get<std::size_t>()) say(at, "too many");
             } else if (word != "description" && word != "format" && word != "nullable") {
                 say(at, "unknown word " + word);
             }
@@ -197,6 +199,22 @@ class OpenApi : public testing::Test {
             EXPECT_TRUE(!route.handler || route.pattern == "/metrics" || answered.contains(asked + " 200") ||
                         answered.contains(asked + " 201"))
                 << asked;
+        }
+    }
+
+    // A list that is one longer than its schema allows is refused for that; each list has such an end.
+    void expect_limits(const std::string& target, const char* schema, const json& good) {
+        for (const auto& [name, part] : document["components"]["schemas"][schema]["properties"].items()) {
+            if (part["type"] != "array") continue;
+            ASSERT_TRUE(part.contains("maxItems")) << schema << " " << name;
+            json body = good;
+            body[name] = json::array();
+            for (std::size_t i = 0; i <= part["maxItems"].get<std::size_t>(); ++i)
+                body[name].push_back(name == "crls" ? good[name][0].get<std::string>()
+                                                    : "n" + std::to_string(i));
+            const Response response = ask(Method::put, target, body.dump());
+            EXPECT_EQ(response.status, 422u) << schema << " " << name;
+            EXPECT_EQ(json::parse(response.body)["code"], "too-large") << response.body;
         }
     }
 
@@ -334,6 +352,8 @@ TEST_F(OpenApi, AnswersAboutIdentitiesAreWhatTheSchemasSay) {
                     {"crls", {trust::encode_base64(pki.crl("ca"))}},
                     {"groups", json::array()}};
     EXPECT_EQ(ask(Method::put, "/v1/trust/x509/pki", x509.dump()).status, 200u);
+    expect_limits("/v1/trust/ssh/corp", "SshAuthority", ssh);
+    expect_limits("/v1/trust/x509/pki", "X509Authority", x509);
 
     const std::string statement = trust::encode_statement({.wg = identity::test::kLaptop,
                                                            .audience = identity::test::kDaemon,
