@@ -81,6 +81,24 @@ http {{
 }}
 """
 
+# Begins TLS until a connection is closed before the server has said anything.
+HANDSHAKES = """
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+for _ in range(1000):
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as connection:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        channel = context.wrap_bio(incoming, outgoing)
+        try: channel.do_handshake()
+        except ssl.SSLWantReadError: pass
+        try:
+            connection.sendall(outgoing.read())
+            if not connection.recv(1): sys.exit(0)
+        except ConnectionError: sys.exit(0)
+sys.exit("never turned away")
+"""
+
 EXTENSIONS = {
     "ca": "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
     "client": "basicConstraints=CA:false\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
@@ -214,6 +232,15 @@ class Identity(IdentityCase):
         self.assertEqual(self.identities()[0]["id"], first["id"])
         keeper.stop()
         wait_until(lambda: not self.identities(), "the end", timeout=10)
+
+    def test_a_loop_of_tls_handshakes_is_turned_away(self):
+        self.govern()
+        self.ssh_ca()
+        self.laptop.host.run("python3", "-c", HANDSHAKES, "10.100.0.1", "51821")
+        metrics = self.db.host.run("curl", "-s", "--unix-socket", "/run/vern/wg0.sock", "http://vern/metrics").stdout
+        self.assertRegex(metrics, r'vern_api_handshakes_limited_total\{interface="wg0",listener="peers"\} [1-9]')
+        self.present("--ssh", self.ssh_certificate("+1h"))  # what is no handshake is not counted as one
+        self.assertEqual(len(self.identities()), 1)
 
     def test_a_policy_says_how_long_a_proof_counts(self):
         self.listen(22)

@@ -25,6 +25,15 @@ class Budget {
         return std::max(booked_until_ - now - tolerance_, Clock::duration::zero());
     }
 
+    // The same for what does not wait: false, and nothing is booked.
+    bool take_if_free(Clock::time_point now) noexcept {
+        const auto booked = std::max(booked_until_, now) + interval_;
+        if (booked - now > tolerance_ && interval_ != Clock::duration::zero()) return false;
+        booked_until_ = booked;
+        return true;
+    }
+    bool is_whole(Clock::time_point now) const noexcept { return booked_until_ <= now; }
+
   private:
     Clock::duration interval_;
     Clock::duration tolerance_;

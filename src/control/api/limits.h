@@ -23,6 +23,10 @@ struct Limits {
     std::size_t strangers_max = 16;  // who have no rights, and will be told so
     std::size_t handshakes_max = 32;  // over TLS, who have not yet shown who they are
 
+    // Of one source, begun; 0: no limit. More are turned away.
+    unsigned tls_handshakes_a_second = 8;
+    unsigned tls_handshakes_at_once = 32;
+
     std::chrono::milliseconds handshake{5'000};
     std::chrono::milliseconds idle{60'000};     // between requests
     std::chrono::milliseconds request{10'000};  // from the first byte of it to the last

@@ -130,7 +130,8 @@ void put_policy(Exposition& out, const policy::Measured& measured) {
     each("vern_rule_limited_flows_total", "New flows that found no token of the rule's rate.", &Of::limited);
 }
 
-void put_api(Exposition& out, const Counts& counts) {
+void put_api(Exposition& out, const Measured& measured) {
+    const Counts& counts = measured.api;
     out.family("vern_api_requests_total", "counter", "Requests to the control API, by route and status.");
     for (const auto& [what, count] : counts.requests) {
         const auto& [route, status] = what;
@@ -143,6 +144,10 @@ void put_api(Exposition& out, const Counts& counts) {
                 counts.connections_refused);
     out.counter("vern_api_handshakes_failed_total", "TLS connections without a valid certificate.",
                 counts.handshakes_failed);
+    out.family("vern_api_handshakes_limited_total", "counter",
+               "TLS connections turned away because their source had begun too many handshakes.");
+    out.sample(counts.handshakes_limited, {{"listener", "operators"}});
+    out.sample(measured.tunnel_handshakes_limited, {{"listener", "peers"}});
     out.counter("vern_api_requests_delayed_total", "Requests that waited for their turn.",
                 counts.requests_delayed);
     out.counter("vern_api_timeouts_total", "Clients that were too slow.", counts.timeouts);
@@ -171,7 +176,7 @@ std::string format_metrics(std::string_view interface, const Measured& measured)
     put_device(out, measured);
     put_peers(out, measured);
     put_policy(out, measured.policy);
-    put_api(out, measured.api);
+    put_api(out, measured);
     return out.take();
 }
 

@@ -38,6 +38,7 @@ struct Measured {
     std::size_t peers_total = 0;
     policy::Measured policy;
     Counts api;
+    std::uint64_t tunnel_handshakes_limited = 0;  // where peers prove who they are
 };
 
 std::string format_metrics(std::string_view interface, const Measured& measured);

@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
+#include "control/api/handshake_budget.h"
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
@@ -75,6 +76,7 @@ struct Server::State {
     SocketFile file;
     Statistics statistics;
     Places places{limits, statistics};  // outlives sessions, which give theirs back
+    HandshakeBudget handshakes{limits};
     std::unique_ptr<JobQueue> jobs;
     Common common;
     std::optional<Listener<Unix>> unix_listener;
@@ -106,9 +108,12 @@ void Server::State::greet(Unix::socket socket) {
 }
 
 void Server::State::greet(Tcp::socket socket) {
+    Failure ignored;
+    const auto source = parse_address(socket.remote_endpoint(ignored).address().to_string());
+    if (!source || !handshakes.take(source_network(*source), Budget::Clock::now()))
+        return statistics.add(&Counts::handshakes_limited);
     auto place = places.take_for_handshake();
     if (!place) return;
-    Failure ignored;
     socket.set_option(Tcp::no_delay(true), ignored);
     Session::make(common, make_tls_stream(std::move(socket), context.get(), identify), std::move(place),
                   [this](const Caller& caller) { return places.take(caller); })

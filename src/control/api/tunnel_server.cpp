@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "control/api/courtesy.h"
+#include "control/api/handshake_budget.h"
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
@@ -98,6 +99,7 @@ struct TunnelServer::State {
     const Limits limits;
     Statistics statistics;
     Places places{limits, statistics};
+    HandshakeBudget handshakes{limits};
     std::unique_ptr<JobQueue> jobs;
     Common common;
     SSL_CTX* const context;
@@ -134,6 +136,9 @@ void TunnelServer::State::begin(Silent& silent) {
     caller.name = to_text(*caller.address);
     silent.socket.set_option(Tcp::no_delay(true), error);
     if (first == kTlsHandshake) {
+        // By the address: peers that share a /64 are not one.
+        if (!handshakes.take(*caller.address, Budget::Clock::now()))
+            return statistics.add(&Counts::handshakes_limited);
         const auto identify = [caller](SSL* ssl) {
             Caller known = caller;
             known.certificates = trust::shown_certificates(ssl);
@@ -208,5 +213,7 @@ void TunnelServer::handle(const std::vector<pollfd>& set) {
         if (entry.fd == state_->jobs->fd() && entry.revents != 0) return state_->jobs->run(kJobsPerTurn);
     }
 }
+
+Counts TunnelServer::counts() const { return state_->statistics.read(); }
 
 }  // namespace vern::api

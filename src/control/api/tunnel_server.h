@@ -12,6 +12,7 @@
 
 #include "control/api/limits.h"
 #include "control/api/router.h"
+#include "control/api/statistics.h"
 #include "crypto/error.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX
@@ -32,6 +33,7 @@ class TunnelServer {
     ~TunnelServer();  // ends the thread and every connection
 
     std::uint16_t port() const;
+    Counts counts() const;  // any thread
     // Control thread: what to poll for, and what to do then. Bounded work a call.
     void add_to(std::vector<pollfd>& set) const;
     void handle(const std::vector<pollfd>& set);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "control/api/handshake_budget.h"
+#include "control/text.h"
+
 namespace vern::api {
 namespace {
 
@@ -32,6 +35,51 @@ TEST(Budget, WhoKeepsToTheRateNeverWaits) {
 TEST(Budget, MayBeWithoutLimit) {
     Budget budget(0, 0);
     for (int i = 0; i < 1000; ++i) EXPECT_EQ(budget.take(at(0)), milliseconds(0));
+}
+
+TEST(Budget, WhatIsRefusedIsNotBooked) {
+    Budget budget(10, 2);
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(budget.take_if_free(at(0))) << i;
+    for (int i = 0; i < 100; ++i) EXPECT_FALSE(budget.take_if_free(at(99))) << i;
+    EXPECT_TRUE(budget.take_if_free(at(100)));
+    EXPECT_FALSE(budget.is_whole(at(299)));
+    EXPECT_TRUE(budget.is_whole(at(300)));
+}
+
+Limits few_handshakes() {
+    Limits limits;
+    limits.tls_handshakes_a_second = 10;
+    limits.tls_handshakes_at_once = 2;
+    return limits;
+}
+
+TEST(HandshakeBudget, EachSourceHasItsOwn) {
+    const Limits limits = few_handshakes();
+    HandshakeBudget budget(limits);
+    const IpAddress one = *parse_address("192.0.2.1"), other = *parse_address("192.0.2.2");
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(budget.take(one, at(0))) << i;
+    EXPECT_FALSE(budget.take(one, at(0)));
+    EXPECT_TRUE(budget.take(other, at(0)));
+    EXPECT_TRUE(budget.take(one, at(100)));
+    EXPECT_EQ(source_network(*parse_address("2001:db8::1")), source_network(*parse_address("2001:db8::2:3")));
+    EXPECT_NE(source_network(*parse_address("2001:db8::1")),
+              source_network(*parse_address("2001:db8:0:1::1")));
+    EXPECT_EQ(source_network(one), one);
+}
+
+TEST(HandshakeBudget, RemembersSoManySourcesAndForgetsThoseThatRest) {
+    const Limits limits = few_handshakes();
+    HandshakeBudget budget(limits);
+    const auto source = [](std::size_t number) {
+        IpAddress address = *parse_address("10.0.0.0");
+        address.bytes[2] = static_cast<std::byte>(number >> 8);
+        address.bytes[3] = static_cast<std::byte>(number & 0xff);
+        return address;
+    };
+    for (std::size_t i = 0; i < HandshakeBudget::kSourcesMax; ++i) EXPECT_TRUE(budget.take(source(i), at(0)));
+    EXPECT_FALSE(budget.take(source(HandshakeBudget::kSourcesMax), at(99)));
+    EXPECT_TRUE(budget.take(source(0), at(99)));  // who is known already keeps his own
+    EXPECT_TRUE(budget.take(source(HandshakeBudget::kSourcesMax), at(100)));
 }
 
 }  // namespace

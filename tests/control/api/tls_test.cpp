@@ -236,6 +236,20 @@ TEST_F(TlsTest, AHandshakeHasItsTime) {
     EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "");
 }
 
+TEST_F(TlsTest, WhoBeginsTooManyHandshakesIsTurnedAway) {
+    limits.tls_handshakes_a_second = 1;
+    limits.tls_handshakes_at_once = 2;
+    serve_tls(by_name);
+    const Party writer = party("writer", &ca);
+    for (int i = 0; i < 2; ++i) EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "") << i;
+    unsigned turned_away = 0;
+    for (int i = 0; i < 100 && turned_away == 0; ++i)
+        turned_away = TlsClient(port, ca, &writer).ask(get("/echo")).empty();
+    EXPECT_EQ(turned_away, 1u);
+    EXPECT_EQ(server->counts().handshakes_limited, 1u);
+    EXPECT_EQ(server->counts().handshakes_failed, 0u);
+}
+
 TEST_F(TlsTest, AContextThatAsksForNoCertificateIsRefused) {
     ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
     const auto listening = listen(by_name);

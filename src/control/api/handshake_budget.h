@@ -1,0 +1,40 @@
+// How many TLS handshakes one source may begin: each takes a millisecond of CPU, and next to nothing of who
+// asks for it. Who begins more is turned away before it costs anything; waiting would hold a place that
+// others need. The API's own thread only.
+#pragma once
+
+#include <algorithm>
+#include <map>
+
+#include "control/api/budget.h"
+#include "control/api/limits.h"
+#include "dataplane/core/address.h"
+
+namespace vern::api {
+
+class HandshakeBudget {
+  public:
+    static constexpr std::size_t kSourcesMax = 4096;  // that have begun some lately
+
+    explicit HandshakeBudget(const Limits& limits)
+        : whole_(limits.tls_handshakes_a_second, limits.tls_handshakes_at_once) {}
+
+    bool take(const IpAddress& source, Budget::Clock::time_point now) {
+        if (sources_.size() >= kSourcesMax)
+            std::erase_if(sources_, [&](const auto& one) { return one.second.is_whole(now); });
+        if (sources_.size() >= kSourcesMax && !sources_.contains(source)) return false;
+        return sources_.try_emplace(source, whole_).first->second.take_if_free(now);
+    }
+
+  private:
+    const Budget whole_;
+    std::map<IpAddress, Budget> sources_;
+};
+
+// Of somebody on the internet, who has a /64 as easily as an address.
+inline IpAddress source_network(IpAddress address) {
+    if (address.family == Family::v6) std::fill(address.bytes.begin() + 8, address.bytes.end(), std::byte{});
+    return address;
+}
+
+}  // namespace vern::api
