@@ -245,6 +245,10 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
     record_decisions();
     api_->handle(set);
     if (tunnel_) tunnel_->handle(set);
+    if (!identities_->pending()) {
+        api_->release();
+        if (tunnel_) tunnel_->release();
+    }
     settle_tunnel_listener();
 }
 

@@ -129,7 +129,9 @@ Response add_identity(const IdentitySource& source, const Request& request) {
                        : cms     ? source.identities.add_cms(*cms, by)
                                  : source.identities.add_certificate(*certificate, by);
     if (!bound) return refusal_response(bound.error(), 422);
-    return json_response(binding_json(source, *bound), 201);
+    Response response = json_response(binding_json(source, *bound), 201);
+    response.held = source.identities.pending();
+    return response;
 }
 
 Response remove_identity(const IdentitySource& source, const Request& request) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <exception>
+#include <utility>
 
 #include "control/log.h"
 
@@ -58,12 +59,22 @@ void JobQueue::run(unsigned most) {
     const auto begin = Clock::now();
     Job job;
     for (unsigned i = 0; i < most && (i == 0 || Clock::now() - begin < kTurn) && pop(job); ++i) {
-        job.answer(handle(job));
+        Response response = handle(job);
+        if (response.held)
+            held_.emplace_back(
+                [answer = std::move(job.answer), response = std::move(response)] { answer(response); });
+        else
+            job.answer(std::move(response));
         job = {};
     }
 }
 
+void JobQueue::release() {
+    for (const auto& answer : std::exchange(held_, {})) answer();
+}
+
 void JobQueue::clear() {
+    held_.clear();
     std::queue<Job> gone;
     const std::lock_guard held(lock_);
     gone.swap(jobs_);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <queue>
+#include <vector>
 
 #include "control/api/message.h"
 #include "control/api/router.h"
@@ -33,7 +34,8 @@ class JobQueue {
     // Handles up to `most` jobs, and begins none after 20 ms: ends of proofs and trials wait meanwhile.
     // Whatever a handler throws is an answer of status 500.
     void run(unsigned most);
-    void clear();  // what waits is never answered
+    void release();  // sends the answers that were held: what they say is true now
+    void clear();    // what waits is never answered
 
   private:
     JobQueue(std::size_t jobs_max, Fd waiting) : jobs_max_(jobs_max), waiting_(std::move(waiting)) {}
@@ -43,6 +45,7 @@ class JobQueue {
     Fd waiting_;  // eventfd
     std::mutex lock_;
     std::queue<Job> jobs_;
+    std::vector<std::function<void()>> held_;  // control thread; no longer than settling takes
 };
 
 }  // namespace vern::api

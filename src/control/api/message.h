@@ -34,6 +34,7 @@ struct Response {
     std::string body;
     std::string_view content_type = "application/json";
     std::vector<std::pair<std::string_view, std::string>> headers{};  // printable ASCII, whoever made it
+    bool held = false;  // not to be sent before what it tells of is in force and kept: JobQueue::release()
 };
 
 // Only ever called on the control thread.

@@ -15,12 +15,14 @@ using nlohmann::json;
 
 constexpr std::size_t kProofBytesMax = 160 << 10;  // an armoured signature of the largest certificate
 
-Response bound(const trust::Verdict<Binding>& binding) {
+Response bound(const Identities& identities, const trust::Verdict<Binding>& binding) {
     if (!binding) return refusal_response(binding.error(), 403);
     const json answer{{"identity", identity::label_of(binding->identity)},
                       {"ends", identity::time_text(binding->ends)},
                       {"ends_s", binding->ends}};
-    return json_response(answer);
+    Response response = json_response(answer);
+    response.held = identities.pending();
+    return response;
 }
 
 std::string nonce_text(const identity::Nonces::Nonce& nonce) {
@@ -45,11 +47,11 @@ Response present(Identities& identities, const Request& request) {
     if (auto wrong = Parameters(request).refusal()) return *wrong;
     const Caller& caller = request.caller;
     if (!caller.certificates.empty())
-        return bound(identities.present_tls(*caller.address, caller.certificates));
+        return bound(identities, identities.present_tls(*caller.address, caller.certificates));
     JsonBody body(request.body);
     const std::string statement = body.wanted_text("statement"), signature = body.wanted_text("signature");
     if (auto refused = body.refused()) return *refused;
-    return bound(identities.present_ssh(*caller.address, statement, signature));
+    return bound(identities, identities.present_ssh(*caller.address, statement, signature));
 }
 
 }  // namespace

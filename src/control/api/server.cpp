@@ -200,6 +200,8 @@ void Server::handle(const std::vector<pollfd>& set) {
     }
 }
 
+void Server::release() { state_->jobs->release(); }
+
 void Server::publish(std::string_view event, const nlohmann::json& data) {
     State& state = *state_;
     ++state.events;

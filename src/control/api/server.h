@@ -53,6 +53,7 @@ class Server {
     // Control thread: what to poll for, and what to do then. Bounded work a call.
     void add_to(std::vector<pollfd>& set) const;
     void handle(const std::vector<pollfd>& set);
+    void release();  // sends the answers that were held (message.h)
 
     // To who listens to events: "event: NAME", "data: " and one line of JSON. Control thread; never waits.
     void publish(std::string_view event, const nlohmann::json& data);

@@ -216,4 +216,6 @@ void TunnelServer::handle(const std::vector<pollfd>& set) {
 
 Counts TunnelServer::counts() const { return state_->statistics.read(); }
 
+void TunnelServer::release() { state_->jobs->release(); }
+
 }  // namespace vern::api

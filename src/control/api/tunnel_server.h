@@ -37,6 +37,7 @@ class TunnelServer {
     // Control thread: what to poll for, and what to do then. Bounded work a call.
     void add_to(std::vector<pollfd>& set) const;
     void handle(const std::vector<pollfd>& set);
+    void release();  // sends the answers that were held (message.h)
 
   private:
     struct State;

@@ -22,6 +22,7 @@ using trust::Verdict;
 constexpr std::string_view kFile = "identities.json";
 constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
 constexpr UnixSeconds kKeepTimeSeconds = 60;
+constexpr int kSettlingShare = 3;  // so many times as long as settling took, there is none for proofs
 constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
 
 UnixSeconds seconds_of(WallTime wall) {
@@ -172,7 +173,7 @@ void Identities::peers_changed() {
 
 std::optional<Instant> Identities::deadline() const {
     auto due = registry_.next_end();
-    if (dirty_) due = std::min(due.value_or(settled_), settled_);
+    if (pending()) due = std::min(due.value_or(not_before()), not_before());
     if (keep_due_) due = std::min(due.value_or(*keep_due_), *keep_due_);
     return due;
 }
@@ -187,7 +188,7 @@ void Identities::tick() {
                                          kept_at_ + kKeepTimeSeconds - now(), 0, kKeepTimeSeconds));
     }
     if (keep_due_ && *keep_due_ <= latest_at_) keep();
-    if (dirty_) settle();
+    if (pending()) settle();
 }
 
 void Identities::clock_was_set() {
@@ -195,26 +196,37 @@ void Identities::clock_was_set() {
     registry_.clock_was_set(clock());
 }
 
-// A change counts before anybody is answered; but in a burst, when compiling takes its time, only so often
-// that half of it is left for others.
+// Somebody is less than he was.
 void Identities::changed() {
-    dirty_ = true;
+    dirty_ = urgent_ = true;
     settle();
+}
+
+// One compilation and one write serve all who came since the last. Ends leave half of the time for others, as
+// compiling takes its time, and wait for no disk; proofs leave three quarters, so that a crowd that comes at
+// once is let in sooner.
+Instant Identities::not_before() const {
+    return urgent_ ? compiled_ + compiling_took_ : settled_ + kSettlingShare * settling_took_;
 }
 
 void Identities::settle() {
     const Instant begin = peers_.now().boot;
-    if (begin < settled_) return;
-    dirty_ = false;
-    changed_();
-    const Instant end = peers_.now().boot;
-    settled_ = end + (end - begin);
+    if (begin < not_before()) return;
+    urgent_ = false;
+    if (std::exchange(dirty_, false)) {
+        changed_();
+        compiled_ = peers_.now().boot;
+        compiling_took_ = compiled_ - begin;
+    }
+    if (unwritten_) keep();
+    settled_ = peers_.now().boot;
+    settling_took_ = settled_ - begin;
 }
 
 // Rules first, and with many at once: telling of ten thousand takes longer than cutting them off.
 void Identities::cut(const std::vector<Registry::Ended>& ended, std::string_view by) {
     constexpr std::size_t kSoonTold = 64;
-    if (ended.size() > kSoonTold) settled_ = {};
+    if (ended.size() > kSoonTold) compiling_took_ = {};
     if (!ended.empty()) changed();
     for (const auto& [binding, reason] : ended) {
         handed_in_.erase(binding.id);
@@ -349,14 +361,15 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
         handed_in["bound_at"] = bound->binding->bound_at;
         handed_in_[bound->binding->id] = std::move(handed_in);
     }
-    if (bound->changed) changed();
+    dirty_ |= bound->changed;
+    unwritten_ |= bound->binding->kept && !by.empty();
+    if (pending()) settle();
     tell_({.kind = bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound,
            .peer = bound->binding->peer,
            .binding = bound->binding,
            .reason = {},
            .detail = {},
            .by = std::string(by)});
-    if (bound->binding->kept && !by.empty()) keep();
     return *bound->binding;
 }
 
@@ -375,6 +388,7 @@ bool Identities::remove(std::uint64_t id, std::string_view by) {
 void Identities::keep() {
     kept_at_ = now();
     keep_due_.reset();
+    unwritten_ = false;
     json file{{"version", 1}, {"latest", kept_at_}, {"handed_in", json::array()}};
     for (const auto& [id, one] : handed_in_) file["handed_in"].push_back(one);
     for (const json& one : waiting_) file["handed_in"].push_back(one);

@@ -62,6 +62,10 @@ class Identities {
     // in for a peer that was not there, or for the key, is looked at again.
     void peers_changed();
 
+    // Whether something was bound that rules do not know yet, or the disk, if it is to outlive a restart. Who
+    // is told that he is bound is told after that.
+    bool pending() const { return dirty_ || unwritten_; }
+
     // When tick() must be called.
     std::optional<Instant> deadline() const;
     void tick();
@@ -117,6 +121,7 @@ class Identities {
     void trust_changed(trust::Identity::Kind kind, std::string_view name, std::string_view what,
                        std::string_view by);
     void changed();
+    Instant not_before() const;
     void settle();
     void keep();
     void prove_waiting();
@@ -143,7 +148,10 @@ class Identities {
     };
     std::map<PublicKey, Attempts> attempts_;  // of those who present themselves
     bool dirty_ = false;                      // `changed_` is due
-    Instant settled_{};                       // no earlier than this
+    bool urgent_ = false;                     // and not only because somebody is bound
+    bool unwritten_ = false;                  // keep() is due
+    Instant compiled_{}, settled_{};          // when rules, and both, were done last
+    Duration compiling_took_{}, settling_took_{};
 };
 
 nlohmann::json to_json(const Binding& binding);

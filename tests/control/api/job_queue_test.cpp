@@ -19,7 +19,9 @@ class JobQueueTest : public testing::Test {
                 .handler =
                     [this](const Request&) {
                         std::this_thread::sleep_for(takes);
-                        return Response{};
+                        Response response;
+                        response.held = held;
+                        return response;
                     },
                 .body_bytes_max = 0};
     bool push(Role role) {
@@ -34,6 +36,7 @@ class JobQueueTest : public testing::Test {
 
     std::unique_ptr<JobQueue> queue = std::move(JobQueue::make(kMost)).value();
     std::chrono::milliseconds takes{0};
+    bool held = false;
     unsigned answered = 0;
 };
 
@@ -56,6 +59,22 @@ TEST_F(JobQueueTest, ATurnIsShortAndNothingIsLost) {
         EXPECT_EQ(answered, turn);
     }
     EXPECT_FALSE(readable());
+}
+
+TEST_F(JobQueueTest, AnAnswerThatIsHeldWaitsForItsRelease) {
+    held = true;
+    ASSERT_TRUE(push(Role::peer));
+    ASSERT_TRUE(push(Role::peer));
+    queue->run(kMost);
+    EXPECT_EQ(answered, 0u);
+    held = false;
+    ASSERT_TRUE(push(Role::peer));  // others do not wait with them
+    queue->run(kMost);
+    EXPECT_EQ(answered, 1u);
+    queue->release();
+    EXPECT_EQ(answered, 3u);
+    queue->release();
+    EXPECT_EQ(answered, 3u);
 }
 
 }  // namespace

@@ -75,18 +75,41 @@ TEST_F(IdentitiesTest, OneKeyIsOfOnePeer) {
     EXPECT_TRUE(identities->registry().of(kOther).empty());
 }
 
-// When compiling the rules takes long, many proofs become one change of rules.
+// When compiling the rules takes long, many proofs become one change of rules, and one write.
 TEST_F(IdentitiesTest, ABurstIsOneChange) {
     slow = std::chrono::milliseconds(20);
+    int writes = 0;
+    open([&](std::string_view step) {
+        writes += step == "rename" ? 1 : 0;
+        return 0;
+    });
     trust_ca();
     certify();
     ASSERT_EQ(changes, 1);
+    writes = 0;
     ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    EXPECT_TRUE(identities->pending());
     EXPECT_EQ(changes, 1);
-    EXPECT_EQ(identities->deadline(), Instant(seconds(1000)) + 2 * slow);
-    peers.clock.boot += slow;
+    EXPECT_EQ(identities->deadline(), Instant(seconds(1000)) + 4 * slow);
+    const std::string text = encode_statement(statement());
+    for (int i = 0; i < 2; ++i)
+        ASSERT_EQ(code_of(identities->add_ssh(text, signed_text(text), "uid 0")), "bound");
+    EXPECT_EQ(writes, 0);
+    peers.clock.boot += 3 * slow;
     identities->tick();
+    EXPECT_FALSE(identities->pending());
     EXPECT_EQ(changes, 2);
+    EXPECT_EQ(writes, 1);
+}
+
+TEST_F(IdentitiesTest, AnEndWaitsForNoCrowd) {
+    slow = std::chrono::milliseconds(20);
+    trust_ca();
+    certify();
+    const auto bound = present(statement(nonce()));
+    ASSERT_EQ(code_of(bound), "bound");
+    ASSERT_TRUE(identities->remove(bound->id, "uid 0"));
+    EXPECT_EQ(identities->deadline(), Instant(seconds(1000)) + 2 * slow);
 }
 
 TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
