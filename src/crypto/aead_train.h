@@ -265,6 +265,7 @@ class Train {
     // The keys in the form that tall passes want.
     static void spread_keys(Group& group) {
         Keys& keys = group.secret.keys;
+        for (int w = 0; w < 4; ++w) V::store32(keys.sigma[w], V::set32(kSigma[w]));
         keys.one_key = true;
         for (int i = 1; i < group.count; ++i) keys.one_key &= keys.raw[i] == keys.raw[0];
         std::uint32_t words[8];

@@ -19,6 +19,7 @@ constexpr int kGroup = 16;
 
 // Their keys and nonces, word by word: index i is message i.
 struct alignas(64) Keys {
+    std::uint32_t sigma[4][kGroup];    // only for tall passes, whatever the key
     std::uint32_t key[8][kGroup];      // only for tall passes
     std::uint32_t counter[2][kGroup];  // the low words, then the high ones
     const std::byte* raw[kGroup];      // the same keys, 32 bytes each
@@ -68,9 +69,12 @@ struct ChaCha20 {
         half_quarter<8, 12, 4, S, 7>(x);
     }
 
+    // The sigma words are loaded. Compilers make a vector of a constant by a broadcast from a general
+    // register, for which AVX-512 has one port only: the one at which the shuffles that end the pass ahead
+    // queue. Rounds, which begin by adding to these words, would wait behind them.
     [[gnu::always_inline]] static U32 start_word(const Keys& keys, const Lanes<V>& lanes, U32 message,
                                                  int i) {
-        if (i < 4) return V::set32(kSigma[i]);
+        if (i < 4) return V::load32(keys.sigma[i]);
         if (i < 12) return keys.one_key ? V::load32(keys.key[i - 4]) : V::lookup32(keys.key[i - 4], message);
         if (i == 12) return V::load32(lanes.block);
         if (i == 13) return V::set32(0);
