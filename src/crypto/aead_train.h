@@ -427,14 +427,25 @@ class Train {
                 if (message_of(*pass, pass->edge[i].lane) == index) pass->edge[i].bytes = 0;
         }
     }
+    // Of a pass: vector q of lane i's block is `at` bytes into it.
+    template <class Each>
+    [[gnu::always_inline]] static void each_vector(Each each) {
+        for (int i = 0; i < kLanes; ++i)
+            for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
+                each(i, q, static_cast<std::uint32_t>(q * 4 * kLanes));
+    }
     [[gnu::always_inline]] static void tall_pass(const Keys& keys, Pass& pass, Beside& beside) {
         U32 x[16];
         ChaCha::tall(x, keys, pass.lanes, beside);
         ChaCha::to_blocks(x);
-        for (int i = 0; i < kLanes; ++i)
-            for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
-                V::store_bytes(pass.to[i] + q * 4 * kLanes,
-                               V::xor32(V::load_bytes(pass.from[i] + q * 4 * kLanes), x[q * kLanes + i]));
+        // All are loaded before the first is stored: measured a little faster than by turns.
+        each_vector([&](int i, int q, std::uint32_t at) __attribute__((always_inline)) {
+            U32& block = x[q * kLanes + i];
+            block = V::xor32(V::load_bytes(pass.from[i] + at), block);
+        });
+        each_vector([&](int i, int q, std::uint32_t at) __attribute__((always_inline)) {
+            V::store_bytes(pass.to[i] + at, x[q * kLanes + i]);
+        });
         for (int lane = pass.end; lane < kLanes; ++lane) wipe_secrets(pass.whole[lane], kBlockBytes);
         pass.begin = pass.end;
         finish(pass);
