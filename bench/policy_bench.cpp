@@ -131,11 +131,14 @@ std::vector<Target> make_targets(const Policy& policy, std::size_t count) {
 }
 
 // Parse, miss in the table, match, insert, and the sweep that takes out what has timed out: with 100,000 live
-// flows whatever the rules.
+// flows whatever the rules. Of few services each has been asked for before; of many, none lately.
+constexpr std::int64_t kFewServices = 4093, kManyServices = 131071;
+
 void new_flow(benchmark::State& state) {
     BenchRandom random;
     const auto policy = compiled(static_cast<std::size_t>(state.range(0)));
-    const auto targets = make_targets(*policy, 4096);
+    const auto services = static_cast<std::uint32_t>(state.range(2));
+    const auto targets = make_targets(*policy, services);
     const auto tables = std::move(*Tables::make(kFlowsDefault, 1, random));
     Counters counters;
     Gate gate(0, counters);
@@ -148,7 +151,7 @@ void new_flow(benchmark::State& state) {
         const std::uint32_t first = number;
         for (std::size_t i = 0; i < turn; ++i, ++number) {
             // Primes, so that hardly a key comes again before its flow has timed out.
-            const Target& target = targets[number % 4093];
+            const Target& target = targets[number % services];
             bytes[i] =
                 udp_packet(target.from, target.to, static_cast<std::uint16_t>(number % 65521), target.port);
             packets[i] = *InnerPacket::parse(bytes[i]);
@@ -158,7 +161,7 @@ void new_flow(benchmark::State& state) {
         if (turn > 1) gate.expect(Direction::in, packets);
         for (std::size_t i = 0; i < turn; ++i)
             benchmark::DoNotOptimize(gate.judge(
-                Direction::in, targets[(first + static_cast<std::uint32_t>(i)) % 4093].peer, packets[i]));
+                Direction::in, targets[(first + static_cast<std::uint32_t>(i)) % services].peer, packets[i]));
     };
     for (std::size_t i = 0; i < 300'000; i += turn) one_turn();
     for (auto _ : state) one_turn();
@@ -168,7 +171,9 @@ void new_flow(benchmark::State& state) {
     state.counters["live"] = static_cast<double>(tables->flows->size());
     state.counters["refused"] = static_cast<double>(gate.refused(Direction::in));
 }
-BENCHMARK(new_flow)->ArgsProduct({{10, 1000, 10'000, 100'000}, {1, 64}});
+BENCHMARK(new_flow)
+    ->ArgNames({"rules", "turn", "services"})
+    ->ArgsProduct({{10, 1000, 10'000, 100'000}, {1, 64}, {kFewServices, kManyServices}});
 
 void match_alone(benchmark::State& state) {
     const auto policy = compiled(static_cast<std::size_t>(state.range(0)));
