@@ -9,21 +9,16 @@ namespace vern::policy {
 template <std::size_t kWords>
 const Classifier::Interval* Classifier::find_interval(const Entry<kWords>& entry,
                                                       std::uint16_t port) const noexcept {
-    const Interval* first = entry.interval.data();
-    std::size_t count = entry.intervals;
-    if (count > entry.interval.size()) {
-        first = &intervals_[entry.interval[0].ranks];
-        const Interval* const at =
-            std::upper_bound(first, first + count, port,
-                             [](std::uint16_t wanted, const Interval& one) { return wanted < one.first; });
-        if (at == first) return nullptr;
-        first = at - 1;
-        count = 1;
+    const auto holds = [port](const Interval& one) { return (port >= one.first) & (port <= one.last); };
+    if (entry.intervals <= entry.interval.size()) {
+        const bool first = holds(entry.interval[0]), second = holds(entry.interval[1]);
+        return first || second ? &entry.interval[first ? 0 : 1] : nullptr;
     }
-    for (const Interval& one : std::span(first, count)) {
-        if (port >= one.first && port <= one.last) return &one;
-    }
-    return nullptr;
+    const Interval* const begin = &intervals_[entry.interval[0].ranks];
+    const Interval* const at =
+        std::upper_bound(begin, begin + entry.intervals, port,
+                         [](std::uint16_t wanted, const Interval& one) { return wanted < one.first; });
+    return at != begin && holds(at[-1]) ? at - 1 : nullptr;
 }
 
 std::uint32_t Classifier::first_behind(const Interval& interval, std::uint32_t after) const noexcept {
@@ -41,54 +36,70 @@ const Classifier::Entry<kWords>* Classifier::find(const Space<kWords>& space, co
                                                   std::uint32_t tag, std::uint64_t h) noexcept {
     for (std::uint64_t at = space.home(h);; at = (at + 1) & space.entries_mask) {
         const Entry<kWords>& entry = space.entries[at];
-        if (entry.tag == tag && entry.words == masked && entry.intervals != 0) return &entry;
+        std::uint64_t differ = entry.tag ^ tag;  // std::array would be compared by a call
+        for (std::size_t i = 0; i < kWords; ++i) differ |= entry.words[i] ^ masked[i];
+        if (differ == 0 && entry.intervals != 0) return &entry;
         if (entry.intervals == 0) return nullptr;
     }
 }
 
-// First all hashes, without a branch on what they say, so that the processor works on many at once; then only
-// the tuples that may hold something, whose lines are on their way by then.
+// All hashes, without a branch on what they say, so that the processor works on many at once.
+template <std::size_t kWords>
+std::size_t Classifier::sift_plain(const Space<kWords>& space, Range some, const Asked<kWords>& asked,
+                                   Hits& hits, std::size_t count) noexcept {
+    const Tuples<kWords>& tuples = space.tuples;
+    for (std::size_t i = some.begin; i < some.end; ++i) {
+        const std::uint64_t h = hash<kWords>(masked<kWords>(asked.words, tuples.mask[i]),
+                                             tuples.salt[i] + (asked.protocol & tuples.protocol_mask[i]));
+        hits.h[count] = h;
+        hits.tuple[count] = i;
+        const std::uint64_t asks = h ^ (asked.ports & tuples.port_mask[i]);
+        const std::uint64_t bits = space.filter_bits(asks);
+        count += (space.filter_word(asks) & bits) == bits ? 1 : 0;
+    }
+    return count;
+}
+
+template <std::size_t kWords>
+std::size_t Classifier::sift(const Space<kWords>& space, Range some, const Asked<kWords>& asked, Hits& hits,
+                             std::size_t count) const noexcept {
+    if constexpr (kWords == 1) {
+        if (avx512_) return sift_avx512(space, some, asked, hits, count);
+    }
+    return sift_plain<kWords>(space, some, asked, hits, count);
+}
+
+// Both lists are sifted first; then only the tuples that may hold something are looked at, whose lines are
+// on their way by then.
 template <std::size_t kWords>
 std::uint32_t Classifier::match(const Space<kWords>& space, const std::array<List, 2>& lists,
                                 const FlowKey& key, std::uint16_t port, std::uint32_t after) const noexcept {
-    constexpr std::size_t kAtOnce = 32;
-    struct Hit {
-        std::uint64_t h;
-        const Probe<kWords>* probe;
-    };
-    std::array<Hit, kAtOnce + 1> hits;  // the last is written, and never one
-    const Words<kWords> words = words_of<kWords>(key.remote, key.local);
-    const auto masked = [&](const Probe<kWords>& probe) {
-        Words<kWords> out;
-        for (std::size_t i = 0; i < kWords; ++i) out[i] = words[i] & probe.mask[i];
-        return out;
-    };
+    const Tuples<kWords>& tuples = space.tuples;
+    const Asked<kWords> asked{words_of<kWords>(key.remote, key.local), key.protocol, mixed(block_of(port))};
+    std::array<Range, 2> left{space.lists[lists[0]], space.lists[lists[1]]};
+    Hits hits;
     std::uint32_t found = kNone;
-    for (const List list : lists) {
-        const Probe<kWords>*probe = space.probes.data() + space.lists[list].begin, *const end =
-                                                                                       space.probes.data() +
-                                                                                       space.lists[list].end;
-        while (probe != end && probe->best < found) {
-            const Probe<kWords>* const stop = probe + std::min<std::ptrdiff_t>(end - probe, kAtOnce);
-            std::size_t count = 0;
-            for (; probe != stop; ++probe) {
-                const std::uint64_t h =
-                    hash<kWords>(masked(*probe), probe->salt + (key.protocol & probe->protocol_mask));
-                hits[count] = {h, probe};
-                count += space.has(h) ? 1 : 0;
-            }
-            for (const Hit& hit : std::span(hits).first(count))
-                __builtin_prefetch(&space.entries[space.home(hit.h)]);
-            for (const Hit& hit : std::span(hits).first(count)) {
-                if (hit.probe->best >= found) break;
-                const auto protocol = static_cast<std::uint32_t>(key.protocol & hit.probe->protocol_mask);
-                const auto* entry = find<kWords>(space, masked(*hit.probe), hit.probe->tag | protocol, hit.h);
-                if (entry == nullptr) continue;
-                if (const Interval* interval = find_interval<kWords>(*entry, port))
-                    found = std::min(found, first_behind(*interval, after));
-            }
+    do {
+        std::size_t count = 0;
+        for (Range& range : left) {
+            if (range.begin != range.end && tuples.best[range.begin] >= found) range.begin = range.end;
+            const auto stop = std::min<std::uint32_t>(range.end, range.begin + kAtOnce);
+            count = sift<kWords>(space, {range.begin, stop}, asked, hits, count);
+            range.begin = stop;
         }
-    }
+        for (const std::uint64_t h : std::span(hits.h).first(count))
+            __builtin_prefetch(&space.entries[space.home(h)]);
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::size_t tuple = hits.tuple[i];
+            if (tuples.best[tuple] >= found) continue;
+            const auto protocol = static_cast<std::uint32_t>(asked.protocol & tuples.protocol_mask[tuple]);
+            const auto* entry = find<kWords>(space, masked<kWords>(asked.words, tuples.mask[tuple]),
+                                             tuples.tag[tuple] | protocol, hits.h[i]);
+            if (entry == nullptr) continue;
+            if (const Interval* interval = find_interval<kWords>(*entry, port))
+                found = std::min(found, first_behind(*interval, after));
+        }
+    } while (left[0].begin != left[0].end || left[1].begin != left[1].end);
     return found;
 }
 

@@ -39,17 +39,17 @@ class Classifier {
         std::uint16_t last;
         std::uint32_t ranks;
     };
+    static constexpr Interval kNoPort{1, 0, 0};
     // Addresses as words, so that masking and comparing are a few instructions: IPv4 in one (remote, then
     // local), IPv6 in four.
     template <std::size_t kWords>
     using Words = std::array<std::uint64_t, kWords>;
+    // What a packet asks of every tuple.
     template <std::size_t kWords>
-    struct Probe {
-        Words<kWords> mask;
-        std::uint64_t salt;           // of the tuple's hashes
-        std::uint32_t best;           // the lowest rank in it
-        std::uint32_t tag;            // tuple << 8
-        std::uint64_t protocol_mask;  // 0: it does not look at the protocol
+    struct Asked {
+        Words<kWords> words;
+        std::uint64_t protocol;
+        std::uint64_t ports;  // mixed(block_of(port))
     };
     // Half a cache line, or one. All zero: empty.
     template <std::size_t kWords>
@@ -57,38 +57,70 @@ class Classifier {
         Words<kWords> words;      // masked
         std::uint32_t tag;        // tuple << 8 | protocol, 0 in tuples that do not look at it
         std::uint32_t intervals;  // how many; more than here: they begin at intervals_[interval[0].ranks]
-        std::array<Interval, 2> interval;
+        std::array<Interval, 2> interval;  // what is not used holds no port
     };
     static_assert(sizeof(Entry<1>) == 32 && sizeof(Entry<4>) == 64);
     struct Range {
         std::uint32_t begin, end;
     };
-    // The tuples and entries of a family.
+    // The tuples of all lists of a family, one array a field, so that several can be looked at at once.
+    template <std::size_t kWords>
+    struct Tuples {
+        std::vector<Words<kWords>> mask;
+        std::vector<std::uint64_t> salt;           // of its hashes
+        std::vector<std::uint64_t> protocol_mask;  // 0: it does not look at the protocol
+        std::vector<std::uint64_t> port_mask;      // of the filter; 0: what it has is there for all ports
+        std::vector<std::uint32_t> best;           // the lowest rank in it
+        std::vector<std::uint32_t> tag;            // number << 8
+    };
+    // Tuples of a list that may have something for a packet.
+    static constexpr std::size_t kAtOnce = 32;
+    struct Hits {
+        static constexpr std::size_t kSlack = 8;  // that is written and does not count
+        std::array<std::uint64_t, 2 * kAtOnce + kSlack> h, tuple;
+    };
     template <std::size_t kWords>
     struct Space {
-        std::vector<Probe<kWords>> probes;
-        std::vector<Range> lists;  // of probes, best first
+        Tuples<kWords> tuples;
+        std::vector<Range> lists;  // of tuples, best first
         Reserved<Entry<kWords>> entries;
         std::uint64_t entries_mask = 0;
-        // Two bits for each entry, by its hash: most probes find nothing, and this says so from a few hot
-        // cache lines.
-        std::vector<std::uint64_t> filter;
+        // Two bits for each block of ports of each entry, by its hash: most probes find nothing, and this
+        // says so from a few hot cache lines. Without the ports, rules for large networks, which have
+        // something for most pairs of addresses, would pass it with every packet.
+        Reserved<std::uint64_t> filter;
         std::uint64_t filter_mask = 0;
+
         std::uint64_t home(std::uint64_t h) const noexcept { return h >> 32 & entries_mask; }
-        std::uint64_t& filter_word(std::uint64_t h) noexcept { return filter[h >> 12 & filter_mask]; }
-        bool has(std::uint64_t h) const noexcept {
-            const std::uint64_t word = filter[h >> 12 & filter_mask];
-            return word >> (h & 63) & word >> (h >> 6 & 63) & 1;
+        std::uint64_t& filter_word(std::uint64_t h) const noexcept { return filter[h >> 12 & filter_mask]; }
+        static std::uint64_t filter_bits(std::uint64_t h) noexcept {
+            return std::uint64_t{1} << (h & 63) | std::uint64_t{1} << (h >> 6 & 63);
         }
     };
     static constexpr std::uint32_t kInline = std::uint32_t{1}
                                              << 31;  // of Interval::ranks; in lists: the last
+    static constexpr std::uint64_t kMultiplier = 0x9e3779b97f4a7c15;  // of hash()
+    static constexpr std::uint32_t block_of(std::uint16_t port) noexcept { return port >> 6; }
+    static constexpr std::uint64_t mixed(std::uint32_t block) noexcept {
+        return (block + 1) * 0xa0761d6478bd642f;
+    }
 
     template <std::size_t kWords>
     static Words<kWords> words_of(const std::array<std::byte, 16>& remote,
                                   const std::array<std::byte, 16>& local) noexcept;
     template <std::size_t kWords>
     static std::uint64_t hash(const Words<kWords>& masked, std::uint64_t salt) noexcept;
+    template <std::size_t kWords>
+    static Words<kWords> masked(const Words<kWords>& words, const Words<kWords>& mask) noexcept;
+    // Adds the hits among `some` tuples, and answers how many there are with them.
+    template <std::size_t kWords>
+    std::size_t sift(const Space<kWords>& space, Range some, const Asked<kWords>& asked, Hits& hits,
+                     std::size_t count) const noexcept;
+    template <std::size_t kWords>
+    static std::size_t sift_plain(const Space<kWords>& space, Range some, const Asked<kWords>& asked,
+                                  Hits& hits, std::size_t count) noexcept;
+    static std::size_t sift_avx512(const Space<1>& space, Range some, const Asked<1>& asked, Hits& hits,
+                                   std::size_t count) noexcept;
     template <std::size_t kWords>
     std::uint32_t match(const Space<kWords>& space, const std::array<List, 2>& lists, const FlowKey& key,
                         std::uint16_t port, std::uint32_t after) const noexcept;
@@ -103,6 +135,7 @@ class Classifier {
     Space<4> v6_;
     std::vector<Interval> intervals_;
     std::vector<std::uint32_t> ranks_;
+    bool avx512_ = false;
 };
 
 }  // namespace vern::policy

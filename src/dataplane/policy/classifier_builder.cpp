@@ -37,6 +37,9 @@ struct EntryKeyHash {
 static_assert(std::has_unique_object_representations_v<EntryKey>);
 using Table = std::unordered_map<EntryKey, std::vector<Claim>, EntryKeyHash>;
 
+// Entries of few ports are in the filter by block of ports, those of many once.
+constexpr std::size_t kBlocksPerEntry = 4;
+
 Address ones(unsigned bits) {
     Address out{};
     for (unsigned bit = 0; bit < bits; ++bit) out[bit / 8] |= std::byte(0x80 >> (bit % 8));
@@ -122,6 +125,23 @@ struct ClassifierBuilder::Claims {
     }
 };
 
+// Of ports in which something is claimed.
+template <typename Visit>
+void ClassifierBuilder::each_block(std::span<const Classifier::Interval> intervals, const Visit& visit) {
+    std::uint32_t next = 0;  // intervals are in order, and two may share a block
+    for (const Classifier::Interval& interval : intervals) {
+        const std::uint32_t last = Classifier::block_of(interval.last);
+        for (next = std::max(next, Classifier::block_of(interval.first)); next <= last; ++next) visit(next);
+    }
+}
+
+template <std::size_t kWords>
+std::span<const Classifier::Interval> ClassifierBuilder::intervals_of(
+    const Classifier::Entry<kWords>& entry) const noexcept {
+    if (entry.intervals <= entry.interval.size()) return std::span(entry.interval).first(entry.intervals);
+    return std::span(out_.intervals_).subspan(entry.interval[0].ranks, entry.intervals);
+}
+
 // The list that asks nothing.
 ClassifierBuilder::ClassifierBuilder() { list({}); }
 
@@ -131,20 +151,26 @@ std::size_t ClassifierBuilder::weight() const noexcept {
 
 template <std::size_t kWords>
 bool ClassifierBuilder::add_tuples(Claims& claims, Pending<kWords>& pending, std::size_t weight_max) {
-    const auto begin = static_cast<std::uint32_t>(pending.probes.size());
+    const auto begin = static_cast<std::uint32_t>(pending.tuples.size());
     for (const auto& [shape, table] : claims.shapes[kWords == 4]) {
         const auto [remote_length, local_length, any_protocol] = shape;
-        const auto tuple = static_cast<std::uint32_t>(pending.probes.size());
-        Classifier::Probe<kWords> probe{Classifier::words_of<kWords>(ones(remote_length), ones(local_length)),
-                                        (tuple + 1) * 0xd1342543de82ef95ULL | 1, Classifier::kNone,
-                                        tuple << 8, any_protocol ? 0ULL : 0xffULL};
+        const auto number = static_cast<std::uint32_t>(pending.tuples.size());
+        Tuple<kWords> tuple{Classifier::words_of<kWords>(ones(remote_length), ones(local_length)),
+                            (number + 1) * 0xd1342543de82ef95ULL | 1,
+                            any_protocol ? 0ULL : 0xffULL,
+                            0,
+                            Classifier::kNone,
+                            number << 8};
+        std::size_t blocks = 0;
         for (const auto& [key, ports] : table) {
-            Classifier::Entry<kWords> entry{
-                Classifier::words_of<kWords>(key.remote, key.local), tuple << 8 | key.protocol, 0, {}};
+            Classifier::Entry<kWords> entry{Classifier::words_of<kWords>(key.remote, key.local),
+                                            tuple.tag | key.protocol,
+                                            0,
+                                            {Classifier::kNoPort, Classifier::kNoPort}};
             std::vector<Classifier::Interval> intervals;
             const bool whole = sweep(
                 ports, [&](std::uint32_t first, std::uint32_t last, const std::vector<std::uint32_t>& ranks) {
-                    probe.best = std::min(probe.best, ranks.front());
+                    tuple.best = std::min(tuple.best, ranks.front());
                     std::uint32_t where = ranks.front() | Classifier::kInline;
                     if (ranks.size() > 1) {
                         where = static_cast<std::uint32_t>(out_.ranks_.size());
@@ -156,6 +182,7 @@ bool ClassifierBuilder::add_tuples(Claims& claims, Pending<kWords>& pending, std
                     return weight() + intervals.size() <= weight_max;
                 });
             entry.intervals = static_cast<std::uint32_t>(intervals.size());
+            each_block(intervals, [&](std::uint32_t) { ++blocks; });
             if (intervals.size() <= entry.interval.size()) {
                 std::ranges::copy(intervals, entry.interval.begin());
             } else {
@@ -165,27 +192,28 @@ bool ClassifierBuilder::add_tuples(Claims& claims, Pending<kWords>& pending, std
             pending.entries.push_back(entry);
             if (!whole || weight() > weight_max) return false;
         }
-        pending.probes.push_back(probe);
+        if (blocks <= kBlocksPerEntry * table.size()) tuple.port_mask = ~std::uint64_t{0};
+        pending.tuples.push_back(tuple);
     }
-    pending.sets.push_back({begin, static_cast<std::uint32_t>(pending.probes.size())});
+    pending.sets.push_back({begin, static_cast<std::uint32_t>(pending.tuples.size())});
     return true;
 }
 
 Result<ClassifierBuilder::Set> ClassifierBuilder::add(std::span<const Ranked> rules, std::size_t weight_max) {
     const std::size_t max = weight() + weight_max;
-    const auto before = std::tuple(v4_.entries.size(), v4_.probes.size(), v4_.sets.size(), v6_.entries.size(),
-                                   v6_.probes.size(), out_.intervals_.size(), out_.ranks_.size());
+    const auto before = std::tuple(v4_.entries.size(), v4_.tuples.size(), v4_.sets.size(), v6_.entries.size(),
+                                   v6_.tuples.size(), out_.intervals_.size(), out_.ranks_.size());
     Claims claims;
     const bool fits =
         std::ranges::all_of(rules, [&](const Ranked& rule) { return claims.add(rule, weight_max); });
     if (fits && add_tuples<1>(claims, v4_, max) && add_tuples<4>(claims, v6_, max))
         return static_cast<Set>(v4_.sets.size() - 1);
-    const auto [v4_entries, v4_probes, v4_sets, v6_entries, v6_probes, intervals, ranks] = before;
+    const auto [v4_entries, v4_tuples, v4_sets, v6_entries, v6_tuples, intervals, ranks] = before;
     v4_.entries.resize(v4_entries);
-    v4_.probes.resize(v4_probes);
+    v4_.tuples.resize(v4_tuples);
     v4_.sets.resize(v4_sets);
     v6_.entries.resize(v6_entries);
-    v6_.probes.resize(v6_probes);
+    v6_.tuples.resize(v6_tuples);
     out_.intervals_.resize(intervals);
     out_.ranks_.resize(ranks);
     return fail(
@@ -196,14 +224,23 @@ Result<ClassifierBuilder::Set> ClassifierBuilder::add(std::span<const Ranked> ru
 template <std::size_t kWords>
 void ClassifierBuilder::add_list(std::span<const Set> sets, const Pending<kWords>& pending,
                                  Classifier::Space<kWords>& space) {
-    const std::size_t begin = space.probes.size();
+    std::vector<Tuple<kWords>> tuples;
     for (const Set set : sets) {
-        space.probes.insert(space.probes.end(), pending.probes.begin() + pending.sets[set].begin,
-                            pending.probes.begin() + pending.sets[set].end);
+        const auto [begin, end] = pending.sets[set];
+        tuples.insert(tuples.end(), pending.tuples.begin() + begin, pending.tuples.begin() + end);
     }
-    std::ranges::sort(std::span(space.probes).subspan(begin), {}, &Classifier::Probe<kWords>::best);
-    space.lists.push_back(
-        {static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(space.probes.size())});
+    std::ranges::sort(tuples, {}, &Tuple<kWords>::best);
+    Classifier::Tuples<kWords>& out = space.tuples;
+    const auto begin = static_cast<std::uint32_t>(out.tag.size());
+    for (const Tuple<kWords>& tuple : tuples) {
+        out.mask.push_back(tuple.mask);
+        out.salt.push_back(tuple.salt);
+        out.protocol_mask.push_back(tuple.protocol_mask);
+        out.port_mask.push_back(tuple.port_mask);
+        out.best.push_back(tuple.best);
+        out.tag.push_back(tuple.tag);
+    }
+    space.lists.push_back({begin, static_cast<std::uint32_t>(out.tag.size())});
 }
 
 Classifier::List ClassifierBuilder::list(std::span<const Set> sets) {
@@ -212,30 +249,47 @@ Classifier::List ClassifierBuilder::list(std::span<const Set> sets) {
     return static_cast<Classifier::List>(out_.v4_.lists.size() - 1);
 }
 
+// `asked`: the hashes of all that may be asked of it with success.
 template <std::size_t kWords>
-bool ClassifierBuilder::fill(const Pending<kWords>& pending, Classifier::Space<kWords>& space) {
-    constexpr std::size_t kHugeBytes = std::size_t{1} << 21;
+bool ClassifierBuilder::fill_filter(const std::vector<std::uint64_t>& asked,
+                                    Classifier::Space<kWords>& space) {
+    const std::size_t words = std::bit_ceil(asked.size() / 4 + 1);  // 16 bits for each or more
+    space.filter = Reserved<std::uint64_t>(words, pages_for(words * sizeof(std::uint64_t)));
+    if (!space.filter) return false;
+    space.filter_mask = words - 1;
+    for (const std::uint64_t h : asked) space.filter_word(h) |= space.filter_bits(h);
+    return true;
+}
+
+template <std::size_t kWords>
+bool ClassifierBuilder::fill(const Pending<kWords>& pending, Classifier::Space<kWords>& space) const {
     const std::size_t count = std::bit_ceil(pending.entries.size() * 3 / 2 + 1);
-    const Pages pages = count * sizeof(Classifier::Entry<kWords>) >= kHugeBytes ? Pages::huge : Pages::small;
-    space.entries = Reserved<Classifier::Entry<kWords>>(count, pages);
+    space.entries =
+        Reserved<Classifier::Entry<kWords>>(count, pages_for(count * sizeof(Classifier::Entry<kWords>)));
     if (!space.entries) return false;
     space.entries_mask = count - 1;
-    space.filter.resize(std::bit_ceil(pending.entries.size() / 2 + 1));  // 32 bits an entry or more
-    space.filter_mask = space.filter.size() - 1;
+    std::vector<std::uint64_t> asked;
     for (const auto& entry : pending.entries) {
-        const std::uint64_t salt = pending.probes[entry.tag >> 8].salt;
-        const std::uint64_t h = Classifier::hash<kWords>(entry.words, salt + (entry.tag & 0xff));
-        space.filter_word(h) |= std::uint64_t{1} << (h & 63) | std::uint64_t{1} << (h >> 6 & 63);
+        const Tuple<kWords>& tuple = pending.tuples[entry.tag >> 8];
+        const std::uint64_t h = Classifier::hash<kWords>(entry.words, tuple.salt + (entry.tag & 0xff));
+        if (tuple.port_mask == 0)
+            asked.push_back(h);
+        else
+            each_block(intervals_of(entry),
+                       [&](std::uint32_t block) { asked.push_back(h ^ Classifier::mixed(block)); });
         std::uint64_t at = space.home(h);
         while (space.entries[at].intervals != 0) at = (at + 1) & space.entries_mask;
         space.entries[at] = entry;
     }
-    return true;
+    return fill_filter(asked, space);
 }
 
-Result<Classifier> ClassifierBuilder::finish() && {
+Result<Classifier> ClassifierBuilder::finish(bool wide) && {
     if (!fill<1>(v4_, out_.v4_) || !fill<4>(v6_, out_.v6_))
         return fail("no memory for the tables of the policy", ENOMEM);
+#if defined(__x86_64__)
+    out_.avx512_ = wide && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+#endif
     return std::move(out_);
 }
 

@@ -28,15 +28,21 @@ class ClassifierBuilder {
     Classifier::List list(std::span<const Set> sets);
     // Of entries, intervals and list members: what the limit is on.
     std::size_t weight() const noexcept;
-    // Last. Errors: no memory.
-    Result<Classifier> finish() &&;
+    // Last. Errors: no memory. `wide`: for tests, whether what this CPU has for many tuples at once is used.
+    Result<Classifier> finish(bool wide = true) &&;
 
   private:
     template <std::size_t kWords>
+    struct Tuple {
+        Classifier::Words<kWords> mask;
+        std::uint64_t salt, protocol_mask, port_mask;
+        std::uint32_t best, tag;
+    };
+    template <std::size_t kWords>
     struct Pending {
         std::vector<Classifier::Entry<kWords>> entries;
-        std::vector<Classifier::Probe<kWords>> probes;  // by tuple
-        std::vector<Classifier::Range> sets;            // of probes
+        std::vector<Tuple<kWords>> tuples;    // by number
+        std::vector<Classifier::Range> sets;  // of tuples
     };
     struct Claims;
 
@@ -46,7 +52,13 @@ class ClassifierBuilder {
     void add_list(std::span<const Set> sets, const Pending<kWords>& pending,
                   Classifier::Space<kWords>& space);
     template <std::size_t kWords>
-    static bool fill(const Pending<kWords>& pending, Classifier::Space<kWords>& space);
+    bool fill(const Pending<kWords>& pending, Classifier::Space<kWords>& space) const;
+    template <std::size_t kWords>
+    std::span<const Classifier::Interval> intervals_of(const Classifier::Entry<kWords>& entry) const noexcept;
+    template <std::size_t kWords>
+    static bool fill_filter(const std::vector<std::uint64_t>& asked, Classifier::Space<kWords>& space);
+    template <typename Visit>
+    static void each_block(std::span<const Classifier::Interval> intervals, const Visit& visit);
 
     Pending<1> v4_;
     Pending<4> v6_;

@@ -22,11 +22,18 @@ Classifier::Words<kWords> Classifier::words_of(const std::array<std::byte, 16>& 
     }
 }
 
+template <std::size_t kWords>
+Classifier::Words<kWords> Classifier::masked(const Words<kWords>& words, const Words<kWords>& mask) noexcept {
+    Words<kWords> out;
+    for (std::size_t i = 0; i < kWords; ++i) out[i] = words[i] & mask[i];
+    return out;
+}
+
 // Operators write these tables, not attackers, and an absent key costs a probe as long as the longest run of
 // one: no secret is needed.
 template <std::size_t kWords>
 std::uint64_t Classifier::hash(const Words<kWords>& masked, std::uint64_t salt) noexcept {
-    constexpr std::uint64_t kA = 0x9e3779b97f4a7c15, kB = 0xd6e8feb86659fd93;
+    constexpr std::uint64_t kA = kMultiplier, kB = 0xd6e8feb86659fd93;
     const auto fold = [](std::uint64_t a, std::uint64_t b) {
         const auto product = static_cast<unsigned __int128>(a) * b;
         return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);

@@ -11,6 +11,10 @@ namespace vern::policy {
 
 // Huge ones where use is dense; a table that is used here and there would be resident as a whole with them.
 enum class Pages { small, huge };
+// For what is used all over.
+constexpr Pages pages_for(std::size_t bytes) noexcept {
+    return bytes >= std::size_t{1} << 21 ? Pages::huge : Pages::small;
+}
 
 template <typename T>
 class Reserved {
