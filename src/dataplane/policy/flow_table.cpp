@@ -6,6 +6,11 @@
 #include <mutex>
 
 namespace vern::policy {
+namespace {
+
+const Flow kFresh;
+
+}  // namespace
 
 void FlowTable::Held::release() noexcept {
     if (shard_) std::exchange(shard_, nullptr)->lock.unlock();
@@ -174,13 +179,13 @@ void FlowTable::sweep_shard(Shard& shard, Instant now, std::size_t budget) noexc
 
 // With each insertion a bit, in three steps that are an insertion apart: ask for a few places; look at them,
 // and ask for the slot of one that has timed out; take that out.
-std::size_t FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
-    std::size_t out = 0;
+bool FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
+    bool out = false;
     if (shard.pending != 0) {
         Flow& flow = flows_[std::exchange(shard.pending, 0) - 1];
         if (flow.state != FlowState::none && flow.expired(now)) {
             take_out(shard, flow);
-            out = 1;
+            out = true;
         }
     }
     for (std::size_t i = 0; i < std::min<std::size_t>(kSweepOnInsert, shard.used) && shard.pending == 0;
@@ -275,21 +280,21 @@ FlowTable::Made FlowTable::insert(const FlowKey& key, std::uint64_t hash, std::u
     Held held(&shard, nullptr);
     out.room = Room::there;
     if (lookup(shard, key, hash)) return out;
-    if (const std::size_t swept = sweep_ahead(shard, now); swept > 0)
-        count_.fetch_sub(swept, std::memory_order_relaxed);
+    // One that goes leaves its place, and its part of the count: two locked instructions less.
+    const bool in_place_of_another = sweep_ahead(shard, now);
     out.room = Room::table_full;
-    if (full()) {
+    if (!in_place_of_another && full()) {
         sweep_shard(shard, now, kSearch);
         if (full()) out.evicted |= evict(shard, peer, Whose::greedier_too);
         if (full()) return out;
     }
     account(peer).fetch_add(1, std::memory_order_relaxed);
-    count_.fetch_add(1, std::memory_order_relaxed);
+    if (!in_place_of_another) count_.fetch_add(1, std::memory_order_relaxed);
     if (2 * ++shard.live > kWays * (shard.buckets_mask.load(std::memory_order_relaxed) + 1) &&
         shard.buckets_mask.load(std::memory_order_relaxed) + 1 < buckets_)
         grow(shard);
     Flow& place = *take_place(shard);
-    place = {};
+    std::memcpy(static_cast<void*>(&place), &kFresh, sizeof place);  // `place = {}` would be a slow rep stos
     place.key = key;
     place.peer = peer;
     place.hash = static_cast<std::uint32_t>(hash);

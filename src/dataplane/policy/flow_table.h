@@ -177,8 +177,8 @@ class FlowTable {
     void grow(Shard& shard) noexcept;
     void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept;
-    // How many were taken out: none or one.
-    std::size_t sweep_ahead(Shard& shard, Instant now) noexcept;
+    // Whether one was taken out, and is still counted: not more than one is.
+    bool sweep_ahead(Shard& shard, Instant now) noexcept;
     enum class Whose { own, greedier_too };
     bool evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept;
     bool evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept;

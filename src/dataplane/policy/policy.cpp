@@ -59,9 +59,8 @@ Result<std::unique_ptr<const Policy>> Policy::compile(RuleSet rules, unsigned wo
     if (auto fine = policy->check(); !fine) return tl::unexpected(fine.error());
     policy->rank();
     if (auto built = policy->build(); !built) return tl::unexpected(built.error());
-    // calloc takes large blocks from fresh pages: counters that no worker uses cost nothing.
-    policy->cells_.reset(
-        static_cast<Cell*>(std::calloc(policy->workers_ * (policy->rules_.rules.size() + 1), sizeof(Cell))));
+    const std::size_t cells = policy->workers_ * (policy->rules_.rules.size() + 1);
+    policy->cells_ = Reserved<Cell>(cells, pages_for(cells * sizeof(Cell)));
     if (!policy->cells_) return fail("no memory for the counters of the rules", ENOMEM);
     return policy;
 }

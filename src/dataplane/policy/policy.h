@@ -8,7 +8,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "dataplane/policy/classifier.h"
 #include "dataplane/policy/classifier_builder.h"
 #include "dataplane/policy/flow_key.h"
+#include "dataplane/policy/reserved.h"
 #include "dataplane/policy/rules.h"
 
 namespace vern::policy {
@@ -99,11 +99,8 @@ class Policy {
     // By direction: the rules for everybody, and those for sets of peers.
     using Lists = std::array<std::array<Classifier::List, 2>, 2>;
     using RankedOfSet = std::array<std::vector<ClassifierBuilder::Ranked>, 2>;  // by direction
-    struct Cell {
+    struct alignas(64) Cell {
         std::array<std::atomic<std::uint64_t>, 6> of;
-    };
-    struct Free {
-        void operator()(void* memory) const noexcept { std::free(memory); }
     };
 
     explicit Policy(RuleSet rules, unsigned workers) : rules_(std::move(rules)), workers_(workers) {}
@@ -122,7 +119,7 @@ class Policy {
     std::vector<Lists> classes_;  // 0: in no set
     std::unordered_map<PublicKey, std::uint32_t, KeyHash> class_of_;
     std::size_t weight_ = 0;
-    std::unique_ptr<Cell[], Free> cells_;  // a row a worker; zeroed pages until used
+    Reserved<Cell> cells_;  // a row a worker
     mutable std::vector<RuleCounts> before_;
 };
 
