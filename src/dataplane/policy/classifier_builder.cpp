@@ -143,7 +143,7 @@ std::span<const Classifier::Interval> ClassifierBuilder::intervals_of(
 }
 
 // The list that asks nothing.
-ClassifierBuilder::ClassifierBuilder() { list({}); }
+ClassifierBuilder::ClassifierBuilder() { static_cast<void>(list({}, 0)); }
 
 std::size_t ClassifierBuilder::weight() const noexcept {
     return v4_.entries.size() + v6_.entries.size() + out_.intervals_.size() + out_.ranks_.size();
@@ -222,6 +222,13 @@ Result<ClassifierBuilder::Set> ClassifierBuilder::add(std::span<const Ranked> ru
 }
 
 template <std::size_t kWords>
+std::size_t ClassifierBuilder::tuples_of(std::span<const Set> sets, const Pending<kWords>& pending) noexcept {
+    std::size_t sum = 0;
+    for (const Set set : sets) sum += pending.sets[set].end - pending.sets[set].begin;
+    return sum;
+}
+
+template <std::size_t kWords>
 void ClassifierBuilder::add_list(std::span<const Set> sets, const Pending<kWords>& pending,
                                  Classifier::Space<kWords>& space) {
     std::vector<Tuple<kWords>> tuples;
@@ -243,9 +250,18 @@ void ClassifierBuilder::add_list(std::span<const Set> sets, const Pending<kWords
     space.lists.push_back({begin, static_cast<std::uint32_t>(out.tag.size())});
 }
 
-Classifier::List ClassifierBuilder::list(std::span<const Set> sets) {
-    add_list<1>(sets, v4_, out_.v4_);
-    add_list<4>(sets, v6_, out_.v6_);
+Result<Classifier::List> ClassifierBuilder::list(std::span<const Set> sets, std::size_t tuples_max) {
+    const std::size_t there = out_.v4_.tuples.tag.size() + out_.v6_.tuples.tag.size();
+    if (there + tuples_of(sets, v4_) + tuples_of(sets, v6_) > tuples_max)
+        return fail(
+            "peers are in too many different combinations of groups and identities: their rules would need "
+            "more "
+            "than " +
+                std::to_string(tuples_max) +
+                " lookups to be listed; put peers of the same rights into one group",
+            E2BIG);
+    add_list(sets, v4_, out_.v4_);
+    add_list(sets, v6_, out_.v6_);
     return static_cast<Classifier::List>(out_.v4_.lists.size() - 1);
 }
 

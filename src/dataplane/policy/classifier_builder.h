@@ -25,7 +25,9 @@ class ClassifierBuilder {
     // Adds what it takes to `entries`, `ranks`, of a limit each. Errors: more than `weight_max`; nothing is
     // added then.
     Result<Set> add(std::span<const Ranked> rules, std::size_t weight_max);
-    Classifier::List list(std::span<const Set> sets);
+    // Each list has tuples of its own, best first: `tuples_max` of all lists together. Errors: more than
+    // that.
+    Result<Classifier::List> list(std::span<const Set> sets, std::size_t tuples_max);
     // Of entries, intervals and list members: what the limit is on.
     std::size_t weight() const noexcept;
     // Last. Errors: no memory. `wide`: for tests, whether what this CPU has for many tuples at once is used.
@@ -49,8 +51,10 @@ class ClassifierBuilder {
     template <std::size_t kWords>
     bool add_tuples(Claims& claims, Pending<kWords>& pending, std::size_t weight_max);
     template <std::size_t kWords>
-    void add_list(std::span<const Set> sets, const Pending<kWords>& pending,
-                  Classifier::Space<kWords>& space);
+    static std::size_t tuples_of(std::span<const Set> sets, const Pending<kWords>& pending) noexcept;
+    template <std::size_t kWords>
+    static void add_list(std::span<const Set> sets, const Pending<kWords>& pending,
+                         Classifier::Space<kWords>& space);
     template <std::size_t kWords>
     bool fill(const Pending<kWords>& pending, Classifier::Space<kWords>& space) const;
     template <std::size_t kWords>

@@ -105,7 +105,9 @@ Result<void> Policy::build() {
     for (std::size_t direction = 0; direction < 2; ++direction) {
         const auto set = builder.add(of_set[sets][direction], kEntriesMax - builder.weight());
         if (!set) return tl::unexpected(set.error());
-        everybody[direction][0] = builder.list({&*set, 1});
+        const auto list = builder.list({&*set, 1}, kTuplesMax);
+        if (!list) return tl::unexpected(list.error());
+        everybody[direction][0] = *list;
     }
     classes_.push_back(everybody);
     if (auto built = build_classes(of_set, builder); !built) return built;
@@ -166,7 +168,10 @@ Result<void> Policy::build_classes(const std::vector<RankedOfSet>& of_set, Class
         for (std::size_t direction = 0; direction < 2; ++direction) {
             const auto asked = sets_for(sets, direction);
             if (!asked) return tl::unexpected(asked.error());
-            if (!asked->empty()) lists[direction][1] = builder.list(*asked);
+            if (asked->empty()) continue;
+            const auto list = builder.list(*asked, kTuplesMax);
+            if (!list) return tl::unexpected(list.error());
+            lists[direction][1] = *list;
         }
         classes_.push_back(lists);
     }

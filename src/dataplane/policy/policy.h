@@ -25,6 +25,8 @@ inline constexpr std::size_t kEntriesMax =
     std::size_t{1} << 21;  // of all tables together: table entries, port intervals, list members
 inline constexpr std::size_t kMergedEntriesMax =
     std::size_t{1} << 20;  // of those that spare peers of many sets a probe for each
+inline constexpr std::size_t kTuplesMax =
+    std::size_t{1} << 21;  // of all classes of peers together, 40 bytes each, 64 for IPv6
 
 // What was counted for a rule, by all workers since the rule's id first appeared in a policy.
 struct RuleCounts {

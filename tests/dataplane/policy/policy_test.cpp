@@ -1,4 +1,6 @@
 // What is compiled agrees with the rules as they are read.
+#include <bit>
+
 #include "policies.h"
 
 namespace vern::policy {
@@ -172,6 +174,38 @@ TEST(PolicyCompile, HasALimitOnItsTables) {
         set.rules[0].local.push_back(prefix(v4(11, 0, i >> 8, i & 255), 32));
     }
     EXPECT_NE(error_of(std::move(set)).find("table entries"), std::string::npos);
+}
+
+// A class of peers has its tuples to itself; rules of many shapes, and peers of which hardly two are in the
+// same groups, are what makes many of them.
+TEST(PolicyCompile, HasALimitOnCombinationsOfGroups) {
+    constexpr std::size_t kSets = 20, kAtOnce = 4, kPrefixLengths = 33;
+    RuleSet few = rule_set({});
+    few.peer_sets.resize(kSets);
+    for (std::uint32_t group = 0; group < kSets; ++group) {
+        Rule rule = allow_in({tcp_port(22)});
+        rule.peers = group;
+        for (unsigned length = 0; length < kPrefixLengths; ++length) {
+            rule.remote.push_back(prefix(v4(10, 0, 0, 1), length));
+            rule.local.push_back(prefix(v4(11, 0, 0, 1), length));
+        }
+        few.rules.push_back(rule);
+    }
+    const auto with_peers = [&](std::size_t count) {
+        RuleSet set = few;
+        unsigned combination = 0;
+        for (std::size_t peer = 0; peer < count; ++peer, ++combination) {
+            while (std::popcount(combination) != kAtOnce) ++combination;
+            for (std::size_t group = 0; group < kSets; ++group) {
+                if ((combination >> group & 1) != 0)
+                    set.peer_sets[group].push_back(key_of(static_cast<unsigned>(peer)));
+            }
+        }
+        return set;
+    };
+    constexpr std::size_t kFit = kTuplesMax / (kAtOnce * kPrefixLengths * kPrefixLengths);
+    EXPECT_EQ(compile(with_peers(kFit))->classes(), kFit + 1);
+    EXPECT_NE(error_of(with_peers(kFit + 1)).find("combinations of groups"), std::string::npos);
 }
 
 TEST(PolicyCompile, OverlappingConditionsThatNoTableCanHoldAreAnError) {
