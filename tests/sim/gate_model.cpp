@@ -50,7 +50,7 @@ bool GateModel::allowed(const Flow& flow, const Key& key) const {
     const auto begun = [&, protocol = protocol, local_port = local_port, remote_port = remote_port](bool in) {
         return allowed(in, flow.peer, protocol, in ? local_port : remote_port);
     };
-    return begun(flow.began_in) || ((evicted_ || flow.perhaps || protocol == kTcp) && begun(!flow.began_in));
+    return begun(flow.began_in) || ((evicted_ || protocol == kTcp) && begun(!flow.began_in));
 }
 
 bool GateModel::rejects(bool in, unsigned peer, const ModelPacket& packet) const {
@@ -142,21 +142,8 @@ std::string GateModel::error(bool in, unsigned peer, const ModelPacket& packet, 
     return flow && allowed(*flow, key) ? "" : "related";
 }
 
-// A first fragment may be refused for what came before it, when its flow had begun or been answered.
-void GateModel::perhaps_begun(bool in, unsigned peer, const ModelPacket& packet, Seconds now) {
-    const Key key = key_of(in, packet);
-    const bool is_live = live(key, peer, now) != nullptr;
-    if (!is_live && !allowed(in, peer, packet.protocol, packet.destination_port)) return;
-    if (!is_live) flows_[key] = {peer, in, false, now, true};
-    Flow& flow = flows_[key];
-    flow.answered |= in != flow.began_in;
-    flow.last_seen = now;
-    flow.perhaps = true;
-}
-
 // What was answered may not be given up for anybody.
 std::string GateModel::refused(bool in, unsigned peer, const ModelPacket& packet, Seconds now) {
-    if (packet.is_fragment() && packet.begin == 0) perhaps_begun(in, peer, packet, now);
     if (packet.is_fragment() || packet.quotes) return {};
     const Key key = key_of(in, packet);
     const Flow* flow = live(key, peer, now);
@@ -165,7 +152,7 @@ std::string GateModel::refused(bool in, unsigned peer, const ModelPacket& packet
         flows_.erase(key);
         return {};
     }
-    return flow->answered && !evicted_ && !flow->perhaps && packet.protocol != kTcp ? "given up" : "";
+    return flow->answered && !evicted_ && packet.protocol != kTcp ? "given up" : "";
 }
 
 }  // namespace vern::sim

@@ -75,7 +75,6 @@ class GateModel {
         bool began_in = true;
         bool answered = false;
         Seconds last_seen = 0;
-        bool perhaps = false;  // it may not be there, and begin from the other side
     };
     struct Datagram {
         unsigned generation = 0;
@@ -96,7 +95,6 @@ class GateModel {
                     Seconds now);
     const Flow* live(const Key& key, unsigned peer, Seconds now) const;
     std::string whole(bool in, unsigned peer, const ModelPacket& packet, Seconds now);
-    void perhaps_begun(bool in, unsigned peer, const ModelPacket& packet, Seconds now);
     std::string later_fragment(bool in, unsigned peer, const ModelPacket& packet, Seconds now);
     std::string error(bool in, unsigned peer, const ModelPacket& packet, Seconds now) const;
 

@@ -92,8 +92,8 @@ bool FragmentTable::whole(const Datagram& datagram) noexcept {
 }
 
 FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                                           const Transport& transport, std::uint32_t rule,
-                                           std::uint32_t generation, Instant now) noexcept {
+                                           const Transport& transport, std::uint32_t generation,
+                                           Instant now) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
     expire(now);
@@ -115,7 +115,6 @@ FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction directi
     datagram = {};
     datagram.key = key;
     datagram.until = now + kLifetime;
-    datagram.rule = rule;
     datagram.generation = generation;
     add(datagram, transport);
     datagram.next = std::exchange(bucket_of(key), at);
@@ -136,6 +135,7 @@ FragmentTable::Answer FragmentTable::later(std::uint64_t peer, Direction directi
     if (!datagram || datagram->until <= now || (datagram->generation != generation && !datagram->poisoned))
         return Answer::stray;
     if (datagram->poisoned) return Answer::overlap;
+    if (!datagram->allowed) return Answer::stray;
     if (!add(*datagram, transport)) {
         datagram->poisoned = true;
         return Answer::overlap;
@@ -145,12 +145,22 @@ FragmentTable::Answer FragmentTable::later(std::uint64_t peer, Direction directi
     return Answer::pass;
 }
 
-void FragmentTable::refused(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                            const Transport& transport, Instant now) noexcept {
+void FragmentTable::allow(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                          const Transport& transport, std::uint32_t rule) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
-    expire(now);
-    if (Datagram* there = find(key)) there->poisoned = true;
+    if (Datagram* datagram = find(key)) {
+        datagram->allowed = true;
+        datagram->rule = rule;
+    }
+}
+
+// Another worker may have seen a second first meanwhile: that stays.
+void FragmentTable::deny(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+                         const Transport& transport) noexcept {
+    const Key key = key_of(peer, direction, packet, transport);
+    const std::lock_guard hold(lock_);
+    if (Datagram* datagram = find(key); datagram && !datagram->poisoned) take_out(*datagram);
 }
 
 }  // namespace vern::policy

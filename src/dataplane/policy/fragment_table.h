@@ -23,17 +23,18 @@ class FragmentTable {
     explicit operator bool() const noexcept { return datagrams_ && index_ && accounts_; }
 
     enum class Answer : std::uint8_t { pass, stray, overlap, full };
-    // A first fragment that may pass.
+    // A first fragment, before anything else is asked about it: one that is refused here has moved no flow
+    // and taken no token. Nothing of its datagram passes until allow(); deny(), where it may not pass.
     Answer first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                 const Transport& transport, std::uint32_t rule, std::uint32_t generation,
-                 Instant now) noexcept;
+                 const Transport& transport, std::uint32_t generation, Instant now) noexcept;
+    void allow(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport,
+               std::uint32_t rule) noexcept;
+    void deny(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+              const Transport& transport) noexcept;
     // A later one. When it passes, `rule` is the one that allowed the first.
     Answer later(std::uint64_t peer, Direction direction, const InnerPacket& packet,
                  const Transport& transport, std::uint32_t generation, Instant now,
                  std::uint32_t& rule) noexcept;
-    // A first fragment was refused: nothing of that datagram may pass any more.
-    void refused(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                 const Transport& transport, Instant now) noexcept;
 
     static constexpr std::size_t kDatagramsMax = 16384;
     static constexpr std::size_t kPerPeerMax = 512;
@@ -67,7 +68,8 @@ class FragmentTable {
         std::uint32_t end;  // of the whole datagram; 0: not known
         std::uint32_t rule;
         std::uint32_t generation;
-        bool poisoned;
+        bool allowed;                // the first one is decided about
+        bool poisoned;               // nothing of it passes any more
         std::uint32_t next;          // in its bucket, or of the free ones; index + 1
         std::uint32_t older, newer;  // by age; index + 1
     };

@@ -173,7 +173,7 @@ Gate::Decision Gate::examine() noexcept {
     if (refused) return {.reason = *refused};
     switch (transport.fragment) {
         case Fragment::later: return later_fragment();
-        case Fragment::first: return keep_first_fragment(examine_whole());
+        case Fragment::first: return first_fragment();
         default: return examine_whole();
     }
 }
@@ -189,19 +189,26 @@ Gate::Decision Gate::examine_whole() noexcept {
     return packet_.key.asks == 0 ? decide(Mode::fresh) : in_flow();
 }
 
-Gate::Decision Gate::keep_first_fragment(const Decision& decision) noexcept {
-    if (!decision.allowed) {
-        tables_->fragments.refused(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
-                                   now_);
+// Refused for its fragments, it must not have moved a flow: so that is asked first.
+Gate::Decision Gate::first_fragment() noexcept {
+    FragmentTable& fragments = tables_->fragments;
+    const auto answer = fragments.first(packet_.peer.serial, packet_.direction, *packet_.packet,
+                                        packet_.transport, policy_->generation(), now_);
+    if (answer == FragmentTable::Answer::pass) {
+        const Decision decision = examine_whole();
+        if (decision.allowed)
+            fragments.allow(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
+                            decision.rule);
+        else
+            fragments.deny(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport);
         return decision;
     }
-    const auto answer =
-        tables_->fragments.first(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
-                                 decision.rule, policy_->generation(), now_);
-    if (answer == FragmentTable::Answer::pass) return decision;
-    return {.rule = decision.rule,
-            .reason = answer == FragmentTable::Answer::overlap ? Counter::policy_fragment_overlap
-                                                               : Counter::policy_fragments_full};
+    Decision refused;
+    refused.reason = answer == FragmentTable::Answer::overlap ? Counter::policy_fragment_overlap
+                                                              : Counter::policy_fragments_full;
+    // A policy that only observes lets it pass after all, and its flow goes on.
+    if (policy_->rules().observe) refused.rule = examine_whole().rule;
+    return refused;
 }
 
 Gate::Decision Gate::later_fragment() noexcept {

@@ -162,13 +162,13 @@ class Gate {
     Decision decide(Mode mode) noexcept;
     Decision examine() noexcept;
     Decision examine_whole() noexcept;
+    Decision first_fragment() noexcept;
     Decision later_fragment() noexcept;
     Decision related() noexcept;
     Decision in_flow() noexcept;
     Decision begin_flow() noexcept;
     Decision begin_flow(FlowState state, const Decision& decision) noexcept;
     FlowTable::Room keep_flow(FlowState state, const Decision& decision) noexcept;
-    Decision keep_first_fragment(const Decision& decision) noexcept;
     bool renew(Flow& flow, Decision& decision) noexcept;
     FlowTable::Held look_up(const FlowKey& key, std::uint64_t& hash, Memo& memo) noexcept;
     void passed(std::uint32_t rule) noexcept;

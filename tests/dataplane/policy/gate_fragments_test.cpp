@@ -66,6 +66,77 @@ TEST_F(Fragmented, OverlapPoisons) {
     }
 }
 
+// Neither its state nor its time moves, none begins, and no token is taken.
+TEST_F(Fragmented, ARefusedFirstMovesNoFlow) {
+    RuleSet set = rule_set({allow_in({udp_port(53)}), allow_in({udp_port(54)})});
+    set.rules[1].rate = Rate{1, seconds(3600), 1, Rate::Scope::source};
+    use(set);
+    const auto flow_of = [&](unsigned port) {
+        FlowKey key;
+        key.remote = remote.bytes;
+        key.local = local.bytes;
+        key.remote_port = 40000;
+        key.local_port = static_cast<std::uint16_t>(port);
+        key.protocol = 17;
+        const FlowTable::Held flow = tables->flows->find(key, tables->flows->hash(key), now);
+        return flow ? std::optional<Flow>(*flow) : std::nullopt;
+    };
+    ASSERT_TRUE(in(udp(kIn)));
+    ASSERT_TRUE(out(piece(0, true, 24, 7, 53, kOut)));
+    const Flow answered = *flow_of(53);
+    ASSERT_TRUE(in(piece(0, true, 24)));
+    const Flow before = *flow_of(53);
+    EXPECT_EQ(before.state, FlowState::answered);
+    EXPECT_EQ(before.packets[0], answered.packets[0] + 1);
+    now += seconds(1);
+    EXPECT_EQ(why(kIn, piece(0, true, 24)), "policy_fragment_overlap");
+    EXPECT_EQ(why(kIn, piece(0, true, 24, 7, 54)), "policy_fragment_overlap");
+    EXPECT_EQ(flow_of(53)->last_seen, before.last_seen);
+    EXPECT_EQ(flow_of(53)->packets, before.packets);
+    EXPECT_EQ(flow_of(53)->bytes, before.bytes);
+    EXPECT_FALSE(flow_of(54));
+    EXPECT_TRUE(in(udp(kIn, 40000, 54))) << "the token was taken";
+}
+
+// An answer in pieces that is refused does not make of a flow one that was answered.
+TEST_F(Fragmented, ARefusedFirstAnswersNothing) {
+    use({allow_in({udp_port(53)})});
+    ASSERT_TRUE(in(udp(kIn)));
+    ASSERT_TRUE(in(udp(kIn, 40001)));
+    ASSERT_TRUE(out(piece(0, true, 24, 7, 53, kOut)));
+    PacketSpec second = spec(kOut, 17, 40001, 53);
+    second.fragment = 0x2000;
+    second.id = 7;
+    second.payload = 16;
+    EXPECT_EQ(why(kOut, build(second)), "policy_fragment_overlap");
+    now += seconds(31);
+    EXPECT_EQ(why(kOut, udp(kOut, 40001)), "policy_no_rule") << "an unanswered flow ends after 30 s";
+    EXPECT_TRUE(out(udp(kOut))) << "an answered one does not";
+}
+
+TEST_F(Fragmented, ADeniedFirstTakesNoPlace) {
+    use({allow_in({udp_port(53)})});
+    for (std::uint16_t id = 0; id < FragmentTable::kPerPeerMax; ++id)
+        ASSERT_EQ(why(kIn, piece(0, true, 24, id, 54)), "policy_no_rule");
+    EXPECT_TRUE(in(piece(0, true, 24, 1)));
+    EXPECT_TRUE(in(piece(24, false, 24, 1)));
+}
+
+// What passes in the end moves its flow.
+TEST_F(Fragmented, UnderAPolicyThatObservesAFirstAlwaysMovesItsFlow) {
+    RuleSet set = rule_set({allow_in({udp_port(53)})});
+    set.observe = true;
+    use(set);
+    ASSERT_TRUE(in(piece(0, true, 24)));
+    for (int i = 0; i < 3; ++i) {
+        now += seconds(20);
+        ASSERT_TRUE(in(piece(0, true, 24)));
+    }
+    const auto would_be = counters[Counter::policy_would_deny];
+    EXPECT_TRUE(out(udp(kOut)));
+    EXPECT_EQ(counters[Counter::policy_would_deny], would_be);
+}
+
 TEST_F(Fragmented, TwoEndsPoison) {
     use({allow_in({udp_port(53)})});
     in(piece(0, true, 24));
