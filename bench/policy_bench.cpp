@@ -231,6 +231,47 @@ void established(benchmark::State& state) {
 }
 BENCHMARK(established)->ArgsProduct({{1000, 100'000, 1'000'000}, {1, 16, 64}});
 
+// As a worker has them: 64 packets at once, in runs of one flow each, with or without asking for memory
+// first, for which each packet is parsed once more.
+void turn_of_flows(benchmark::State& state) {
+    constexpr std::size_t kTurn = 64, kTurns = 2048;
+    Flows flows(static_cast<std::size_t>(state.range(0)));
+    const auto run = static_cast<std::size_t>(state.range(1));
+    const bool expects = state.range(2) != 0;
+    std::mt19937_64 random(5);
+    std::vector<std::array<std::byte, 64>> bytes(kTurns * kTurn);
+    std::vector<Subject> peers(bytes.size());
+    for (std::size_t i = 0; i < bytes.size(); i += run) {
+        const auto flow = random() % flows.count;
+        const Target& target = flows.targets[flow % flows.targets.size()];
+        const auto packet = udp_packet(target.from, target.to,
+                                       static_cast<std::uint16_t>(flow / flows.targets.size()), target.port);
+        std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(i), run, packet);
+        std::fill_n(peers.begin() + static_cast<std::ptrdiff_t>(i), run, target.peer);
+    }
+    std::size_t first = 0;
+    for (auto _ : state) {
+        flows.gate.begin(flows.policy.get(), flows.tables.get(), flows.now);
+        if (expects) {
+            std::array<InnerPacket, kTurn> packets;
+            for (std::size_t i = 0; i < kTurn; ++i) packets[i] = *InnerPacket::parse(bytes[first + i]);
+            flows.gate.expect(Direction::in, packets);
+        }
+        for (std::size_t i = 0; i < kTurn; ++i) {
+            const auto packet = InnerPacket::parse(bytes[first + i]);
+            benchmark::DoNotOptimize(flows.gate.judge(Direction::in, peers[first + i], *packet));
+        }
+        first = (first + kTurn) % bytes.size();
+    }
+    state.counters["ns a packet"] =
+        benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(kTurn) / 1e9,
+                           benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["refused"] = static_cast<double>(flows.gate.refused(Direction::in));
+}
+BENCHMARK(turn_of_flows)
+    ->ArgNames({"flows", "run", "expects"})
+    ->ArgsProduct({{1000, 100'000, 300'000, 500'000, 1'000'000}, {1, 4, 64}, {0, 1}});
+
 // A million flows, each one's first packet after a change: matched again, all of them by the new policy.
 void change_of_policy(benchmark::State& state) {
     Flows flows(1'000'000);

@@ -152,7 +152,7 @@ void Worker::settle(std::span<aead::OpenJob> jobs, const Arrival& arrival, Outle
     peer.receive_bytes.fetch_add(bytes, std::memory_order_relaxed);
     const ArrivingTrain& train = arriving_trains_[arrival.train];
     heard_from(peer, session, train.from, data);
-    if (gate_.active() && jobs.size() > 1) expect(jobs);
+    if (gate_.active() && jobs.size() > 1 && gate_.worth_expecting()) expect(jobs);
     for (const aead::OpenJob& job : jobs) {
         if (job.authentic && job.length > 0) deliver(peer, {job.sealed, job.length}, train.ecn, outlet);
     }

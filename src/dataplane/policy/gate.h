@@ -38,6 +38,8 @@ inline constexpr unsigned kLogRecordsPerSecond =
     100;  // of one worker, and as many at once; the rest is counted (policy_log_suppressed)
 inline constexpr Duration kPickUpTime = std::chrono::seconds(60);
 
+inline constexpr std::size_t kFlowsFarAway = std::size_t{1} << 18;  // measured: docs/performance.md
+
 enum class Verdict : std::uint8_t { pass, drop, reject };
 
 // The peer that carries a packet.
@@ -100,7 +102,9 @@ class Gate {
     const Policy& policy() const noexcept { return *policy_; }
 
     // Packets that are about to be judged: memory that this will need is asked for while others are judged.
-    // Changes nothing, and need not come before judge().
+    // Changes nothing, and need not come before judge(). It is worth reading packets once more only where
+    // memory is far away, with many flows.
+    bool worth_expecting() const noexcept { return tables_->flows->size() >= kFlowsFarAway; }
     void expect(Direction direction, std::span<const InnerPacket> packets) const noexcept;
     // `packets`: how many a superpacket stands for. What does not pass was counted by its reason.
     Verdict judge(Direction direction, const Subject& peer, const InnerPacket& packet,
