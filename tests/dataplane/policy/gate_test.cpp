@@ -364,5 +364,27 @@ TEST_F(Gates, AgreesWithTheRulesOverChangesOfPolicy) {
     EXPECT_GT(replies, 300U);
 }
 
+TEST_F(Gates, AskingAheadChangesNothing) {
+    use({allow_in({tcp_port(22), udp_port(53)})});
+    PacketSpec first = spec(kIn, 17, 40000, 53);
+    first.fragment = 0x2000;
+    first.payload = 16;
+    PacketSpec hidden = spec(kIn, 6, 40000, 22);
+    hidden.fragment = 1;
+    std::vector<Bytes> bytes{tcp(kIn, kSyn),  tcp(kIn, kSyn), udp(kIn),      udp(kIn, 1, 53, true),
+                             echo(kIn, true), build(first),   build(hidden), error(kIn, udp(kOut), 3)};
+    std::vector<InnerPacket> packets;
+    for (Bytes& one : bytes) packets.push_back(*InnerPacket::parse(one));
+    gate.begin(policy.get(), tables.get(), now);
+    gate.expect(kIn, packets);
+    EXPECT_EQ(tables->flows->size(), 0U);
+    EXPECT_EQ(why(kIn, tcp(kIn, kAck)), "policy_no_flow");
+    EXPECT_TRUE(in(bytes[0]));
+    gate.begin(policy.get(), tables.get(), now);
+    gate.expect(kIn, packets);
+    EXPECT_EQ(tables->flows->size(), 1U);
+    EXPECT_TRUE(out(tcp(kOut, kSynAck)));
+}
+
 }  // namespace
 }  // namespace vern::policy
