@@ -32,6 +32,9 @@ struct Refused {
     Why why = Why::wrong;
     std::string message;
 };
+inline tl::unexpected<Refused> refuse(Refused::Why why, std::string message) {
+    return tl::unexpected<Refused>(Refused{why, std::move(message)});
+}
 template <typename T>
 using Outcome = tl::expected<T, Refused>;
 
