@@ -5,6 +5,7 @@
 
 #include "control/api/parameters.h"
 #include "control/api/target.h"
+#include "control/text.h"
 
 namespace {
 
@@ -23,7 +24,7 @@ std::string encoded(const std::string& segment) { return api::with_query("", {{"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
-    (void)api::parse_duration(text, std::chrono::hours(24));
+    (void)parse_duration(text, std::chrono::hours(24));
     const auto target = api::parse_target(text);
     if (!target) return 0;
     std::string path;
