@@ -70,8 +70,9 @@ void require_sentence(const Verdict<T>& verdict) {
     require(certificate->not_before < certificate->not_after);
     require_sentence(identity_of(*certificate, certificate->x509.get()));
     (void)x25519_key_of(*certificate);
-    // It reads the same again.
+    // It reads the same again, also without being read.
     require(recheck_certificate(certificate->x509.get()).has_value());
+    require(take_certificate(certificate->x509).has_value());
     const auto identity = verify_x509(*certificate, {}, trust(), kNow);
     require_sentence(identity);
     require(!identity || identity->issuer == "CN=root");

@@ -6,12 +6,15 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "dataplane/core/address.h"
+
+struct x509_st;  // OpenSSL's X509
 
 namespace vern::api {
 
@@ -28,10 +31,11 @@ std::optional<UnixPeer> peer_of(int fd);
 
 struct Caller {
     Role role = Role::none;
-    std::string name;                         // for logs and limits: "uid 1000", or what a certificate says
-    std::optional<UnixPeer> unix_peer{};      // nothing: over TCP
-    std::optional<IpAddress> address{};       // of who came through the tunnel
-    std::vector<std::string> certificates{};  // and has proven in TLS to have the first one's key: DER
+    std::string name;                     // for logs and limits: "uid 1000", or what a certificate says
+    std::optional<UnixPeer> unix_peer{};  // nothing: over TCP
+    std::optional<IpAddress> address{};   // of who came through the tunnel
+    // And has proven in TLS to have the first one's key. Nothing else about them was looked at yet.
+    std::vector<std::shared_ptr<x509_st>> certificates{};
 };
 
 struct Access {

@@ -290,7 +290,7 @@ Verdict<Binding> Identities::present_ssh(const IpAddress& source, std::string_vi
     return bind(std::move(proof), Means::tunnel_ssh, source, {}, "");
 }
 
-Verdict<Binding> Identities::present_tls(const IpAddress& source, const std::vector<std::string>& chain) {
+Verdict<Binding> Identities::present_tls(const IpAddress& source, const TlsChain& chain) {
     const auto peer = peer_at(source);
     if (!peer) return refused(peer.error(), std::nullopt, "");
     if (too_often(*peer)) return refuse(Refusal::limit, "more than 8 proofs in a second");

@@ -83,7 +83,7 @@ class Identities {
     trust::Verdict<Invitation> invite(const IpAddress& source);
     trust::Verdict<Binding> present_ssh(const IpAddress& source, std::string_view statement,
                                         std::string_view signature);
-    trust::Verdict<Binding> present_tls(const IpAddress& source, const std::vector<std::string>& chain);
+    trust::Verdict<Binding> present_tls(const IpAddress& source, const TlsChain& chain);
 
     // --- handed in
 

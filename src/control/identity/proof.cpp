@@ -26,11 +26,11 @@ Verdict<VerifiedX509> verify_chain(const std::vector<Certificate>& chain, const 
     return trust::verify_x509_to_keep(chain.front(), std::span(chain).subspan(1), *trusted.x509, trusted.now);
 }
 
-Verdict<std::vector<Certificate>> read_chain(const std::vector<std::string>& ders) {
-    if (ders.size() > kPemCertificatesMax) return refuse(Refusal::too_large, "more than 8 intermediates");
+Verdict<std::vector<Certificate>> read_chain(const TlsChain& shown) {
+    if (shown.size() > kPemCertificatesMax) return refuse(Refusal::too_large, "more than 8 intermediates");
     std::vector<Certificate> chain;
-    for (const std::string& der : ders) {
-        auto certificate = trust::parse_certificate(trust::bytes_of(der));
+    for (const auto& x509 : shown) {
+        auto certificate = trust::take_certificate(x509);
         if (!certificate) return tl::unexpected(certificate.error());
         chain.push_back(std::move(*certificate));
     }
@@ -92,8 +92,7 @@ Verdict<Proof> prove_by_certificate(std::string_view pem, const Trusted& trusted
     return Proof{*peer, std::move(verified->identity), kNever, std::move(verified->evidence)};
 }
 
-Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicKey& peer,
-                            const Trusted& trusted) {
+Verdict<Proof> prove_by_tls(const TlsChain& chain, const PublicKey& peer, const Trusted& trusted) {
     const auto certificates = read_chain(chain);
     if (!certificates) return tl::unexpected(certificates.error());
     if (!certificates->empty() && !trust::may_sign(certificates->front()))

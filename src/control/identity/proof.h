@@ -46,9 +46,9 @@ trust::Verdict<Proof> prove_by_ssh(std::string_view statement, std::string_view 
 trust::Verdict<Proof> prove_by_cms(std::string_view cms, const Expected& expected, const Trusted& trusted);
 // PEM: a certificate whose subject key is the peer's own (RFC 8410), then its intermediates.
 trust::Verdict<Proof> prove_by_certificate(std::string_view pem, const Trusted& trusted);
-// `chain`: what the client sent in a TLS handshake that proved its key, DER, the leaf first.
-trust::Verdict<Proof> prove_by_tls(const std::vector<std::string>& chain, const PublicKey& peer,
-                                   const Trusted& trusted);
+// `chain`: what the client sent in a TLS handshake that proved its key, the leaf first.
+using TlsChain = std::vector<std::shared_ptr<X509>>;
+trust::Verdict<Proof> prove_by_tls(const TlsChain& chain, const PublicKey& peer, const Trusted& trusted);
 
 // Does what was proven once still hold, by what is trusted now? Signatures that were good are good: who
 // signed them must still be trusted, and revocation, times, names and groups are looked at again.

@@ -144,7 +144,7 @@ Verdict<void> check_key(const X509* x509, const std::string& subject) {
     }
 }
 
-Verdict<Certificate> check(X509Ptr x509) {
+Verdict<Certificate> check(std::shared_ptr<X509> x509) {
     if (auto name = check_name(X509_get_subject_name(x509.get()), "subject"); !name)
         return tl::unexpected(name.error());
     if (auto name = check_name(X509_get_issuer_name(x509.get()), "issuer"); !name)
@@ -163,7 +163,7 @@ Verdict<Certificate> check(X509Ptr x509) {
     const auto until = unix_seconds(X509_get0_notAfter(x509.get()));
     if (!from || !until || *from > *until)
         return refuse(Refusal::malformed, subject + ": its times are no times or in the wrong order");
-    return Certificate{std::shared_ptr<X509>(std::move(x509)), *from, *until + 1};
+    return Certificate{std::move(x509), *from, *until + 1};
 }
 
 }  // namespace
@@ -176,7 +176,7 @@ Verdict<Certificate> parse_certificate(Bytes der) {
     const auto* at = reinterpret_cast<const unsigned char*>(der.data());
     if (raw) d2i_X509(&raw, &at, static_cast<long>(der.size()));  // a failure frees it
     if (!raw) return refuse(Refusal::malformed, "certificate: is not an X.509 certificate");
-    return check(X509Ptr(raw));
+    return check(std::shared_ptr<X509>(raw, X509_free));
 }
 
 std::string der_of(const X509* x509) {
@@ -188,6 +188,13 @@ std::string der_of(const X509* x509) {
 
 Verdict<Certificate> recheck_certificate(const X509* x509) {
     return parse_certificate(bytes_of(der_of(x509)));
+}
+
+Verdict<Certificate> take_certificate(std::shared_ptr<X509> x509) {
+    const ErrorQueueScope scope;
+    if (auto strict = check_der(bytes_of(der_of(x509.get())), kCertificateBytesMax, "certificate"); !strict)
+        return tl::unexpected(strict.error());
+    return check(std::move(x509));
 }
 
 Verdict<std::vector<Certificate>> parse_certificates(std::string_view pem, std::size_t count_max,

@@ -37,6 +37,10 @@ Verdict<Certificate> parse_certificate(Bytes der);
 std::string der_of(const X509* x509);
 // One that OpenSSL has read already. What it took for DER is read again, strictly.
 Verdict<Certificate> recheck_certificate(const X509* x509);
+// The same of one that was read in openssl_library(): it is looked at in DER as strictly, but the object
+// stays, as reading its key once more takes longer than verifying a signature with it. Nobody may change it
+// any more.
+Verdict<Certificate> take_certificate(std::shared_ptr<X509> x509);
 // Every block of the text is a certificate, at least one and at most `count_max`.
 Verdict<std::vector<Certificate>> parse_certificates(std::string_view pem, std::size_t count_max,
                                                      std::string_view what);

@@ -205,20 +205,17 @@ Result<TlsProofServer> make_tls_proof_server() {
     return TlsProofServer{std::move(*context), key_fingerprint(certificate->get())};
 }
 
-std::vector<std::string> shown_certificates(SSL* ssl) {
-    std::vector<std::string> ders;
-    if (SSL_is_init_finished(ssl) != 1) return ders;
+std::vector<std::shared_ptr<X509>> shown_certificates(SSL* ssl) {
+    std::vector<std::shared_ptr<X509>> shown;
+    if (SSL_is_init_finished(ssl) != 1) return shown;
     const auto add = [&](X509* x509) {
-        unsigned char* bytes = nullptr;
-        const int length = i2d_X509(x509, &bytes);
-        if (length <= 0) return;
-        ders.emplace_back(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length));
-        OPENSSL_free(bytes);
+        X509_up_ref(x509);
+        shown.emplace_back(x509, X509_free);
     };
     if (X509* const leaf = SSL_get0_peer_certificate(ssl)) add(leaf);
     const STACK_OF(X509)* const others = SSL_get_peer_cert_chain(ssl);  // a server's does not hold the leaf
-    for (int i = 0; !ders.empty() && i < sk_X509_num(others); ++i) add(sk_X509_value(others, i));
-    return ders;
+    for (int i = 0; !shown.empty() && i < sk_X509_num(others); ++i) add(sk_X509_value(others, i));
+    return shown;
 }
 
 std::optional<Identity> verified_identity(const SSL* ssl) {

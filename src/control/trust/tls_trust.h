@@ -52,8 +52,8 @@ struct TlsProofServer {
     std::string key;  // key_fingerprint(), for clients
 };
 Result<TlsProofServer> make_tls_proof_server();
-// What the client has shown, the leaf first, DER; empty before the handshake is done.
-std::vector<std::string> shown_certificates(SSL* ssl);
+// What the client has shown, the leaf first, for take_certificate(); empty before the handshake is done.
+std::vector<std::shared_ptr<X509>> shown_certificates(SSL* ssl);
 
 struct TlsClientOptions {
     TlsFiles files;

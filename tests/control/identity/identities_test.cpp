@@ -136,20 +136,19 @@ TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
     EXPECT_EQ(bound->ends, trust::test::kNow + 60);
     EXPECT_EQ(label_of(bound->identity), "x509:ada@pki (DBA)");
 
-    pki.openssl({"x509", "-in", pki.path("ada.pem"), "-outform", "DER", "-out", pki.path("ada.der")});
-    const auto by_tls = identities->present_tls(kLaptopAddress, {pki.read("ada.der")});
+    const auto by_tls = identities->present_tls(kLaptopAddress, {pki.shown("ada")});
     ASSERT_TRUE(by_tls) << by_tls.error().sentence;
     EXPECT_EQ(by_tls->means, Means::tunnel_tls);
     EXPECT_EQ(by_tls->ends, trust::test::kLeafUntil + 1);
     EXPECT_EQ(identities->registry().size(), 1u);
-    EXPECT_EQ(code_of(identities->present_tls(kOtherAddress, {pki.read("ada.der")})), "duplicate");
+    EXPECT_EQ(code_of(identities->present_tls(kOtherAddress, {pki.shown("ada")})), "duplicate");
     EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {})), "malformed");
     trust::test::Issue agrees;
     agrees.extensions =
         "basicConstraints = CA:false\nkeyUsage = critical, keyAgreement\nextendedKeyUsage = clientAuth\n"
         "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n";
     pki.issue("agrees", "ca", agrees);
-    EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {pki.der("agrees")})), "purpose");
+    EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {pki.shown("agrees")})), "purpose");
     EXPECT_EQ(code_of(identities->add_certificate(pki.read("ada.pem"), "uid 0")), "peer-key");
     ASSERT_TRUE(identities->distrust(Identity::Kind::x509, "pki", "uid 0"));
     EXPECT_EQ(identities->registry().size(), 0u);

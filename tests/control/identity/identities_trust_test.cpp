@@ -141,7 +141,7 @@ TEST_F(IdentitiesTest, ANewerListIsGoodForLonger) {
             .has_value();
     };
     ASSERT_TRUE(trusted_with("20270115100000Z"));
-    const auto bound = identities->present_tls(kLaptopAddress, {pki.der("ada")});
+    const auto bound = identities->present_tls(kLaptopAddress, {pki.shown("ada")});
     ASSERT_TRUE(bound) << bound.error().sentence;
     EXPECT_EQ(bound->ends, trust::test::kNow + 7200);
     const std::string text = encode_statement(statement({}, trust::test::kNow + 9000));

@@ -11,6 +11,7 @@
 #include "control/process.h"
 #include "control/trust/openssl_handles.h"
 #include "control/trust/x509_verify.h"
+#include "crypto/openssl.h"
 
 namespace vern::trust::test {
 
@@ -19,6 +20,14 @@ inline constexpr UnixSeconds kLeafFrom = 1'798'761'600;   // 2027-01-01
 inline constexpr UnixSeconds kLeafUntil = 1'801'440'000;  // 2027-02-01: notAfter, its last good second
 inline constexpr UnixSeconds kCrlFrom = 1'799'971'200;    // 2027-01-15
 inline constexpr UnixSeconds kCrlUntil = 1'800'057'600;   // 2027-01-16
+
+// As TLS reads what it is sent; nullptr: it does not take it.
+inline std::shared_ptr<X509> read_by_openssl(const std::string& der) {
+    X509* x509 = X509_new_ex(openssl_library(), nullptr);
+    const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+    d2i_X509(&x509, &at, static_cast<long>(der.size()));  // a failure frees it
+    return {x509, X509_free};
+}
 
 inline constexpr const char* kCaExtensions =
     "basicConstraints = critical, CA:true\nkeyUsage = critical, keyCertSign, cRLSign\n"
@@ -122,6 +131,7 @@ class Pki {
         openssl({"x509", "-in", path(name + ".pem"), "-outform", "DER", "-out", path(name + ".der")});
         return read(name + ".der");
     }
+    std::shared_ptr<X509> shown(const std::string& name) const { return read_by_openssl(der(name)); }
     std::string pem_of(const std::string& der) const {
         const std::string file = write("some.der", der);
         openssl({"x509", "-inform", "DER", "-in", file, "-out", path("some.pem")});

@@ -23,8 +23,13 @@ class X509Test : public testing::Test {
         for (const auto& name : intermediates) between.push_back(pki.certificate(name));
         return verify_x509(pki.certificate(leaf), between, trust_of(text(ca)), now);
     }
-    // Of bytes: what reading them or verifying them says.
+    // Of bytes: what reading them or verifying them says. What is kept of OpenSSL's reading says the same.
     Verdict<Identity> verify_der(const std::string& der, const std::string& ca = "root") const {
+        if (const auto x509 = read_by_openssl(der)) {
+            const auto again = recheck_certificate(x509.get()), taken = take_certificate(x509);
+            EXPECT_EQ(why(taken), why(again));
+            EXPECT_EQ(code(taken), code(again));
+        }
         const auto leaf = parse_certificate(bytes_of(der));
         if (!leaf) return tl::unexpected(leaf.error());
         return verify_x509(*leaf, {}, trust_of(text(ca)), kNow);
@@ -417,6 +422,15 @@ TEST_F(X509Test, NoFlippedByteVerifies) {
             bad[at] = static_cast<char>(bad[at] ^ flip);
             const auto leaf = parse_certificate(bytes_of(bad));
             EXPECT_FALSE(leaf && verify_x509(*leaf, {}, trust, kNow)) << at << " ^ " << flip;
+            if (const auto x509 = read_by_openssl(bad)) {
+                const auto again = recheck_certificate(x509.get()), taken = take_certificate(x509);
+                EXPECT_EQ(why(taken), why(again)) << at << " ^ " << flip;
+                ASSERT_EQ(taken.has_value(), again.has_value()) << at << " ^ " << flip;
+                if (!taken) continue;
+                EXPECT_EQ(why(verify_x509(*taken, {}, trust, kNow)),
+                          why(verify_x509(*again, {}, trust, kNow)))
+                    << at << " ^ " << flip;
+            }
         }
     }
 }
