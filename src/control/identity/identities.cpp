@@ -22,7 +22,10 @@ using trust::Verdict;
 constexpr std::string_view kFile = "identities.json";
 constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
 constexpr UnixSeconds kKeepTimeSeconds = 60;
-constexpr int kSettlingShare = 3;  // so many times as long as settling took, there is none for proofs
+// So many times as long as settling took there is none for proofs, or less, if that is longer than a wait
+// that nobody minds; but never less than the other.
+constexpr int kSettlingPause = 9, kSettlingPauseLeast = 3;
+constexpr std::chrono::milliseconds kSettlingWait{40};
 constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
 
 UnixSeconds seconds_of(WallTime wall) {
@@ -203,10 +206,12 @@ void Identities::changed() {
 }
 
 // One compilation and one write serve all who came since the last. Ends leave half of the time for others, as
-// compiling takes its time, and wait for no disk; proofs leave three quarters, so that a crowd that comes at
-// once is let in sooner.
+// compiling takes its time, and wait for no disk; proofs leave nine tenths, and at least three quarters where
+// that lasts, so that a crowd that comes at once is let in sooner.
 Instant Identities::not_before() const {
-    return urgent_ ? compiled_ + compiling_took_ : settled_ + kSettlingShare * settling_took_;
+    if (urgent_) return compiled_ + compiling_took_;
+    const auto pause = std::min<Duration>(kSettlingPause * settling_took_, kSettlingWait);
+    return settled_ + std::max<Duration>(pause, kSettlingPauseLeast * settling_took_);
 }
 
 void Identities::settle() {

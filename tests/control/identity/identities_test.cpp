@@ -102,6 +102,22 @@ TEST_F(IdentitiesTest, ABurstIsOneChange) {
     EXPECT_EQ(writes, 1);
 }
 
+// Compiling that is quick may take a tenth of the time, and nobody waits longer than he notices.
+TEST_F(IdentitiesTest, ABurstLeavesTimeForProofs) {
+    slow = std::chrono::milliseconds(2);
+    trust_ca();
+    certify();
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    EXPECT_EQ(identities->deadline(), Instant(seconds(1000)) + 10 * slow);
+    slow = std::chrono::milliseconds(8);
+    peers.clock.boot = Instant(seconds(1001));
+    identities->tick();
+    ASSERT_FALSE(identities->pending());
+    const std::string text = encode_statement(statement());
+    ASSERT_EQ(code_of(identities->add_ssh(text, signed_text(text), "uid 0")), "bound");
+    EXPECT_EQ(identities->deadline(), Instant(seconds(1001)) + slow + std::chrono::milliseconds(40));
+}
+
 TEST_F(IdentitiesTest, AnEndWaitsForNoCrowd) {
     slow = std::chrono::milliseconds(20);
     trust_ca();
