@@ -145,11 +145,20 @@ FragmentTable::Answer FragmentTable::later(std::uint64_t peer, Direction directi
     return Answer::pass;
 }
 
+FragmentTable::Datagram* FragmentTable::find_undecided(const Key& key, std::uint32_t generation,
+                                                       Instant begun) noexcept {
+    Datagram* datagram = find(key);
+    const bool same = datagram && !datagram->allowed && datagram->generation == generation &&
+                      datagram->until == begun + kLifetime;
+    return same ? datagram : nullptr;
+}
+
 void FragmentTable::allow(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                          const Transport& transport, std::uint32_t rule) noexcept {
+                          const Transport& transport, std::uint32_t generation, Instant now,
+                          std::uint32_t rule) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
-    if (Datagram* datagram = find(key)) {
+    if (Datagram* datagram = find_undecided(key, generation, now)) {
         datagram->allowed = true;
         datagram->rule = rule;
     }
@@ -157,10 +166,11 @@ void FragmentTable::allow(std::uint64_t peer, Direction direction, const InnerPa
 
 // Another worker may have seen a second first meanwhile: that stays.
 void FragmentTable::deny(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                         const Transport& transport) noexcept {
+                         const Transport& transport, std::uint32_t generation, Instant now) noexcept {
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
-    if (Datagram* datagram = find(key); datagram && !datagram->poisoned) take_out(*datagram);
+    if (Datagram* datagram = find_undecided(key, generation, now); datagram && !datagram->poisoned)
+        take_out(*datagram);
 }
 
 }  // namespace vern::policy

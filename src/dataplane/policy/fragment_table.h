@@ -24,13 +24,14 @@ class FragmentTable {
 
     enum class Answer : std::uint8_t { pass, stray, overlap, full };
     // A first fragment, before anything else is asked about it: one that is refused here has moved no flow
-    // and taken no token. Nothing of its datagram passes until allow(); deny(), where it may not pass.
+    // and taken no token. Nothing of its datagram passes until allow(); deny(), where it may not pass. Both
+    // want the generation and time that first() had: after a pause of 30 s there may be another datagram.
     Answer first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
                  const Transport& transport, std::uint32_t generation, Instant now) noexcept;
     void allow(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport,
-               std::uint32_t rule) noexcept;
-    void deny(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-              const Transport& transport) noexcept;
+               std::uint32_t generation, Instant now, std::uint32_t rule) noexcept;
+    void deny(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport,
+              std::uint32_t generation, Instant now) noexcept;
     // A later one. When it passes, `rule` is the one that allowed the first.
     Answer later(std::uint64_t peer, Direction direction, const InnerPacket& packet,
                  const Transport& transport, std::uint32_t generation, Instant now,
@@ -78,6 +79,7 @@ class FragmentTable {
                       const Transport& transport) noexcept;
     std::uint32_t& bucket_of(const Key& key) noexcept;
     Datagram* find(const Key& key) noexcept;
+    Datagram* find_undecided(const Key& key, std::uint32_t generation, Instant begun) noexcept;
     void expire(Instant now) noexcept;
     void take_out(Datagram& datagram) noexcept;
     static bool add(Datagram& datagram, const Transport& transport) noexcept;

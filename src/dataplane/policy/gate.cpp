@@ -198,9 +198,10 @@ Gate::Decision Gate::first_fragment() noexcept {
         const Decision decision = examine_whole();
         if (decision.allowed)
             fragments.allow(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
-                            decision.rule);
+                            policy_->generation(), now_, decision.rule);
         else
-            fragments.deny(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport);
+            fragments.deny(packet_.peer.serial, packet_.direction, *packet_.packet, packet_.transport,
+                           policy_->generation(), now_);
         return decision;
     }
     Decision refused;

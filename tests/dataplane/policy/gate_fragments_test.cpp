@@ -213,5 +213,36 @@ TEST_F(Fragmented, Ipv6DoesNotAskForTheProtocolOfLaterOnes) {
     EXPECT_EQ(why(kIn, piece6(24, true, 17)), "policy_fragment_stray");
 }
 
+// A worker that stood still between a first fragment and what the rules say to it finds another datagram of
+// the same name, which another worker has not decided about.
+TEST(FragmentTableTest, ALateDecisionIsAboutItsOwnDatagramAlone) {
+    TestRandom random(5);
+    FragmentTable table(random);
+    ASSERT_TRUE(table);
+    PacketSpec spec;
+    spec.protocol = 17;
+    Bytes bytes = build(spec);
+    const InnerPacket packet = *InnerPacket::parse(bytes);
+    Transport first;
+    first.protocol = 17;
+    first.fragment = Fragment::first;
+    first.fragment_end = 24;
+    first.more_fragments = true;
+    Transport later = first;
+    later.fragment = Fragment::later;
+    later.fragment_begin = 24;
+    later.fragment_end = 48;
+    const Instant before(seconds(100)), after = before + seconds(31);
+    std::uint32_t rule = 0;
+    ASSERT_EQ(table.first(1, kIn, packet, first, 1, before), FragmentTable::Answer::pass);
+    ASSERT_EQ(table.first(1, kIn, packet, first, 2, after), FragmentTable::Answer::pass);
+    table.allow(1, kIn, packet, first, 1, before, 99);
+    EXPECT_EQ(table.later(1, kIn, packet, later, 2, after, rule), FragmentTable::Answer::stray);
+    table.deny(1, kIn, packet, first, 1, before);
+    table.allow(1, kIn, packet, first, 2, after, 3);
+    EXPECT_EQ(table.later(1, kIn, packet, later, 2, after, rule), FragmentTable::Answer::pass);
+    EXPECT_EQ(rule, 3U);
+}
+
 }  // namespace
 }  // namespace vern::policy
