@@ -20,27 +20,13 @@ class ShortMessage {
   public:
     static constexpr std::uint32_t kBytesMax = 3 * kBlockBytes;
 
-    [[gnu::noinline]] static void seal(const SealJob& job) noexcept {
-        Secrets secret;
-        start(secret, job.key, job.counter);
-        apply(secret, job.plain, job.sealed, job.length);
-        authenticate(secret, job.sealed, job.length);
-        std::memcpy(job.sealed + job.length, secret.tag, kTagBytes);
-        wipe_secrets(&secret, sizeof secret);
+    static void seal(const SealJob& job) noexcept {
+        seal_it(job);
+        wipe_left_behind();
     }
-
-    [[gnu::noinline]] static void open(OpenJob& job) noexcept {
-        Secrets secret;
-        start(secret, job.key, job.counter);
-        authenticate(secret, job.sealed, job.length);
-        std::uint64_t claimed[2];
-        std::memcpy(claimed, job.sealed + job.length, kTagBytes);
-        job.authentic = declassified(((secret.tag[0] ^ claimed[0]) | (secret.tag[1] ^ claimed[1])) == 0);
-        if (job.authentic)
-            apply(secret, job.sealed, job.sealed, job.length);
-        else
-            std::memset(job.sealed, 0, job.length);
-        wipe_secrets(&secret, sizeof secret);
+    static void open(OpenJob& job) noexcept {
+        open_it(job);
+        wipe_left_behind();
     }
 
   private:
@@ -56,6 +42,33 @@ class ShortMessage {
     struct Pair {  // of blocks
         Rows a, b, c, d;
     };
+
+    [[gnu::noinline]] static void seal_it(const SealJob& job) noexcept {
+        Secrets secret;
+        start(secret, job.key, job.counter);
+        apply(secret, job.plain, job.sealed, job.length);
+        authenticate(secret, job.sealed, job.length);
+        std::memcpy(job.sealed + job.length, secret.tag, kTagBytes);
+        wipe_secrets(&secret, sizeof secret);
+    }
+    [[gnu::noinline]] static void open_it(OpenJob& job) noexcept {
+        Secrets secret;
+        start(secret, job.key, job.counter);
+        authenticate(secret, job.sealed, job.length);
+        std::uint64_t claimed[2];
+        std::memcpy(claimed, job.sealed + job.length, kTagBytes);
+        job.authentic = declassified(((secret.tag[0] ^ claimed[0]) | (secret.tag[1] ^ claimed[1])) == 0);
+        if (job.authentic)
+            apply(secret, job.sealed, job.sealed, job.length);
+        else
+            std::memset(job.sealed, 0, job.length);
+        wipe_secrets(&secret, sizeof secret);
+    }
+    // Registers that the compiler put away: they lie where this one's frame is, below the caller's.
+    [[gnu::noinline]] static void wipe_left_behind() noexcept {
+        alignas(64) std::byte frame[2048];
+        wipe_secrets(frame, sizeof frame);
+    }
 
     // Vectors go by reference: by value they would be part of an ABI that not every target has.
     template <int N>
