@@ -123,8 +123,10 @@ Result<void> Control::put_in_force(Governing governing) {
     rules.generation = next_generation();
     rules.peer_sets = peer_sets_of(document, holders);
     auto policy = Policy::compile(std::move(rules), plane_.workers());
-    // It was compiled before: only memory can be missing now.
+    // It was compiled before with somebody in each set: only memory can be missing now.
     if (!policy) return deny_everything(policy.error().message);
+    if (!(*policy)->crowded().empty())
+        log_error(crowded_text(document, **policy) + "; until then EVERYTHING IS DENIED to them");
     const Policy* published = policy->get();
     if (auto done = plane_.publish(std::move(*policy)); !done) return done;
     published_ = published;

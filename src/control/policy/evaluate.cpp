@@ -82,6 +82,20 @@ PublicKey test_peer(const Selector& selector) {
     return peer;
 }
 
+PublicKey nobody(std::size_t set) {
+    PublicKey peer;
+    const std::string text = "set " + std::to_string(set);
+    blake2s::hash(peer.bytes, {std::as_bytes(std::span(text))});
+    return peer;
+}
+
+// Rules for identities take room once somebody has them; whether there is room is to be known before.
+void fill_sets(const Document& document, RuleSet& rules) {
+    for (std::size_t i = 0; i < document.member_sets.size(); ++i) {
+        if (!document.member_sets[i].selectors.empty()) rules.peer_sets[i].push_back(nobody(i));
+    }
+}
+
 void add_test_identities(const Document& document, RuleSet& rules) {
     for (const DocumentTest& test : document.tests) {
         if (!test.holds) continue;
@@ -172,12 +186,22 @@ std::vector<std::string> failed_tests(const Document& document, const Policy& po
     return lines;
 }
 
+std::string crowded_text(const Document& document, const Policy& policy) {
+    return "peers are in too many different combinations of groups and identities, and there are no lookups "
+           "left for " +
+           std::to_string(policy.crowded().size()) + " of them, as that of " +
+           document.peer_name(policy.crowded().front()) + ": put peers of the same rights into one group";
+}
+
 Result<std::unique_ptr<const Policy>> compile_tested(const Document& document, RuleSet rules,
                                                      unsigned workers, std::string_view file_name,
                                                      Instant now) {
     add_test_identities(document, rules);
+    fill_sets(document, rules);
     auto policy = Policy::compile(std::move(rules), workers);
     if (!policy) return fail(std::string(file_name) + ": " + policy.error().message, policy.error().code);
+    if (!(*policy)->crowded().empty())
+        return fail(std::string(file_name) + ": " + crowded_text(document, **policy), E2BIG);
     const auto failed = failed_tests(document, **policy, file_name, now);
     if (failed.empty()) return policy;
     std::string text;

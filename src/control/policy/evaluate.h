@@ -41,7 +41,11 @@ Ruling decide(const Policy& policy, const Question& question, Instant now, bool 
 std::vector<std::string> failed_tests(const Document& document, const Policy& policy,
                                       std::string_view file_name, Instant now);
 
-// Everything there is to check before a policy may be used: compiles it and runs its tests.
+// For people: who is denied everything for want of room (Policy::crowded(), which is not empty).
+std::string crowded_text(const Document& document, const Policy& policy);
+
+// Everything there is to check before a policy may be used: compiles it, with somebody in each set that
+// identities are members of, and runs its tests.
 Result<std::unique_ptr<const Policy>> compile_tested(const Document& document, RuleSet rules,
                                                      unsigned workers, std::string_view file_name,
                                                      Instant now);

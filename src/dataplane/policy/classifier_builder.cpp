@@ -253,13 +253,8 @@ void ClassifierBuilder::add_list(std::span<const Set> sets, const Pending<kWords
 Result<Classifier::List> ClassifierBuilder::list(std::span<const Set> sets, std::size_t tuples_max) {
     const std::size_t there = out_.v4_.tuples.tag.size() + out_.v6_.tuples.tag.size();
     if (there + tuples_of(sets, v4_) + tuples_of(sets, v6_) > tuples_max)
-        return fail(
-            "peers are in too many different combinations of groups and identities: their rules would need "
-            "more "
-            "than " +
-                std::to_string(tuples_max) +
-                " lookups to be listed; put peers of the same rights into one group",
-            E2BIG);
+        return fail("more than " + std::to_string(tuples_max) + " lookups in the lists of all classes",
+                    E2BIG);
     add_list(sets, v4_, out_.v4_);
     add_list(sets, v6_, out_.v6_);
     return static_cast<Classifier::List>(out_.v4_.lists.size() - 1);

@@ -130,7 +130,7 @@ Result<void> Policy::build_classes(const std::vector<RankedOfSet>& of_set, Class
     // Made when the first class needs them, so that each is built once and none for nothing.
     using Set = ClassifierBuilder::Set;
     std::vector<std::array<std::optional<Set>, 2>> made(rules_.peer_sets.size());
-    std::size_t merged_left = kMergedEntriesMax;
+    std::size_t merged = 0;  // entries; they take nothing from what sets may have
     const auto sets_for = [&](const std::vector<std::uint32_t>& sets,
                               std::size_t direction) -> Result<std::vector<Set>> {
         std::vector<std::uint32_t> used;
@@ -142,16 +142,17 @@ Result<void> Policy::build_classes(const std::vector<RankedOfSet>& of_set, Class
             for (const std::uint32_t set : used)
                 all.insert(all.end(), of_set[set][direction].begin(), of_set[set][direction].end());
             const std::size_t before = builder.weight();
-            if (auto merged = builder.add(all, std::min(merged_left, kEntriesMax - before)); merged) {
-                merged_left -= builder.weight() - before;
-                return std::vector{*merged};
+            if (auto one = builder.add(all, kMergedEntriesMax - merged); one) {
+                merged += builder.weight() - before;
+                return std::vector{*one};
             }
         }
         std::vector<Set> out;
         for (const std::uint32_t set : used) {
             std::optional<Set>& known = made[set][direction];
             if (!known) {
-                const auto added = builder.add(of_set[set][direction], kEntriesMax - builder.weight());
+                const auto added =
+                    builder.add(of_set[set][direction], kEntriesMax + merged - builder.weight());
                 if (!added) return tl::unexpected(added.error());
                 known = *added;
             }
@@ -165,13 +166,18 @@ Result<void> Policy::build_classes(const std::vector<RankedOfSet>& of_set, Class
         class_of_.emplace(key, at->second);
         if (!fresh) continue;
         Lists lists = classes_.front();
-        for (std::size_t direction = 0; direction < 2; ++direction) {
+        bool fits = true;
+        for (std::size_t direction = 0; direction < 2 && fits; ++direction) {
             const auto asked = sets_for(sets, direction);
             if (!asked) return tl::unexpected(asked.error());
             if (asked->empty()) continue;
             const auto list = builder.list(*asked, kTuplesMax);
-            if (!list) return tl::unexpected(list.error());
-            lists[direction][1] = *list;
+            fits = list.has_value();
+            if (fits) lists[direction][1] = *list;
+        }
+        if (!fits) {
+            lists = {};  // the list that asks nothing, so everything is denied
+            crowded_.push_back(key);
         }
         classes_.push_back(lists);
     }

@@ -89,6 +89,9 @@ class Policy {
     // For tests and `vern policy check`.
     std::size_t table_entries() const noexcept { return weight_; }
     std::size_t classes() const noexcept { return classes_.size(); }
+    // One peer of each combination of sets for which kTuplesMax left no room: no rule matches any peer of
+    // such a combination, so everything is denied to it.
+    const std::vector<PublicKey>& crowded() const noexcept { return crowded_; }
 
   private:
     struct KeyHash {
@@ -120,6 +123,7 @@ class Policy {
     Classifier classifier_;
     std::vector<Lists> classes_;  // 0: in no set
     std::unordered_map<PublicKey, std::uint32_t, KeyHash> class_of_;
+    std::vector<PublicKey> crowded_;
     std::size_t weight_ = 0;
     Reserved<Cell> cells_;  // a row a worker
     mutable std::vector<RuleCounts> before_;

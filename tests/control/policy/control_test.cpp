@@ -1,13 +1,16 @@
 #include "control/policy/control.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bit>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "../temporary_directory.h"
 #include "control/log.h"
@@ -486,6 +489,56 @@ TEST_F(ControlTest, EveryChangeIsTold) {
             "policy.loaded a by uid 0", "policy.loaded b by uid 0", "policy.confirmed b by uid 0",
             "policy.rolled-back a by uid 0", "policy.loaded c by uid 0", "policy.refused c by uid 0",
             "policy.rolled-back a by the clock", "policy.refused a by uid 0", "policy.removed  by uid 0"}));
+}
+
+// A list of prefixes in TOML.
+std::string listed(unsigned count, const std::function<std::string(unsigned)>& prefix) {
+    std::string out;
+    for (unsigned i = 0; i < count; ++i) out += (i == 0 ? "[\"" : ", \"") + prefix(i) + "\"";
+    return out + "]";
+}
+
+TEST_F(ControlTest, RoomForRulesIsAskedForBeforeAnybodyHasTheirIdentity) {
+    start();
+    const std::string many =
+        listed(1500, [](unsigned i) { return fmt::format("10.7.{}.{}", i / 256, i % 256); });
+    const json answer = apply(policy("a", "[[rule]]\nid = \"big\"\nin = { from = " + many + ", to = " + many +
+                                              ", peers = [\"ssh:principal=dba\"] }\nallow = [\"tcp/80\"]\n"));
+    EXPECT_FALSE(answer["ok"]);
+    EXPECT_NE(answer["error"].get<std::string>().find("table entries"), std::string::npos) << answer;
+}
+
+// Each in four of thirteen groups, hardly two in the same ones, rules of many lengths of prefixes.
+TEST_F(ControlTest, ACrowdOfIdentitiesIsDeniedAndNobodyElse) {
+    constexpr unsigned kGroups = 13, kAtOnce = 4;
+    std::vector<trust::Identity> identities;
+    for (unsigned set = 0; set < 1U << kGroups; ++set) {
+        if (std::popcount(set) != kAtOnce) continue;
+        auto& identity = identities.emplace_back();
+        for (unsigned group = 0; group < kGroups; ++group)
+            if ((set >> group & 1) != 0) identity.principals.push_back("p" + std::to_string(group));
+    }
+    std::vector<Holder> holders;
+    start();
+    control->use_identities([&] { return holders; });
+    const std::string lengths = listed(32, [](unsigned i) { return fmt::format("0.0.0.0/{}", i + 1); });
+    std::string rules;
+    for (unsigned group = 0; group < kGroups; ++group)
+        rules += fmt::format(
+            "[[rule]]\nid = \"g{}\"\nin = {{ from = {}, to = {}, peers = [\"ssh:principal=p{}\"] }}\nallow = "
+            "[\"tcp/80\"]\n",
+            group, lengths, lengths, group);
+    ASSERT_TRUE(apply(policy("a", rules))["ok"]);
+    for (std::size_t i = 0; i < identities.size(); ++i)
+        holders.push_back({PublicKey{{std::byte(i), std::byte(i >> 8), std::byte{1}}}, &identities[i]});
+    control->identities_changed();
+    EXPECT_EQ(name(), "a");
+    EXPECT_EQ(plane->published->rules().rules.size(), kGroups + 1);
+    EXPECT_FALSE(plane->published->crowded().empty());
+    EXPECT_LT(plane->published->crowded().size(), holders.size() / 2);
+    holders.clear();
+    control->identities_changed();
+    EXPECT_TRUE(plane->published->crowded().empty());
 }
 
 }  // namespace

@@ -204,8 +204,22 @@ TEST(PolicyCompile, HasALimitOnCombinationsOfGroups) {
         return set;
     };
     constexpr std::size_t kFit = kTuplesMax / (kAtOnce * kPrefixLengths * kPrefixLengths);
-    EXPECT_EQ(compile(with_peers(kFit))->classes(), kFit + 1);
-    EXPECT_NE(error_of(with_peers(kFit + 1)).find("combinations of groups"), std::string::npos);
+    EXPECT_TRUE(compile(with_peers(kFit))->crowded().empty());
+    // One more is denied everything, whatever a rule for everybody says, and the others are not touched.
+    RuleSet set = with_peers(kFit + 1);
+    set.rules.push_back(allow_in());
+    const auto policy = compile(std::move(set));
+    ASSERT_EQ(policy->crowded().size(), 1U);
+    FlowKey key;
+    key.protocol = kTcp;
+    std::size_t denied = 0;
+    for (unsigned peer = 0; peer <= kFit; ++peer) {
+        const bool allowed =
+            policy->match(Direction::in, policy->class_of(key_of(peer)), key, 22) != Policy::kNoRule;
+        EXPECT_EQ(allowed, key_of(peer) != policy->crowded().front());
+        denied += !allowed;
+    }
+    EXPECT_EQ(denied, 1U);
 }
 
 TEST(PolicyCompile, OverlappingConditionsThatNoTableCanHoldAreAnError) {
