@@ -95,6 +95,7 @@ Result<bool> StateDirectory::link(std::string_view from, std::string_view to) co
         return fail_errno("link " + path_of(temporary), errno);
     }
     if (auto renamed = rename(temporary, to); !renamed) return tl::unexpected(renamed.error());
+    ::unlink(path_of(temporary).c_str());  // it stays where both were one file already
     return true;
 }
 

@@ -180,17 +180,18 @@ void Control::back(std::string_view why, std::string_view who) {
     if (auto done = publish(std::move(before)); !done)
         return log_error("the previous policy cannot be put back: " + done.error().message);
     tell(PolicyEvent::Kind::rolled_back, who, std::string(why));
-    settle_disk();
+    settle_disk(governing_);
 }
 
-// After something went wrong half way the disk must hold what governs.
-void Control::settle_disk() {
+// After something went wrong half way the disk must hold what is to be in force after a restart: what
+// governs, or, while a policy is on trial, what did so before.
+void Control::settle_disk(const Governing& governing) {
     const auto settle = [&]() -> Result<void> {
-        if (!governing_.failure.empty()) return {};  // what is there cannot be loaded, and stays
+        if (!governing.failure.empty()) return store_.put_back_broken();
         const auto stored = store_.load();
-        if (governing_.none()) return stored && !*stored ? Result<void>() : store_.clear();
-        if (stored && *stored && (*stored)->text == governing_.loaded->text) return {};
-        return store_.replace(governing_.loaded->text);
+        if (governing.none()) return stored && !*stored ? Result<void>() : store_.clear();
+        if (stored && *stored && (*stored)->text == governing.loaded->text) return {};
+        return store_.put_back(governing.loaded->text);
     };
     say_unsettled(settle());
 }
@@ -324,7 +325,7 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
     const auto stored = on_trial ? store_.begin_trial((*loaded)->text, wall_deadline)
                                  : store_.replace((*loaded)->text, state_on_disk(governing_));
     if (!stored) {
-        settle_disk();
+        settle_disk(governing_);
         return refuse(Refused::Why::failed,
                       "nothing was changed: the policy cannot be kept: " + stored.error().message);
     }
@@ -332,12 +333,14 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
     Governing before = governing_;
     if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) {
         if (on_trial) store_.drop_trial();
-        settle_disk();
+        settle_disk(governing_);
         return refuse(Refused::Why::failed, done.error().message);
     }
     if (on_trial)
         trial_ = Trial{
             .before = std::move(before), .deadline = now.boot + confirm, .wall_deadline = wall_deadline};
+    else
+        store_.settled();
     log_notice(fmt::format("{} applied by {}{}", name, who,
                            on_trial ? ", on trial until " + date_text(wall_deadline) : ""));
     tell(PolicyEvent::Kind::loaded, who,
@@ -349,8 +352,11 @@ Outcome<json> Control::put_on(std::string text, std::string_view file_name, std:
 
 Outcome<json> Control::confirm(std::string_view who) {
     if (!trial_) return refuse(Refused::Why::state, "no policy is on trial");
-    if (auto kept = store_.confirm_trial(state_on_disk(trial_->before)); !kept)
+    if (auto kept = store_.confirm_trial(state_on_disk(trial_->before)); !kept) {
+        settle_disk(trial_->before);
         return refuse(Refused::Why::failed, "not confirmed, and still on trial: " + kept.error().message);
+    }
+    store_.settled();
     trial_.reset();
     log_notice(fmt::format("the policy is confirmed by {}", who));
     tell(PolicyEvent::Kind::confirmed, who, {});
@@ -370,37 +376,40 @@ Outcome<json> Control::rollback(std::string_view who) {
     auto loaded = load((*previous)->text, store_.directory() + "/previous.toml", now);
     if (!loaded) return refuse(Refused::Why::failed, loaded.error().message);
     if (auto kept = store_.replace((*loaded)->text, state_on_disk(governing_)); !kept) {
-        settle_disk();
+        settle_disk(governing_);
         return refuse(Refused::Why::failed,
                       "nothing was changed: the policy cannot be kept: " + kept.error().message);
     }
     log_notice(fmt::format("rolled back by {}", who));
-    if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done)
+    if (auto done = publish(Governing{.loaded = std::move(*loaded), .failure = {}}); !done) {
+        settle_disk(governing_);
         return refuse(Refused::Why::failed, done.error().message);
+    }
+    store_.settled();
     tell(PolicyEvent::Kind::rolled_back, who, "to the policy before");
     return summary();
 }
 
-// The disk first: what it still holds when something fails is what still governs.
+// The disk first: what it still holds when something fails is what still governs, also when that denies
+// everything.
 Outcome<json> Control::remove(std::string_view who) {
     if (trial_)
         return refuse(Refused::Why::state, "a policy is on trial until " + date_text(trial_->wall_deadline) +
                                                ": confirm it or roll it back first");
     if (governing_.none()) return refuse(Refused::Why::state, "no policy is in force");
     const bool broken = !governing_.loaded;
-    // What denies everything must do so after a restart too, until its removal is whole.
-    const auto undo = [&] { broken ? say_unsettled(store_.put_back_broken()) : settle_disk(); };
     if (auto removed = broken ? store_.set_aside_broken() : store_.remove(); !removed) {
-        undo();
+        settle_disk(governing_);
         return refuse(Refused::Why::failed, "nothing was changed: the policy cannot be taken off the disk: " +
                                                 removed.error().message);
     }
     const std::string name = governing_.loaded ? shown_name(governing_.loaded->document.name)
                                                : "the policy that could not be loaded";
     if (auto done = publish({}); !done) {
-        undo();
+        settle_disk(governing_);
         return refuse(Refused::Why::failed, done.error().message);
     }
+    store_.settled();
     log_notice(fmt::format("{} removed by {}", name, who));
     tell(PolicyEvent::Kind::removed, who, name + ": allowed IPs only from now on");
     return summary();

@@ -174,7 +174,7 @@ class Control {
     Result<void> put_in_force(Governing governing);
     Result<void> deny_everything(std::string why);
     void back(std::string_view why, std::string_view who);
-    void settle_disk();
+    void settle_disk(const Governing& governing);
     std::uint32_t next_generation();
 
     Json rule_json(std::uint32_t index) const;

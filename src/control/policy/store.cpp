@@ -31,15 +31,26 @@ Result<void> Store::keep_previous() const {
     return {};
 }
 
-Result<void> Store::keep(Present present) const {
-    if (present == Present::good) return keep_previous();
+// Once: what is in its place when that is tried again may be what failed to replace it.
+Result<void> Store::keep_broken() {
+    if (broken_set_aside_) return {};
+    ::unlink(files_.path_of(kBroken).c_str());  // of an earlier time: not to be put back
     if (auto linked = files_.link(kPolicy, kBroken); !linked) return tl::unexpected(linked.error());
+    broken_set_aside_ = true;
     return {};
+}
+
+Result<void> Store::keep(Present present) {
+    return present == Present::good ? keep_previous() : keep_broken();
 }
 
 Result<void> Store::replace(std::string_view text, Present present) {
     if (auto made = files_.make(); !made) return made;
     if (auto kept = keep(present); !kept) return kept;
+    return put_back(text);
+}
+
+Result<void> Store::put_back(std::string_view text) {
     if (auto written = files_.write(kPolicy, text); !written) return written;
     return files_.sync();
 }
@@ -57,8 +68,12 @@ Result<void> Store::begin_trial(std::string_view text, WallTime deadline) {
 Result<void> Store::confirm_trial(Present present) {
     if (auto kept = keep(present); !kept) return kept;
     if (auto renamed = files_.rename(kPending, kPolicy); !renamed) return renamed;
-    ::unlink(files_.path_of(kRecord).c_str());
-    return files_.sync();
+    auto lasting = files_.sync();
+    if (lasting)
+        ::unlink(files_.path_of(kRecord).c_str());
+    else
+        (void)files_.link(kPolicy, kPending);
+    return lasting;
 }
 
 bool Store::drop_trial() {
@@ -78,16 +93,17 @@ Result<void> Store::remove() {
 }
 
 Result<void> Store::set_aside_broken() {
-    ::unlink(files_.path_of(kBroken).c_str());  // of an earlier time: not to be put back
-    if (auto linked = files_.link(kPolicy, kBroken); !linked) return tl::unexpected(linked.error());
+    if (auto kept = keep_broken(); !kept) return kept;
     return clear();
 }
 
 Result<void> Store::put_back_broken() {
-    const auto stored = load();
-    if (!stored || *stored) return {};  // it is still there
-    if (auto linked = files_.link(kBroken, kPolicy); !linked) return tl::unexpected(linked.error());
-    return files_.sync();
+    if (!broken_set_aside_) return {};  // it is still there
+    const auto linked = files_.link(kBroken, kPolicy);
+    if (!linked) return tl::unexpected(linked.error());
+    auto lasting = *linked ? files_.sync() : clear();
+    if (lasting) settled();
+    return lasting;
 }
 
 void Store::note_time() const {

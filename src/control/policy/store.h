@@ -33,6 +33,7 @@ class Store {
     enum class Present { good, broken };
     Result<void> replace(std::string_view text, Present present = Present::good);
     Result<void> begin_trial(std::string_view text, WallTime deadline);
+    // What fails leaves the trial there, to be confirmed again.
     Result<void> confirm_trial(Present present = Present::good);
     // True: there was one. What cannot be removed does no harm: nothing reads it.
     bool drop_trial();
@@ -41,7 +42,10 @@ class Store {
     Result<void> remove();
     // The same for one that cannot be loaded: nothing to go back to, so the one before stays that.
     Result<void> set_aside_broken();
-    Result<void> put_back_broken();  // when something went wrong half way
+    // When something went wrong half way: what governs is to be there again, and is not what was before.
+    Result<void> put_back(std::string_view text);
+    Result<void> put_back_broken();
+    void settled() { broken_set_aside_ = false; }  // nothing went wrong: it is not put back any more
     // So that a clock that is set back while the daemon does not run is noticed. Best effort.
     void note_time() const;
 
@@ -49,9 +53,11 @@ class Store {
 
   private:
     Result<void> keep_previous() const;
-    Result<void> keep(Present present) const;
+    Result<void> keep_broken();
+    Result<void> keep(Present present);
 
     StateDirectory files_;
+    bool broken_set_aside_ = false;  // as broken.toml; if that is not there, so was nothing in its place
 };
 
 }  // namespace vern::policy

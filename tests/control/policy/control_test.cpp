@@ -445,6 +445,146 @@ TEST_F(ControlTest, WhatCannotBeLoadedIsRemovedWhollyOrNotAtAll) {
     EXPECT_EQ(on_disk(), "nothing");
 }
 
+// What was said not to be applied, or not to be confirmed, is not in force after a restart: everything is
+// denied as before, whatever step fails, and whatever an earlier time has left.
+class OverABrokenOne : public ControlTest {
+  protected:
+    void begin(int failing) {
+        std::filesystem::remove_all(directory.path() + "/state");
+        start();
+        apply(policy("first"));
+        apply(policy("second"));
+        std::ofstream(state() + "/policy.toml") << "nothing";
+        std::ofstream(state() + "/broken.toml") << policy("of an earlier time");
+        armed = false;
+        steps = 0;
+        start("", [this, failing](std::string_view) {
+            const int step = steps;
+            steps += armed;
+            return armed && (step == failing || (stays_bad && step > failing)) ? EIO : 0;
+        });
+    }
+    template <typename Change>
+    json with_failing_disk(Change change) {
+        armed = true;
+        const json answer = change();
+        armed = false;
+        return answer;
+    }
+    void everything_is_denied(int failing) {
+        EXPECT_EQ(name(), "failed") << failing;
+        EXPECT_EQ(on_disk(), "nothing") << failing;
+        start();
+        EXPECT_EQ(name(), "failed") << failing;
+        EXPECT_EQ(read_file(state() + "/previous.toml"), policy("first")) << failing;
+        EXPECT_FALSE(std::filesystem::exists(state() + "/policy.toml.new")) << failing;
+    }
+
+    bool armed = false, stays_bad = false;
+    int steps = 0;
+};
+
+TEST_F(OverABrokenOne, ApplyingIsWholeOrNotAtAll) {
+    int failing = 0;
+    for (;; ++failing) {
+        begin(failing);
+        if (with_failing_disk([&] { return apply(policy("third")); })["ok"]) break;
+        everything_is_denied(failing);
+    }
+    EXPECT_EQ(failing, 8);
+    begin(-1);
+    plane->refuse = true;
+    EXPECT_FALSE(apply(policy("third"))["ok"]);
+    everything_is_denied(-1);
+}
+
+TEST_F(OverABrokenOne, RollingBackIsWholeOrNotAtAll) {
+    int failing = 0;
+    for (;; ++failing) {
+        begin(failing);
+        if (with_failing_disk([&] { return rollback(); })["ok"]) break;
+        everything_is_denied(failing);
+    }
+    EXPECT_EQ(failing, 8);
+    begin(-1);
+    plane->refuse = true;
+    EXPECT_FALSE(rollback()["ok"]);
+    everything_is_denied(-1);
+}
+
+TEST_F(OverABrokenOne, ATrialThatIsNotConfirmedEnds) {
+    for (int failing = -1;; ++failing) {
+        begin(failing);
+        EXPECT_TRUE(apply(policy("trial"), 60)["ok"]);
+        if (failing >= 0 && with_failing_disk([&] { return confirm(); })["ok"]) {
+            EXPECT_EQ(failing, 4);
+            break;
+        }
+        EXPECT_EQ(name(), "trial");
+        EXPECT_EQ(on_disk(), "nothing") << failing;  // a kill now is a restart with that
+        plane->pass(std::chrono::seconds(61));
+        control->tick();
+        everything_is_denied(failing);
+    }
+}
+
+TEST_F(OverABrokenOne, ATrialMayBeConfirmedAgain) {
+    for (int failing = 0; failing < 4; ++failing) {
+        begin(failing);
+        apply(policy("trial"), 60);
+        EXPECT_FALSE(with_failing_disk([&] { return confirm(); })["ok"]);
+        EXPECT_TRUE(confirm()["ok"]) << failing;
+        start();
+        EXPECT_EQ(name(), "trial") << failing;
+        EXPECT_EQ(read_file(state() + "/broken.toml"), "nothing") << failing;
+    }
+}
+
+// Neither kept nor put back: the trial's text is on the disk, and is not what was set aside.
+TEST_F(OverABrokenOne, WhatCannotBePutBackAtOnceIsPutBackLater) {
+    stays_bad = true;
+    begin(3);
+    apply(policy("trial"), 60);
+    EXPECT_FALSE(with_failing_disk([&] { return confirm(); })["ok"]);
+    EXPECT_EQ(on_disk(), policy("trial"));
+    EXPECT_FALSE(confirm()["ok"]);
+    plane->pass(std::chrono::seconds(61));
+    control->tick();
+    everything_is_denied(3);
+}
+
+// A first policy in a file that cannot be loaded: nothing was on the disk, and nothing is again.
+TEST_F(OverABrokenOne, OfWhichTheDiskHeldNothing) {
+    const std::string file = directory.path() + "/first.toml";
+    std::ofstream(file) << "nothing";
+    std::filesystem::create_directories(state());
+    std::ofstream(state() + "/broken.toml") << policy("of an earlier time");
+    bool failing = false;
+    start(file, [&](std::string_view step) { return failing && step == "fsync of the directory" ? EIO : 0; });
+    ASSERT_EQ(name(), "failed");
+    failing = true;
+    EXPECT_FALSE(apply(policy("a"))["ok"]);
+    EXPECT_FALSE(std::filesystem::exists(state() + "/policy.toml"));
+    start(file);
+    EXPECT_EQ(name(), "failed");
+}
+
+// The trial is not what was in force before: nothing to go back to.
+TEST_F(ControlTest, ATrialThatCouldNotBeConfirmedLeavesThePreviousOne) {
+    bool failing = false;
+    start("", [&](std::string_view step) { return failing && step == "fsync of the directory" ? EIO : 0; });
+    apply(policy("a"));
+    apply(policy("trial"), 60);
+    failing = true;
+    EXPECT_FALSE(confirm()["ok"]);
+    failing = false;
+    EXPECT_EQ(on_disk(), policy("a"));
+    EXPECT_EQ(read_file(state() + "/previous.toml"), policy("a"));
+    EXPECT_TRUE(confirm()["ok"]);
+    EXPECT_EQ(on_disk(), policy("trial"));
+    EXPECT_EQ(read_file(state() + "/previous.toml"), policy("a"));
+}
+
 // So that a clock that is set back before a rollback does not revive what had expired.
 TEST_F(ControlTest, WhatWasReplacedOrRemovedKnowsWhenThatWas) {
     const auto now = std::filesystem::file_time_type::clock::now();
