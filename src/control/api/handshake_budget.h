@@ -3,7 +3,6 @@
 // others need. The API's own thread only.
 #pragma once
 
-#include <algorithm>
 #include <map>
 
 #include "control/api/budget.h"
@@ -30,11 +29,5 @@ class HandshakeBudget {
     const Budget whole_;
     std::map<IpAddress, Budget> sources_;
 };
-
-// Of somebody on the internet, who has a /64 as easily as an address.
-inline IpAddress source_network(IpAddress address) {
-    if (address.family == Family::v6) std::fill(address.bytes.begin() + 8, address.bytes.end(), std::byte{});
-    return address;
-}
 
 }  // namespace vern::api

@@ -13,6 +13,7 @@
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
+#include "control/api/source.h"
 #include "control/log.h"
 #include "control/socket_file.h"
 #include "control/text.h"
@@ -108,12 +109,13 @@ void Server::State::greet(Unix::socket socket) {
 }
 
 void Server::State::greet(Tcp::socket socket) {
-    Failure ignored;
-    const auto source = parse_address(socket.remote_endpoint(ignored).address().to_string());
-    if (!source || !handshakes.take(source_network(*source), Budget::Clock::now()))
+    const auto source = source_of(socket);
+    if (!source) return;
+    if (!handshakes.take(source_network(*source), Budget::Clock::now()))
         return statistics.add(&Counts::handshakes_limited);
     auto place = places.take_for_handshake();
     if (!place) return;
+    Failure ignored;
     socket.set_option(Tcp::no_delay(true), ignored);
     Session::make(common, make_tls_stream(std::move(socket), context.get(), identify), std::move(place),
                   [this](const Caller& caller) { return places.take(caller); })

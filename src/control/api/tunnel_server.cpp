@@ -12,6 +12,7 @@
 #include "control/api/listener.h"
 #include "control/api/places.h"
 #include "control/api/session.h"
+#include "control/api/source.h"
 #include "control/log.h"
 #include "control/text.h"
 #include "control/trust/tls_trust.h"
@@ -124,16 +125,14 @@ void TunnelServer::State::greet(Tcp::socket socket) {
 }
 
 void TunnelServer::State::begin(Silent& silent) {
-    Failure error;
-    const auto remote = silent.socket.remote_endpoint(error);
-    if (error) return;
     unsigned char first = 0;
     if (::recv(silent.socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return;
     Caller caller;
     caller.role = Role::peer;
-    caller.address = parse_address(remote.address().to_string(error));
+    caller.address = source_of(silent.socket);
     if (!caller.address) return;
     caller.name = to_text(*caller.address);
+    Failure error;
     silent.socket.set_option(Tcp::no_delay(true), error);
     if (first == kTlsHandshake) {
         // By the address: peers that share a /64 are not one.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "control/api/handshake_budget.h"
+#include "control/api/source.h"
 #include "control/text.h"
 
 namespace vern::api {
@@ -61,10 +62,21 @@ TEST(HandshakeBudget, EachSourceHasItsOwn) {
     EXPECT_FALSE(budget.take(one, at(0)));
     EXPECT_TRUE(budget.take(other, at(0)));
     EXPECT_TRUE(budget.take(one, at(100)));
+}
+
+TEST(Source, IsAnAddressOrItsNetwork) {
     EXPECT_EQ(source_network(*parse_address("2001:db8::1")), source_network(*parse_address("2001:db8::2:3")));
     EXPECT_NE(source_network(*parse_address("2001:db8::1")),
               source_network(*parse_address("2001:db8:0:1::1")));
-    EXPECT_EQ(source_network(one), one);
+    EXPECT_EQ(source_network(*parse_address("192.0.2.1")), *parse_address("192.0.2.1"));
+}
+
+TEST(Source, IsTakenFromTheSocketsBytes) {
+    const auto address = [](const char* text) { return address_of(boost::asio::ip::make_address(text)); };
+    EXPECT_EQ(address("192.0.2.1"), parse_address("192.0.2.1"));
+    EXPECT_EQ(address("::ffff:192.0.2.1"), parse_address("192.0.2.1"));
+    EXPECT_EQ(address("2001:db8::1"), parse_address("2001:db8::1"));
+    EXPECT_EQ(address("fe80::1%1"), parse_address("fe80::1"));  // its text is none of an address
 }
 
 TEST(HandshakeBudget, RemembersSoManySourcesAndForgetsThoseThatRest) {
