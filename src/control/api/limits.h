@@ -23,7 +23,8 @@ struct Limits {
     std::size_t strangers_max = 16;  // who have no rights, and will be told so
     std::size_t handshakes_max = 32;  // over TLS, who have not yet shown who they are
 
-    // Of one source, begun; 0: no limit. More are turned away.
+    // Of one source, under way and begun; 0 a second: no limit. More are turned away.
+    std::size_t handshakes_of_source_max = 8;
     unsigned tls_handshakes_a_second = 8;
     unsigned tls_handshakes_at_once = 32;
 

@@ -145,7 +145,7 @@ void put_api(Exposition& out, const Measured& measured) {
     out.counter("vern_api_handshakes_failed_total", "TLS connections without a valid certificate.",
                 counts.handshakes_failed);
     out.family("vern_api_handshakes_limited_total", "counter",
-               "TLS connections turned away because their source had begun too many handshakes.");
+               "Connections turned away because their source had too many handshakes under way, or begun.");
     out.sample(counts.handshakes_limited, {{"listener", "operators"}});
     out.sample(measured.tunnel_handshakes_limited, {{"listener", "peers"}});
     out.counter("vern_api_requests_delayed_total", "Requests that waited for their turn.",

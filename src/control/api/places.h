@@ -7,6 +7,7 @@
 #include "control/api/limits.h"
 #include "control/api/session.h"
 #include "control/api/statistics.h"
+#include "dataplane/core/address.h"
 
 namespace vern::api {
 
@@ -32,19 +33,27 @@ class Places {
             statistics_.add(&Counts::connections, -1);
         });
     }
-    Session::Place take_for_handshake() {
-        if (handshakes_ >= limits_.handshakes_max) {
-            statistics_.add(&Counts::connections_refused);
+    // For who has not said anything yet: one source that stays silent leaves places to others.
+    Session::Place take_for_handshake(const IpAddress& source) {
+        const auto of_source = sources_.find(source);
+        const bool has_enough =
+            of_source != sources_.end() && of_source->second >= limits_.handshakes_of_source_max;
+        if (has_enough || handshakes_ >= limits_.handshakes_max) {
+            statistics_.add(has_enough ? &Counts::handshakes_limited : &Counts::connections_refused);
             return nullptr;
         }
-        ++handshakes_;
-        return Session::Place(this, [this](void*) { --handshakes_; });
+        ++sources_[source], ++handshakes_;
+        return Session::Place(this, [this, source](void*) {
+            --handshakes_;
+            if (--sources_[source] == 0) sources_.erase(source);
+        });
     }
 
   private:
     const Limits& limits_;
     Statistics& statistics_;
     std::map<std::string, unsigned> callers_;
+    std::map<IpAddress, unsigned> sources_;  // of handshakes
     unsigned total_ = 0, readers_ = 0, strangers_ = 0, handshakes_ = 0;
 };
 

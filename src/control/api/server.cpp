@@ -111,10 +111,10 @@ void Server::State::greet(Unix::socket socket) {
 void Server::State::greet(Tcp::socket socket) {
     const auto source = source_of(socket);
     if (!source) return;
+    auto place = places.take_for_handshake(source_network(*source));
+    if (!place) return;
     if (!handshakes.take(source_network(*source), Budget::Clock::now()))
         return statistics.add(&Counts::handshakes_limited);
-    auto place = places.take_for_handshake();
-    if (!place) return;
     Failure ignored;
     socket.set_option(Tcp::no_delay(true), ignored);
     Session::make(common, make_tls_stream(std::move(socket), context.get(), identify), std::move(place),

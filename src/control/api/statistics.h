@@ -17,7 +17,7 @@ struct Counts {
     std::uint64_t event_clients = 0;        // connected now
     std::uint64_t connections_refused = 0;  // over a limit
     std::uint64_t handshakes_failed = 0;    // TLS: no certificate, or none that is good
-    std::uint64_t handshakes_limited = 0;   // TLS: the source had begun too many
+    std::uint64_t handshakes_limited = 0;   // the source had too many under way, or had begun too many
     std::uint64_t timeouts = 0;             // clients too slow to send, or to take their answer
     std::uint64_t requests_delayed = 0;     // over the budget
     std::uint64_t events_published = 0;

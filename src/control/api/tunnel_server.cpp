@@ -87,9 +87,10 @@ struct TunnelServer::State {
 
     // A connection of which not a byte has come yet.
     struct Silent {
-        Silent(net::io_context& io, Tcp::socket of, Session::Place taken)
-            : socket(std::move(of)), patience(io), place(std::move(taken)) {}
+        Silent(net::io_context& io, Tcp::socket of, const IpAddress& from, Session::Place taken)
+            : socket(std::move(of)), source(from), patience(io), place(std::move(taken)) {}
         Tcp::socket socket;
+        const IpAddress source;  // by the address: peers that share a /64 are not one
         net::steady_timer patience;
         Session::Place place;
     };
@@ -110,9 +111,11 @@ struct TunnelServer::State {
 };
 
 void TunnelServer::State::greet(Tcp::socket socket) {
-    auto place = places.take_for_handshake();
+    const auto source = source_of(socket);
+    if (!source) return;
+    auto place = places.take_for_handshake(*source);
     if (!place) return;
-    auto silent = std::make_shared<Silent>(common.io, std::move(socket), std::move(place));
+    auto silent = std::make_shared<Silent>(common.io, std::move(socket), *source, std::move(place));
     silent->patience.expires_after(limits.handshake);
     silent->patience.async_wait([silent](const Failure& ended) {
         Failure ignored;
@@ -129,14 +132,12 @@ void TunnelServer::State::begin(Silent& silent) {
     if (::recv(silent.socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return;
     Caller caller;
     caller.role = Role::peer;
-    caller.address = source_of(silent.socket);
-    if (!caller.address) return;
-    caller.name = to_text(*caller.address);
+    caller.address = silent.source;
+    caller.name = to_text(silent.source);
     Failure error;
     silent.socket.set_option(Tcp::no_delay(true), error);
     if (first == kTlsHandshake) {
-        // By the address: peers that share a /64 are not one.
-        if (!handshakes.take(*caller.address, Budget::Clock::now()))
+        if (!handshakes.take(silent.source, Budget::Clock::now()))
             return statistics.add(&Counts::handshakes_limited);
         const auto identify = [caller](SSL* ssl) {
             Caller known = caller;

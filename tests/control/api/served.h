@@ -2,6 +2,7 @@
 // and a client that sends whatever bytes it is told to.
 #pragma once
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -40,8 +41,25 @@ struct Reply {
     }
 };
 
+// A connection over TCP that has not said anything yet, from an address of loopback's.
+inline Fd dial(std::uint16_t port, const char* from = "127.0.0.1") {
+    Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    EXPECT_EQ(::inet_pton(AF_INET, from, &address.sin_addr), 1);
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const timeval patience{kSoon.count(), 0};
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    return fd;
+}
+
 class RawClient {
   public:
+    explicit RawClient(Fd fd) : fd_(std::move(fd)), connected_(true) {}
     explicit RawClient(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
@@ -106,9 +124,10 @@ class RawClient {
 };
 
 // The control thread's poll loop.
+template <typename Answering>
 class ControlThread {
   public:
-    explicit ControlThread(Server& server) : server_(server), stop_(::eventfd(0, EFD_CLOEXEC)) {
+    explicit ControlThread(Answering& server) : server_(server), stop_(::eventfd(0, EFD_CLOEXEC)) {
         thread_ = std::thread([this] {
             std::vector<pollfd> set;
             for (;;) {
@@ -127,7 +146,7 @@ class ControlThread {
     }
 
   private:
-    Server& server_;
+    Answering& server_;
     Fd stop_;
     std::thread thread_;
 };
@@ -182,7 +201,7 @@ class Served : public testing::Test {
     vern::test::TemporaryDirectory directory;
     Router router;
     std::unique_ptr<Server> server;
-    std::optional<ControlThread> control;  // goes before the server
+    std::optional<ControlThread<Server>> control;  // goes before the server
 };
 
 }  // namespace vern::api::test

@@ -1,5 +1,4 @@
 // The control API over TLS: certificates made here, and a client of OpenSSL's.
-#include <arpa/inet.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -69,20 +68,13 @@ std::string common_name(SSL* channel) {
 
 class TlsClient {
   public:
-    TlsClient(std::uint16_t port, const Party& ca, const Party* self, int version = TLS1_3_VERSION)
-        : context_(::SSL_CTX_new(::TLS_client_method())) {
+    TlsClient(std::uint16_t port, const Party& ca, const Party* self, int version = TLS1_3_VERSION,
+              const char* from = "127.0.0.1")
+        : context_(::SSL_CTX_new(::TLS_client_method())), fd_(dial(port, from)) {
         trust(context_.get(), ca);
         ::SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
         ::SSL_CTX_set_max_proto_version(context_.get(), version);
         if (self) show(context_.get(), *self);
-        fd_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-        const timeval patience{kSoon.count(), 0};
-        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         channel_.reset(::SSL_new(context_.get()));
         ::SSL_set_fd(channel_.get(), fd_.get());
         connected_ = ::SSL_connect(channel_.get()) == 1;
@@ -223,14 +215,7 @@ TEST_F(TlsTest, AHandshakeHasItsTime) {
     limits.handshake = std::chrono::milliseconds(100);
     limits.handshakes_max = 1;
     serve_tls(by_name);
-    const Fd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    ASSERT_EQ(::connect(silent.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    char byte = 0;
-    EXPECT_LE(::recv(silent.get(), &byte, 1, 0), 0);
+    EXPECT_TRUE(RawClient(dial(port)).ended());
     EXPECT_EQ(server->counts().timeouts, 1u);
     const Party writer = party("writer", &ca);
     EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "");
@@ -248,6 +233,20 @@ TEST_F(TlsTest, WhoBeginsTooManyHandshakesIsTurnedAway) {
     EXPECT_EQ(turned_away, 1u);
     EXPECT_EQ(server->counts().handshakes_limited, 1u);
     EXPECT_EQ(server->counts().handshakes_failed, 0u);
+}
+
+// Who only connects is turned away as well, before he has taken the places of others.
+TEST_F(TlsTest, OneSourceHasAFewHandshakesUnderWay) {
+    limits.handshakes_of_source_max = 2;
+    serve_tls(by_name);
+    const Party writer = party("writer", &ca);
+    RawClient one(dial(port)), other(dial(port));
+    EXPECT_TRUE(RawClient(dial(port)).ended());
+    EXPECT_EQ(server->counts().handshakes_limited, 1u);
+    EXPECT_NE(TlsClient(port, ca, &writer, TLS1_3_VERSION, "127.0.0.2").ask(get("/echo")), "");
+    one.send("what is no handshake gives its place back");
+    EXPECT_TRUE(one.read_past("\n").empty());
+    EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "");
 }
 
 TEST_F(TlsTest, AContextThatAsksForNoCertificateIsRefused) {
