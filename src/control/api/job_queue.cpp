@@ -60,11 +60,14 @@ void JobQueue::run(unsigned most) {
     Job job;
     for (unsigned i = 0; i < most && (i == 0 || Clock::now() - begin < kTurn) && pop(job); ++i) {
         Response response = handle(job);
-        if (response.held)
+        job.request = {};
+        if (response.held) {
+            if (job.held) job.held();
             held_.emplace_back(
                 [answer = std::move(job.answer), response = std::move(response)] { answer(response); });
-        else
+        } else {
             job.answer(std::move(response));
+        }
         job = {};
     }
 }

@@ -18,7 +18,9 @@ namespace vern::api {
 struct Job {
     const Route* route = nullptr;
     Request request;
-    std::function<void(Response)> answer;  // called on the control thread, once; or never, if the queue goes
+    // Called on the control thread, once; or never, if the queue goes.
+    std::function<void(Response)> answer;
+    std::function<void()> held{};  // before that, when the answer is held: the request is over and gone
 };
 
 class JobQueue {

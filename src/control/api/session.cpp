@@ -344,11 +344,17 @@ void HttpSession::hand_over() {
     deadline_.expires_at(net::steady_timer::time_point::max());  // the control thread's time is not his
     Job job{.route = route_,
             .request = std::move(request_),
-            .answer = [self = shared_from_this()](Response response) mutable {
-                net::post(self->common_.io, [self, response = std::move(response)]() mutable {
-                    self->answer(std::move(response));
-                });
-            }};
+            .answer =
+                [self = shared_from_this()](Response response) mutable {
+                    net::post(self->common_.io, [self, response = std::move(response)]() mutable {
+                        self->answer(std::move(response));
+                    });
+                },
+            // Its body's bytes are free for requests of others, however long it waits.
+            .held =
+                [self = shared_from_this()] {
+                    net::post(self->common_.io, [self] { self->body_share_.give_back(); });
+                }};
     if (!common_.jobs.push(job)) send(error_response(503, "busy", "too much waits to be handled, try again"));
 }
 

@@ -116,6 +116,31 @@ TEST_F(ServerTest, AllBodiesTogetherHaveALimit) {
     EXPECT_EQ(one.ask(put("/echo", 1 << 20) + std::string(1 << 20, 'x')).status, 200u);
 }
 
+TEST_F(ServerTest, AnAnswerThatIsHeldHoldsNoBody) {
+    router.add(
+        Method::put, "/held", Role::write,
+        [](const Request&) {
+            Response response = json_response("at last");
+            response.held = true;
+            return response;
+        },
+        1 << 20);
+    router.add(Method::put, "/release", Role::write, [this](const Request&) {
+        server->release();
+        return json_response(1);
+    });
+    serve({.bodies_bytes_max = 1 << 20});
+    auto one = client(), other = client();
+    one.send(put("/held", 1 << 20) + std::string(1 << 20, 'x'));
+    EXPECT_TRUE(wait_until([&] {
+        auto probe = client();
+        return probe.ask(put("/echo", 1 << 20) + std::string(1 << 20, 'x')).status == 200;
+    }));
+    EXPECT_EQ(other.ask(put("/release", 0)).status, 200u);
+    EXPECT_EQ(one.reply().body, "\"at last\"\n");
+    EXPECT_EQ(one.ask(put("/echo", 1 << 20) + std::string(1 << 20, 'x')).status, 200u);
+}
+
 TEST_F(ServerTest, WrongMethodsAreTold) {
     serve();
     auto one = client();
