@@ -14,13 +14,18 @@ namespace vern::api {
 class HandshakeBudget {
   public:
     static constexpr std::size_t kSourcesMax = 4096;  // that have begun some lately
+    // Between two looks at all of them for those that rest: a flood must not pay for one with each
+    // connection.
+    static constexpr std::chrono::milliseconds kSweepEvery{100};
 
     explicit HandshakeBudget(const Limits& limits)
         : whole_(limits.tls_handshakes_a_second, limits.tls_handshakes_at_once) {}
 
     bool take(const IpAddress& source, Budget::Clock::time_point now) {
-        if (sources_.size() >= kSourcesMax)
+        if (sources_.size() >= kSourcesMax && now >= next_sweep_) {
             std::erase_if(sources_, [&](const auto& one) { return one.second.is_whole(now); });
+            next_sweep_ = now + kSweepEvery;
+        }
         if (sources_.size() >= kSourcesMax && !sources_.contains(source)) return false;
         return sources_.try_emplace(source, whole_).first->second.take_if_free(now);
     }
@@ -28,6 +33,7 @@ class HandshakeBudget {
   private:
     const Budget whole_;
     std::map<IpAddress, Budget> sources_;
+    Budget::Clock::time_point next_sweep_{};
 };
 
 }  // namespace vern::api

@@ -91,7 +91,9 @@ TEST(HandshakeBudget, RemembersSoManySourcesAndForgetsThoseThatRest) {
     for (std::size_t i = 0; i < HandshakeBudget::kSourcesMax; ++i) EXPECT_TRUE(budget.take(source(i), at(0)));
     EXPECT_FALSE(budget.take(source(HandshakeBudget::kSourcesMax), at(99)));
     EXPECT_TRUE(budget.take(source(0), at(99)));  // who is known already keeps his own
-    EXPECT_TRUE(budget.take(source(HandshakeBudget::kSourcesMax), at(100)));
+    // Those that rest are looked for from time to time, and not for each who comes.
+    EXPECT_FALSE(budget.take(source(HandshakeBudget::kSourcesMax), at(198)));
+    EXPECT_TRUE(budget.take(source(HandshakeBudget::kSourcesMax), at(199)));
 }
 
 }  // namespace
