@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <deque>
+#include <iterator>
+#include <list>
 #include <map>
 
 #include "control/trust/statement.h"
@@ -18,34 +20,36 @@ namespace vern::identity {
 class Nonces {
   public:
     using Nonce = std::array<std::byte, trust::kNonceBytes>;
-    static constexpr std::size_t kOfPeerMax = 4;  // one more takes the place of the peer's oldest
-    static constexpr std::size_t kMost = 1 << 16;
+    // One more takes the place of the peer's oldest: who asks in a loop shortens nobody's time but his own.
+    static constexpr std::size_t kOfPeerMax = 4;
+    static constexpr std::size_t kMost = 1 << 16;                 // of so many peers: the oldest of all goes
     static constexpr Duration kLife = std::chrono::seconds(120);  // somebody types a passphrase meanwhile
 
     explicit Nonces(Random& random) : random_(random) {}
 
     Nonce give(const PublicKey& peer, Instant now) {
-        forget(now);
-        if (given_.size() >= kMost) forget_oldest();
-        auto& own = of_peer_[peer];
+        while (!open_.empty() && open_.front().ends <= now) forget(open_.begin());
+        if (const auto own = of_peer_.find(peer); own != of_peer_.end() && own->second.size() >= kOfPeerMax)
+            forget(own->second.front());
+        else if (open_.size() >= kMost)
+            forget(open_.begin());
         Nonce nonce;
         random_.fill(nonce);
-        own.push_back(nonce);
-        given_.push_back({peer, nonce, now + kLife});
-        if (own.size() > kOfPeerMax) own.pop_front();
+        open_.push_back({peer, nonce, now + kLife});
+        of_peer_[peer].push_back(std::prev(open_.end()));
         return nonce;
     }
 
     // True once for each that was given.
     bool take(const PublicKey& peer, const Nonce& nonce, Instant now) {
-        forget(now);
         const auto own = of_peer_.find(peer);
         if (own == of_peer_.end()) return false;
-        const auto at = std::find(own->second.begin(), own->second.end(), nonce);
+        const auto at = std::find_if(own->second.begin(), own->second.end(),
+                                     [&](const auto& given) { return given->nonce == nonce; });
         if (at == own->second.end()) return false;
-        own->second.erase(at);
-        if (own->second.empty()) of_peer_.erase(own);
-        return true;
+        const bool in_time = now < (*at)->ends;
+        forget(*at);
+        return in_time;
     }
 
   private:
@@ -54,21 +58,18 @@ class Nonces {
         Nonce nonce;
         Instant ends;
     };
-    void forget(Instant now) {
-        while (!given_.empty() && given_.front().ends <= now) forget_oldest();
-    }
-    void forget_oldest() {
-        const Given& oldest = given_.front();
-        if (const auto own = of_peer_.find(oldest.peer); own != of_peer_.end()) {
-            std::erase(own->second, oldest.nonce);
-            if (own->second.empty()) of_peer_.erase(own);
-        }
-        given_.pop_front();
+    using Open = std::list<Given>;
+
+    void forget(Open::iterator given) {
+        const auto own = of_peer_.find(given->peer);
+        std::erase(own->second, given);
+        if (own->second.empty()) of_peer_.erase(own);
+        open_.erase(given);
     }
 
     Random& random_;
-    std::map<PublicKey, std::deque<Nonce>> of_peer_;  // not used yet
-    std::deque<Given> given_;                         // oldest first; used ones too
+    Open open_;                                                // oldest first
+    std::map<PublicKey, std::deque<Open::iterator>> of_peer_;  // the same
 };
 
 }  // namespace vern::identity
