@@ -360,14 +360,14 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
     binding.kept = !handed_in.is_null();
     const auto bound = registry_.bind(std::move(binding));
     if (!bound) return refused(bound.error(), proof->peer, by);
-    handed_in_.erase(bound->binding->id);
+    const bool was_kept = handed_in_.erase(bound->binding->id) != 0;  // and the disk still has it
     if (!handed_in.is_null()) {
         handed_in["peer"] = to_base64(bound->binding->peer.bytes);
         handed_in["bound_at"] = bound->binding->bound_at;
         handed_in_[bound->binding->id] = std::move(handed_in);
     }
     dirty_ |= bound->changed;
-    unwritten_ |= bound->binding->kept && !by.empty();
+    unwritten_ |= was_kept || (bound->binding->kept && !by.empty());
     if (pending()) settle();
     tell_({.kind = bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound,
            .peer = bound->binding->peer,

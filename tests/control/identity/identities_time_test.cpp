@@ -149,6 +149,26 @@ TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARestart) {
     EXPECT_EQ(identities->registry().size(), 0u);
 }
 
+// What was handed in and then proven through the tunnel is the tunnel's: nothing of it is left on the disk that
+// could come back after a removal and kill -9.
+TEST_F(IdentitiesTest, WhatIsRemovedAfterARenewalThroughTheTunnelStaysAway) {
+    bool dead = false;
+    open([&](std::string_view) { return dead ? EIO : 0; });
+    trust_ca();
+    certify();
+    const std::string text = encode_statement(statement());
+    const auto handed_in = identities->add_ssh(text, signed_text(text), "uid 0");
+    ASSERT_EQ(code_of(handed_in), "bound");
+    const auto renewed = present(statement(nonce()));
+    ASSERT_EQ(code_of(renewed), "bound");
+    EXPECT_EQ(renewed->id, handed_in->id);
+    EXPECT_FALSE(identities->pending());
+    ASSERT_TRUE(identities->remove(renewed->id, "uid 0"));
+    dead = true;  // nothing is written in the end
+    open();
+    EXPECT_EQ(identities->registry().size(), 0u);
+}
+
 TEST_F(IdentitiesTest, AStatementHandedInForNobodyHere) {
     trust_ca();
     certify();
