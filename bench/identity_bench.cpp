@@ -145,11 +145,12 @@ void revoke_one_of_10000(benchmark::State& state, AddAll add_all, Revoke revoke)
         auto identities = std::make_unique<Identities>(
             directory, peers, random, [](const IdentityEvent&) {},
             [&] {
-                if (!rules_matter) return;
+                if (!rules_matter) return true;
                 const auto policy = policy::Policy::compile(
                     policy::rule_set_of(*document, {}, 1, identities_for_rules->registry().holders()), 2);
                 must(policy.has_value(), "the policy does not compile");
                 compiled = std::chrono::steady_clock::now();
+                return true;
             });
         identities_for_rules = identities.get();
         add_all(*identities, peers);

@@ -112,9 +112,7 @@ void Daemon::open_identities() {
     identities_.emplace(
         state_directory(), peers, random_,
         [this](const identity::IdentityEvent& event) { identity_event(event); },
-        [this] {
-            if (policy_) policy_->identities_changed();
-        });
+        [this] { return !policy_ || policy_->identities_changed(); });
     for (const std::string& wrong : identities_->start()) log_error(wrong);
 }
 

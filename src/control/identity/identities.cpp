@@ -26,6 +26,9 @@ constexpr UnixSeconds kKeepTimeSeconds = 60;
 // that nobody minds; but never less than the other.
 constexpr int kSettlingPause = 9, kSettlingPauseLeast = 3;
 constexpr std::chrono::milliseconds kSettlingWait{40};
+// Nobody waits longer than this for the next: a stalled disk or a suspended machine makes what settling took
+// long, and an end is in force within a second. What failed is tried again after as long.
+constexpr std::chrono::milliseconds kPauseMax{500};
 constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
 
 UnixSeconds seconds_of(WallTime wall) {
@@ -209,23 +212,35 @@ void Identities::changed() {
 // compiling takes its time, and wait for no disk; proofs leave nine tenths, and at least three quarters where
 // that lasts, so that a crowd that comes at once is let in sooner.
 Instant Identities::not_before() const {
-    if (urgent_) return compiled_ + compiling_took_;
+    if (rules_failed_) return compiled_ + kPauseMax;
+    if (urgent_) return compiled_ + std::min<Duration>(compiling_took_, kPauseMax);
     const auto pause = std::min<Duration>(kSettlingPause * settling_took_, kSettlingWait);
-    return settled_ + std::max<Duration>(pause, kSettlingPauseLeast * settling_took_);
+    const auto least = std::max<Duration>(pause, kSettlingPauseLeast * settling_took_);
+    return settled_ + std::min<Duration>(least, kPauseMax);
 }
 
 void Identities::settle() {
     const Instant begin = peers_.now().boot;
     if (begin < not_before()) return;
-    urgent_ = false;
-    if (std::exchange(dirty_, false)) {
-        changed_();
-        compiled_ = peers_.now().boot;
-        compiling_took_ = compiled_ - begin;
-    }
+    if (dirty_) compile();
     if (unwritten_) keep();
     settled_ = peers_.now().boot;
     settling_took_ = settled_ - begin;
+}
+
+// What could not be put in force is still to be: until then rules hold for some who have ended.
+void Identities::compile() {
+    const Instant begin = peers_.now().boot;
+    bool done = false;
+    try {
+        done = changed_();
+    } catch (const std::exception& error) {
+        log_error(std::string("rules for identities cannot be compiled anew: ") + error.what());
+    }
+    compiled_ = peers_.now().boot;
+    compiling_took_ = compiled_ - begin;
+    rules_failed_ = !done;
+    if (done) dirty_ = urgent_ = false;
 }
 
 // Rules first, and with many at once: telling of ten thousand takes longer than cutting them off.

@@ -50,7 +50,8 @@ std::string_view name_of(IdentityEvent::Kind kind) noexcept;  // "identity.bound
 class Identities {
   public:
     using Tell = std::function<void(const IdentityEvent& event)>;
-    using Changed = std::function<void()>;  // rules are to be compiled with holders() anew
+    // Rules are to be compiled with holders() anew. False, or thrown: they could not be, and it is tried again.
+    using Changed = std::function<bool()>;
 
     Identities(std::string directory, const Peers& peers, Random& random, Tell tell, Changed changed,
                StateDirectory::StepHook before_step = nullptr);
@@ -123,6 +124,7 @@ class Identities {
     void changed();
     Instant not_before() const;
     void settle();
+    void compile();
     void keep();
     void prove_waiting();
 
@@ -149,6 +151,7 @@ class Identities {
     std::map<PublicKey, Attempts> attempts_;  // of those who present themselves
     bool dirty_ = false;                      // `changed_` is due
     bool urgent_ = false;                     // and not only because somebody is bound
+    bool rules_failed_ = false;               // `changed_` could not do it
     bool unwritten_ = false;                  // keep() is due
     Instant compiled_{}, settled_{};          // when rules, and both, were done last
     Duration compiling_took_{}, settling_took_{};

@@ -137,10 +137,11 @@ Result<void> Control::put_in_force(Governing governing) {
     return {};
 }
 
-void Control::identities_changed() {
-    if (!governing_.loaded || !heeds_identities(governing_.loaded->document)) return;
-    if (auto done = put_in_force(governing_); !done)
-        log_error("rules for identities cannot be compiled anew: " + done.error().message);
+bool Control::identities_changed() {
+    if (!governing_.loaded || !heeds_identities(governing_.loaded->document)) return true;
+    const auto done = put_in_force(governing_);
+    if (!done) log_error("rules for identities cannot be compiled anew: " + done.error().message);
+    return done.has_value();
 }
 
 std::optional<std::chrono::seconds> Control::identity_max() const {

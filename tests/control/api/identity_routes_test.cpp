@@ -72,7 +72,7 @@ class IdentityRoutes : public testing::Test {
                           peers,
                           random,
                           [](const identity::IdentityEvent&) {},
-                          [] {},
+                          [] { return true; },
                           [this](std::string_view) { return disk_fails ? ENOSPC : 0; }};
     Router router;
 };

@@ -225,7 +225,7 @@ class OpenApi : public testing::Test {
     identity::test::FakePeers peers;
     identity::test::SeededRandom random;
     identity::Identities identities{directory.path() + "/identities", peers, random,
-                                    [](const identity::IdentityEvent&) {}, [] {}};
+                                    [](const identity::IdentityEvent&) {}, [] { return true; }};
     Router router;
     std::size_t first_identity_route = 0;
     json document;

@@ -36,6 +36,8 @@ class IdentitiesTest : public ::testing::Test {
             [this] {
                 ++changes;
                 peers.clock.boot += slow;
+                if (no_memory) throw std::bad_alloc();
+                return rules_fit;
             },
             std::move(hook));
         return identities->start();
@@ -92,6 +94,7 @@ class IdentitiesTest : public ::testing::Test {
     std::vector<std::string> told;
     int changes = 0;
     Duration slow{};  // what a change of rules takes
+    bool rules_fit = true, no_memory = false;
     std::unique_ptr<Identities> identities;
 };
 

@@ -342,7 +342,11 @@ TEST_F(ControlTest, RulesFollowWhatIsProven) {
     EXPECT_EQ(plane->published->rules().peer_sets.at(0), PeerSet{ada});
     EXPECT_TRUE(plane->admission.admits(ada));
     holders.clear();
-    control->identities_changed();
+    plane->refuse = true;
+    EXPECT_FALSE(control->identities_changed());
+    EXPECT_EQ(plane->published->rules().peer_sets.at(0), PeerSet{ada});
+    plane->refuse = false;
+    EXPECT_TRUE(control->identities_changed());
     EXPECT_TRUE(plane->published->rules().peer_sets.at(0).empty());
     EXPECT_FALSE(plane->admission.admits(ada));
     rollback();
