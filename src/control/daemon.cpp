@@ -113,6 +113,7 @@ void Daemon::open_identities() {
         state_directory(), peers, random_,
         [this](const identity::IdentityEvent& event) { identity_event(event); },
         [this] { return !policy_ || policy_->identities_changed(); });
+    identities_->on_settled([this] { release_answers(); });
     for (const std::string& wrong : identities_->start()) log_error(wrong);
 }
 
@@ -243,11 +244,15 @@ void Daemon::handle_policy(const std::vector<pollfd>& set) {
     record_decisions();
     api_->handle(set);
     if (tunnel_) tunnel_->handle(set);
-    if (!identities_->pending()) {
-        api_->release();
-        if (tunnel_) tunnel_->release();
-    }
+    if (!identities_->pending()) release_answers();
     settle_tunnel_listener();
+}
+
+// Whenever nothing is pending, and not at a turn's end alone: there is a proof again by then that the rules
+// just compiled do not know, for as long as somebody has one for each.
+void Daemon::release_answers() {
+    if (api_) api_->release();
+    if (tunnel_) tunnel_->release();
 }
 
 void Daemon::record_decisions() {

@@ -70,6 +70,7 @@ class Daemon final : private UapiTarget,
     std::string policy_name(const PublicKey& peer) const;  // empty: it has none
     int poll_timeout() const;
     void handle_policy(const std::vector<pollfd>& set);
+    void release_answers();
     void watch_clock();
 
     // UapiTarget

@@ -96,6 +96,8 @@ int add(const Invocation& invocation) {
     if (!answer) return refuse(invocation, answer.error());
     if (invocation.has("json")) return print_done(*answer);
     print_identity(*answer, peer_text(*answer) + " is ");
+    if (const auto kept = answer->find("kept"); kept != answer->end() && *kept == json(false))
+        print_error("the daemon's disk did not take it: a restart forgets it, unless the disk does before");
     return kSuccess;
 }
 

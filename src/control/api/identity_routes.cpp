@@ -5,6 +5,7 @@
 #include "control/api/json_body.h"
 #include "control/api/parameters.h"
 #include "control/api/refusal_response.h"
+#include "control/api/when_settled.h"
 #include "control/policy/evaluate.h"
 #include "control/policy/selector.h"
 #include "control/text.h"
@@ -40,6 +41,11 @@ json trust_json(const Identities& identities) {
     return {{"authorities", std::move(all)}};
 }
 
+// Who ended by it is out before it is told.
+Response trust_response(const Identities& identities) {
+    return when_settled(identities, [&identities] { return json_response(trust_json(identities)); });
+}
+
 Response put_ssh(Identities& identities, const Request& request) {
     if (auto wrong = Parameters(request).refusal()) return *wrong;
     JsonBody body(request.body);
@@ -55,7 +61,7 @@ Response put_ssh(Identities& identities, const Request& request) {
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)
         return refusal_response(done.error(), 422);
-    return json_response(trust_json(identities));
+    return trust_response(identities);
 }
 
 Response put_x509(Identities& identities, const Request& request) {
@@ -79,7 +85,7 @@ Response put_x509(Identities& identities, const Request& request) {
     if (auto refused = body.refused()) return *refused;
     if (auto done = identities.trust(std::move(source), request.caller.name); !done)
         return refusal_response(done.error(), 422);
-    return json_response(trust_json(identities));
+    return trust_response(identities);
 }
 
 Response remove_authority(Identities& identities, Identity::Kind kind, const Request& request) {
@@ -87,7 +93,7 @@ Response remove_authority(Identities& identities, Identity::Kind kind, const Req
     const auto removed = identities.distrust(kind, request.target.path[3], request.caller.name);
     if (!removed) return error_response(500, "trust-failed", removed.error().message);
     if (!*removed) return error_response(404, "unknown-authority", "no CA is trusted under that name");
-    return json_response(trust_json(identities));
+    return trust_response(identities);
 }
 
 json binding_json(const IdentitySource& source, const Binding& binding) {
@@ -129,9 +135,14 @@ Response add_identity(const IdentitySource& source, const Request& request) {
                        : cms     ? source.identities.add_cms(*cms, by)
                                  : source.identities.add_certificate(*certificate, by);
     if (!bound) return refusal_response(bound.error(), 422);
-    Response response = json_response(binding_json(source, *bound), 201);
-    response.held = source.identities.pending();
-    return response;
+    return when_settled(source.identities, [source, id = bound->id] {
+        const Binding* one = source.identities.registry().find(id);
+        if (one == nullptr) return over_response(source.identities, id);
+        json answer = binding_json(source, *one);
+        // Until the daemon is started again it is bound all the same.
+        if (!source.identities.on_disk()) answer["kept"] = false;
+        return json_response(answer, 201);
+    });
 }
 
 Response remove_identity(const IdentitySource& source, const Request& request) {
@@ -139,7 +150,13 @@ Response remove_identity(const IdentitySource& source, const Request& request) {
     const auto id = parse_decimal<std::uint64_t>(request.target.path[2]);
     if (!id || !source.identities.remove(*id, request.caller.name))
         return error_response(404, "unknown-identity", "no identity is bound under that number");
-    return json_response({{"removed", *id}});
+    return when_settled(source.identities, [&identities = source.identities, id = *id] {
+        if (!identities.on_disk())
+            return error_response(
+                500, "not-kept",
+                "it has ended, but the disk does not know that yet: a restart may bind it again");
+        return json_response({{"removed", id}});
+    });
 }
 
 // "10.100.0.2", "10.100.0.2:43210", "fd00::2", "[fd00::2]:43210". The port is the caller's to know: addresses

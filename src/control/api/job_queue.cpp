@@ -15,11 +15,12 @@ namespace {
 constexpr std::size_t kForWritersOf = 4;  // one place in so many
 constexpr std::chrono::milliseconds kTurn{20};
 
-Response handle(const Job& job) {
+template <typename Make>
+Response attempt(const Route& route, const Make& response) {
     try {
-        return job.route->handler(job.request);
+        return response();
     } catch (const std::exception& error) {
-        log_error("control API: " + job.route->pattern + ": " + error.what());
+        log_error("control API: " + route.pattern + ": " + error.what());
         return error_response(500, "internal", "the daemon could not do it");
     }
 }
@@ -59,12 +60,11 @@ void JobQueue::run(unsigned most) {
     const auto begin = Clock::now();
     Job job;
     for (unsigned i = 0; i < most && (i == 0 || Clock::now() - begin < kTurn) && pop(job); ++i) {
-        Response response = handle(job);
-        job.request = {};
-        if (response.held) {
+        Response response = attempt(*job.route, [&job] { return job.route->handler(job.request); });
+        if (response.later) {
+            job.request = {};
             if (job.held) job.held();
-            held_.emplace_back(
-                [answer = std::move(job.answer), response = std::move(response)] { answer(response); });
+            held_.push_back({job.route, std::move(job.answer), std::move(response.later)});
         } else {
             job.answer(std::move(response));
         }
@@ -73,7 +73,7 @@ void JobQueue::run(unsigned most) {
 }
 
 void JobQueue::release() {
-    for (const auto& answer : std::exchange(held_, {})) answer();
+    for (const Held& one : std::exchange(held_, {})) one.answer(attempt(*one.route, one.later));
 }
 
 void JobQueue::clear() {

@@ -36,7 +36,7 @@ class JobQueue {
     // Handles up to `most` jobs, and begins none after 20 ms: ends of proofs and trials wait meanwhile.
     // Whatever a handler throws is an answer of status 500.
     void run(unsigned most);
-    void release();  // sends the answers that were held: what they say is true now
+    void release();  // makes and sends the answers that were held (Response::later)
     void clear();    // what waits is never answered
 
   private:
@@ -47,7 +47,12 @@ class JobQueue {
     Fd waiting_;  // eventfd
     std::mutex lock_;
     std::queue<Job> jobs_;
-    std::vector<std::function<void()>> held_;  // control thread; no longer than settling takes
+    struct Held {
+        const Route* route;
+        std::function<void(Response)> answer;
+        std::function<Response()> later;
+    };
+    std::vector<Held> held_;  // control thread; no longer than settling takes
 };
 
 }  // namespace vern::api

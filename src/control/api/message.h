@@ -34,7 +34,9 @@ struct Response {
     std::string body;
     std::string_view content_type = "application/json";
     std::vector<std::pair<std::string_view, std::string>> headers{};  // printable ASCII, whoever made it
-    bool held = false;  // not to be sent before what it tells of is in force and kept: JobQueue::release()
+    // Set: nothing is sent before what was done is in force and kept (JobQueue::release()), and then what
+    // this says.
+    std::function<Response()> later{};
 };
 
 // Only ever called on the control thread.

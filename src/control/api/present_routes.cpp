@@ -5,6 +5,7 @@
 #include "control/api/json_body.h"
 #include "control/api/parameters.h"
 #include "control/api/refusal_response.h"
+#include "control/api/when_settled.h"
 
 namespace vern::api {
 namespace {
@@ -17,12 +18,13 @@ constexpr std::size_t kProofBytesMax = 160 << 10;  // an armoured signature of t
 
 Response bound(const Identities& identities, const trust::Verdict<Binding>& binding) {
     if (!binding) return refusal_response(binding.error(), 403);
-    const json answer{{"identity", identity::label_of(binding->identity)},
-                      {"ends", identity::time_text(binding->ends)},
-                      {"ends_s", binding->ends}};
-    Response response = json_response(answer);
-    response.held = identities.pending();
-    return response;
+    return when_settled(identities, [&identities, id = binding->id] {
+        const Binding* one = identities.registry().find(id);
+        if (one == nullptr) return over_response(identities, id);
+        return json_response({{"identity", identity::label_of(one->identity)},
+                              {"ends", identity::time_text(one->ends)},
+                              {"ends_s", one->ends}});
+    });
 }
 
 std::string nonce_text(const identity::Nonces::Nonce& nonce) {

@@ -29,6 +29,7 @@ constexpr std::chrono::milliseconds kSettlingWait{40};
 // Nobody waits longer than this for the next: a stalled disk or a suspended machine makes what settling took
 // long, and an end is in force within a second. What failed is tried again after as long.
 constexpr std::chrono::milliseconds kPauseMax{500};
+constexpr std::chrono::seconds kWriteAgain{5};     // a disk that was full
 constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
 
 UnixSeconds seconds_of(WallTime wall) {
@@ -179,7 +180,8 @@ void Identities::peers_changed() {
 
 std::optional<Instant> Identities::deadline() const {
     auto due = registry_.next_end();
-    if (pending()) due = std::min(due.value_or(not_before()), not_before());
+    if (dirty_) due = std::min(due.value_or(not_before()), not_before());
+    if (unwritten_) due = std::min(due.value_or(write_not_before()), write_not_before());
     if (keep_due_) due = std::min(due.value_or(*keep_due_), *keep_due_);
     return due;
 }
@@ -194,7 +196,7 @@ void Identities::tick() {
                                          kept_at_ + kKeepTimeSeconds - now(), 0, kKeepTimeSeconds));
     }
     if (keep_due_ && *keep_due_ <= latest_at_) keep();
-    if (pending()) settle();
+    settle();
 }
 
 void Identities::clock_was_set() {
@@ -219,13 +221,44 @@ Instant Identities::not_before() const {
     return settled_ + std::min<Duration>(least, kPauseMax);
 }
 
+Instant Identities::write_not_before() const { return write_failed_ ? written_ + kWriteAgain : not_before(); }
+
 void Identities::settle() {
     const Instant begin = peers_.now().boot;
-    if (begin < not_before()) return;
-    if (dirty_) compile();
-    if (unwritten_) keep();
-    settled_ = peers_.now().boot;
-    settling_took_ = settled_ - begin;
+    const bool rules = dirty_ && begin >= not_before(), disk = unwritten_ && begin >= write_not_before();
+    if (rules) compile();
+    if (disk) keep();
+    if (rules || disk) {
+        settled_ = peers_.now().boot;
+        settling_took_ = settled_ - begin;
+    }
+    finish();
+}
+
+// Nobody is bound on this thread meanwhile, so that all who have been are settled.
+void Identities::finish() {
+    if (pending()) return;
+    tell_bound();
+    if (settled_hook_) settled_hook_();
+    over_.clear();
+}
+
+void Identities::tell_bound() {
+    if (!in_force()) return;
+    for (const auto& [id, one] : std::exchange(untold_, {})) {
+        if (const Binding* binding = registry_.find(id))
+            tell_({.kind = one.kind,
+                   .peer = binding->peer,
+                   .binding = binding,
+                   .reason = {},
+                   .detail = {},
+                   .by = one.by});
+    }
+}
+
+std::string Identities::why_over(std::uint64_t id) const {
+    const auto found = over_.find(id);
+    return found == over_.end() ? "it is over" : found->second;
 }
 
 // What could not be put in force is still to be: until then rules hold for some who have ended.
@@ -247,6 +280,9 @@ void Identities::compile() {
 void Identities::cut(const std::vector<Registry::Ended>& ended, std::string_view by) {
     constexpr std::size_t kSoonTold = 64;
     if (ended.size() > kSoonTold) compiling_took_ = {};
+    for (const auto& [binding, reason] : ended) {
+        if (untold_.erase(binding.id) != 0) over_[binding.id] = reason;
+    }
     if (!ended.empty()) changed();
     for (const auto& [binding, reason] : ended) {
         handed_in_.erase(binding.id);
@@ -383,38 +419,36 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
     }
     dirty_ |= bound->changed;
     unwritten_ |= was_kept || (bound->binding->kept && !by.empty());
-    if (pending()) settle();
-    tell_({.kind = bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound,
-           .peer = bound->binding->peer,
-           .binding = bound->binding,
-           .reason = {},
-           .detail = {},
-           .by = std::string(by)});
+    untold_.emplace(
+        bound->binding->id,
+        Untold{bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound, std::string(by)});
+    settle();
     return *bound->binding;
 }
 
 bool Identities::remove(std::uint64_t id, std::string_view by) {
     auto ended = registry_.end(id, "removed");
     if (!ended) return false;
-    const bool kept = ended->binding.kept;
+    unwritten_ |= handed_in_.erase(id) != 0;
     std::vector<Registry::Ended> one;
     one.push_back(std::move(*ended));
     cut(one, by);
-    if (kept) keep();
     return true;
 }
 
-// The latest time that was seen goes with it.
+// The latest time that was seen goes with it. What cannot be written is still to be.
 void Identities::keep() {
     kept_at_ = now();
     keep_due_.reset();
-    unwritten_ = false;
     json file{{"version", 1}, {"latest", kept_at_}, {"handed_in", json::array()}};
     for (const auto& [id, one] : handed_in_) file["handed_in"].push_back(one);
     for (const json& one : waiting_) file["handed_in"].push_back(one);
-    if (auto kept = files_.replace(kFile, file.dump(-1, ' ', true, json::error_handler_t::replace) + "\n");
-        !kept)
-        log_error("identities that were handed in will not outlive a restart: " + kept.error().message);
+    const auto kept = files_.replace(kFile, file.dump(-1, ' ', true, json::error_handler_t::replace) + "\n");
+    if (!kept && !write_failed_)
+        log_error("what is handed in and what is removed will not outlive a restart: " +
+                  kept.error().message);
+    unwritten_ = write_failed_ = !kept;
+    written_ = peers_.now().boot;
 }
 
 Verdict<void> Identities::trust(trust::SshSource source, std::string_view by) {
@@ -460,6 +494,7 @@ void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::
     if (over.empty()) changed();
     cut(over, by);
     keep();
+    finish();
 }
 
 std::string time_text(UnixSeconds time) {

@@ -50,7 +50,8 @@ std::string_view name_of(IdentityEvent::Kind kind) noexcept;  // "identity.bound
 class Identities {
   public:
     using Tell = std::function<void(const IdentityEvent& event)>;
-    // Rules are to be compiled with holders() anew. False, or thrown: they could not be, and it is tried again.
+    // Rules are to be compiled with holders() anew. False, or thrown: they could not be, and it is tried
+    // again.
     using Changed = std::function<bool()>;
 
     Identities(std::string directory, const Peers& peers, Random& random, Tell tell, Changed changed,
@@ -63,9 +64,17 @@ class Identities {
     // in for a peer that was not there, or for the key, is looked at again.
     void peers_changed();
 
-    // Whether something was bound that rules do not know yet, or the disk, if it is to outlive a restart. Who
-    // is told that he is bound is told after that.
-    bool pending() const { return dirty_ || unwritten_; }
+    // Whether something has changed that rules do not know yet, or the disk, if it is to outlive a restart:
+    // an answer that tells of it waits for on_settled(). What failed is tried again, but nobody waits for
+    // that.
+    bool pending() const { return (dirty_ && !rules_failed_) || (unwritten_ && !write_failed_); }
+    bool in_force() const { return !dirty_; }
+    bool on_disk() const { return !unwritten_; }
+    // Called when nothing is pending: all that has changed before is in force and on the disk, or in_force()
+    // and on_disk() say that it is not.
+    void on_settled(std::function<void()> settled) { settled_hook_ = std::move(settled); }
+    // Why one that was bound was over before that. For who is called then.
+    std::string why_over(std::uint64_t id) const;
 
     // When tick() must be called.
     std::optional<Instant> deadline() const;
@@ -92,7 +101,7 @@ class Identities {
                                     std::string_view by);
     trust::Verdict<Binding> add_cms(std::string_view cms, std::string_view by);
     trust::Verdict<Binding> add_certificate(std::string_view pem, std::string_view by);
-    bool remove(std::uint64_t id, std::string_view by);
+    bool remove(std::uint64_t id, std::string_view by);  // false: none was bound under that number
 
     // --- trust
 
@@ -123,8 +132,11 @@ class Identities {
                        std::string_view by);
     void changed();
     Instant not_before() const;
+    Instant write_not_before() const;
     void settle();
     void compile();
+    void finish();
+    void tell_bound();
     void keep();
     void prove_waiting();
 
@@ -153,7 +165,15 @@ class Identities {
     bool urgent_ = false;                     // and not only because somebody is bound
     bool rules_failed_ = false;               // `changed_` could not do it
     bool unwritten_ = false;                  // keep() is due
-    Instant compiled_{}, settled_{};          // when rules, and both, were done last
+    bool write_failed_ = false;               // at `written_`
+    std::function<void()> settled_hook_;
+    struct Untold {
+        IdentityEvent::Kind kind;
+        std::string by;
+    };
+    std::map<std::uint64_t, Untold> untold_;      // who is bound, but not settled
+    std::map<std::uint64_t, std::string> over_;   // who was, and why he is not
+    Instant compiled_{}, written_{}, settled_{};  // when rules, the disk, and both were done last
     Duration compiling_took_{}, settling_took_{};
 };
 

@@ -25,6 +25,15 @@ class IdentityRoutes : public testing::Test {
                                      }});
     }
 
+    // That nothing waits for longer than a tick, and what is said then.
+    Response settled(const Response& response) {
+        EXPECT_TRUE(response.later);
+        if (!response.later) return response;
+        peers.clock.boot += std::chrono::milliseconds(500);
+        identities.tick();
+        EXPECT_FALSE(identities.pending());
+        return response.later();
+    }
     Response ask(Method method, std::string_view target, std::string body = {}) {
         const Request request{.method = method,
                               .target = parse_target(target).value(),
@@ -67,12 +76,16 @@ class IdentityRoutes : public testing::Test {
     vern::test::TemporaryDirectory directory;
     FakePeers peers;
     SeededRandom random;
-    bool disk_fails = false;
+    bool disk_fails = false, rules_fit = true;
+    Duration slow{};  // what a change of rules takes
     Identities identities{directory.path() + "/wg0",
                           peers,
                           random,
                           [](const identity::IdentityEvent&) {},
-                          [] { return true; },
+                          [this] {
+                              peers.clock.boot += slow;
+                              return rules_fit;
+                          },
                           [this](std::string_view) { return disk_fails ? ENOSPC : 0; }};
     Router router;
 };
@@ -254,6 +267,63 @@ TEST_F(IdentityRoutes, MoreThanWasAskedForIsSaid) {
     EXPECT_EQ(one["more"], true);
     EXPECT_EQ(one["bound"], 2);
     EXPECT_EQ(body_of(ask(Method::get, "/v1/identities?limit=2"))["more"], false);
+}
+
+// With rules that take long, each of these has its answer when they are in force.
+TEST_F(IdentityRoutes, WhatIsSaidIsInForce) {
+    NEEDS_SSH_KEYGEN();
+    slow = std::chrono::milliseconds(100);
+    trust();
+    const Response added = settled(ask(Method::post, "/v1/identities", proof().dump()));
+    ASSERT_EQ(added.status, 201u) << added.body;
+    EXPECT_FALSE(body_of(added).contains("kept"));
+    const json body{{"key", Workshop::get().public_line(ca())}};
+    EXPECT_EQ(settled(ask(Method::put, "/v1/trust/ssh/corp", body.dump())).status, 200u);
+    const std::string target = "/v1/identities/" + std::to_string(body_of(added)["id"].get<std::uint64_t>());
+    EXPECT_EQ(settled(ask(Method::remove, target)).status, 200u);
+    EXPECT_EQ(settled(ask(Method::remove, "/v1/trust/ssh/corp")).status, 200u);
+}
+
+TEST_F(IdentityRoutes, WhoEndsWhileHisAnswerWaitsIsToldThat) {
+    NEEDS_SSH_KEYGEN();
+    slow = std::chrono::milliseconds(100);
+    trust();
+    const Response bound = ask(Method::post, "/v1/identities", proof().dump());
+    ASSERT_TRUE(bound.later);
+    Response said;
+    identities.on_settled([&] { said = bound.later(); });
+    EXPECT_TRUE(ask(Method::remove, "/v1/trust/ssh/corp").later);
+    peers.clock.boot += std::chrono::milliseconds(500);
+    identities.tick();
+    EXPECT_EQ(told(said), "403 ended");
+    EXPECT_TRUE(said.body.find("unknown-ca") != std::string::npos) << said.body;
+}
+
+TEST_F(IdentityRoutes, WithAFullDiskNobodyWaitsAndAllAreToldWhatIsSo) {
+    NEEDS_SSH_KEYGEN();
+    trust();
+    disk_fails = true;
+    const Response added = ask(Method::post, "/v1/identities", proof().dump());
+    ASSERT_EQ(added.status, 201u) << added.body;
+    EXPECT_EQ(body_of(added)["kept"], false);
+    const std::string target = "/v1/identities/" + std::to_string(body_of(added)["id"].get<std::uint64_t>());
+    EXPECT_EQ(told(ask(Method::remove, target)), "500 not-kept");
+    EXPECT_EQ(identities.registry().size(), 0u);
+    disk_fails = false;
+    peers.clock.boot += std::chrono::seconds(5);
+    identities.tick();
+    const Response again = ask(Method::post, "/v1/identities", proof().dump());
+    ASSERT_EQ(again.status, 201u);
+    EXPECT_FALSE(body_of(again).contains("kept"));
+}
+
+TEST_F(IdentityRoutes, RulesThatCannotBeCompiledAreAnError) {
+    NEEDS_SSH_KEYGEN();
+    trust();
+    rules_fit = false;
+    EXPECT_EQ(told(ask(Method::post, "/v1/identities", proof().dump())), "500 not-in-force");
+    EXPECT_EQ(told(ask(Method::remove, "/v1/trust/ssh/corp")), "500 not-in-force");
+    rules_fit = true;
 }
 
 TEST_F(IdentityRoutes, ADiskThatFailsLeavesTrustAsItWas) {

@@ -20,12 +20,15 @@ class JobQueueTest : public testing::Test {
                     [this](const Request&) {
                         std::this_thread::sleep_for(takes);
                         Response response;
-                        response.held = held;
+                        if (held) response.later = later;
                         return response;
                     },
                 .body_bytes_max = 0};
     bool push(Role role) {
-        Job job{.route = &route, .request = {}, .answer = [this](const Response&) { ++answered; }};
+        Job job{.route = &route, .request = {}, .answer = [this](const Response& response) {
+                    ++answered;
+                    statuses.push_back(response.status);
+                }};
         job.request.caller.role = role;
         return queue->push(job);
     }
@@ -37,6 +40,8 @@ class JobQueueTest : public testing::Test {
     std::unique_ptr<JobQueue> queue = std::move(JobQueue::make(kMost)).value();
     std::chrono::milliseconds takes{0};
     bool held = false;
+    std::function<Response()> later = [] { return Response{.status = 201, .body = {}}; };
+    std::vector<unsigned> statuses;
     unsigned answered = 0;
 };
 
@@ -73,8 +78,21 @@ TEST_F(JobQueueTest, AnAnswerThatIsHeldWaitsForItsRelease) {
     EXPECT_EQ(answered, 1u);
     queue->release();
     EXPECT_EQ(answered, 3u);
+    EXPECT_EQ(statuses, (std::vector<unsigned>{200, 201, 201}));
     queue->release();
     EXPECT_EQ(answered, 3u);
+}
+
+TEST_F(JobQueueTest, AnAnswerThatCannotBeMadeIsAnErrorsAndTheNextIsSent) {
+    held = true;
+    later = []() -> Response { throw std::bad_alloc(); };
+    ASSERT_TRUE(push(Role::peer));
+    queue->run(kMost);
+    later = [] { return Response{.status = 201, .body = {}}; };
+    ASSERT_TRUE(push(Role::peer));
+    queue->run(kMost);
+    queue->release();
+    EXPECT_EQ(statuses, (std::vector<unsigned>{500, 201}));
 }
 
 }  // namespace

@@ -88,5 +88,78 @@ TEST_F(IdentitiesSettleTest, RulesThatCouldNotBeCompiledAreTriedAgain) {
     EXPECT_EQ(changes, before + 3);
 }
 
+// A removal that cannot be written has happened, and is written as soon as that is possible: no kill -9 after
+// that brings back who was removed.
+TEST_F(IdentitiesSettleTest, WhatCannotBeWrittenIsTriedAgain) {
+    bool full = false;
+    open([&](std::string_view step) { return full && step == "write" ? ENOSPC : 0; });
+    trust_ca();
+    certify();
+    const auto bound = hand_in();
+    ASSERT_EQ(code_of(bound), "bound");
+    EXPECT_TRUE(identities->on_disk());
+    full = true;
+    ASSERT_TRUE(identities->remove(bound->id, "uid 0"));
+    EXPECT_EQ(identities->registry().size(), 0u);
+    EXPECT_FALSE(identities->on_disk());
+    EXPECT_FALSE(identities->pending());  // nobody waits for a disk
+    EXPECT_EQ(identities->deadline(), peers.clock.boot + seconds(5));
+    tick_at_end(seconds(5));
+    EXPECT_FALSE(identities->on_disk());
+    full = false;
+    tick_at_end(seconds(5));
+    EXPECT_TRUE(identities->on_disk());
+    EXPECT_FALSE(identities->deadline());
+    full = true;
+    open();
+    EXPECT_EQ(identities->registry().size(), 0u);
+}
+
+// Whose change is settled is told so then, whoever else has come since.
+TEST_F(IdentitiesSettleTest, EachBatchIsReleasedWhenItIsSettled) {
+    slow = milliseconds(100);
+    int released = 0;
+    identities->on_settled([&] {
+        EXPECT_FALSE(identities->pending());
+        ++released;
+    });
+    trust_ca();
+    certify();
+    released = 1;
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    EXPECT_TRUE(identities->pending());
+    for (int batch = 2; batch < 6; ++batch) {
+        EXPECT_EQ(released, batch - 1);
+        tick_after(milliseconds(300));
+        EXPECT_EQ(released, batch);
+        // It came while rules were compiled, and makes this turn end with something pending.
+        certify({"-z", std::to_string(batch)});
+        ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+        EXPECT_TRUE(identities->pending());
+    }
+}
+
+TEST_F(IdentitiesSettleTest, WhoIsBoundIsToldOfWhenHeIs) {
+    slow = milliseconds(100);
+    trust_ca();
+    certify();
+    ASSERT_EQ(code_of(present(statement(nonce()))), "bound");
+    EXPECT_EQ(told.size(), 1u);
+    rules_fit = false;
+    tick_after(milliseconds(500));
+    EXPECT_EQ(told.size(), 1u);
+    rules_fit = true;
+    tick_after(milliseconds(500));
+    ASSERT_EQ(told.size(), 2u);
+    EXPECT_EQ(told.back(), "identity.bound alice@laptop");
+    // Who ended before is only ever told of as that.
+    const auto other = present_other();
+    ASSERT_EQ(code_of(other), "bound");
+    ASSERT_TRUE(identities->remove(other->id, "uid 0"));
+    tick_after(milliseconds(500));
+    ASSERT_EQ(told.size(), 3u);
+    EXPECT_EQ(told.back(), "identity.ended alice@laptop removed by uid 0");
+}
+
 }  // namespace
 }  // namespace vern::identity
