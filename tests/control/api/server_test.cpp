@@ -120,8 +120,8 @@ TEST_F(ServerTest, AnAnswerThatIsHeldHoldsNoBody) {
     router.add(
         Method::put, "/held", Role::write,
         [](const Request&) {
-            Response response = json_response("at last");
-            response.held = true;
+            Response response;
+            response.later = [] { return json_response("at last"); };
             return response;
         },
         1 << 20);
