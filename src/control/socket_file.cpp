@@ -51,21 +51,28 @@ Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
     return {};
 }
 
+// Made beside its place and moved there when it listens: wg takes a socket that refuses it for one that a
+// killed daemon has left, and removes it.
 Result<Fd> listen_at(const std::string& path) {
     const auto address = address_of(path);
     if (!address) return tl::unexpected(address.error());
     if (auto cleared = clear_stale(path, *address); !cleared) return tl::unexpected(cleared.error());
+    const std::string beside = path + ".new";
+    const auto address_beside = address_of(beside);
+    if (!address_beside) return tl::unexpected(address_beside.error());
+    ::unlink(beside.c_str());
     Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!listener) return fail_errno("socket", errno);
     // bind() gives the file the descriptor's mode: no moment in which others could connect, and the umask is
     // left alone.
     if (::fchmod(listener.get(), 0600) != 0) return fail_errno("fchmod " + path, errno);
-    if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+    if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&*address_beside), sizeof *address_beside) !=
+        0) {
         return fail_errno("bind " + path, errno);
     }
-    if (::listen(listener.get(), SOMAXCONN) != 0) {
+    if (::listen(listener.get(), SOMAXCONN) != 0 || ::rename(beside.c_str(), path.c_str()) != 0) {
         const int code = errno;
-        ::unlink(path.c_str());
+        ::unlink(beside.c_str());
         return fail_errno("listen " + path, code);
     }
     return listener;

@@ -3,11 +3,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <array>
 
 #include "control/text.h"
 #include "fake_target.h"
@@ -118,6 +121,24 @@ TEST_F(UapiServerTest, StaleSocketIsReplaced) {
     open();
     Client client(path);
     EXPECT_TRUE(client.connected);
+}
+
+// wg removes a socket that refuses it: there must be no moment in which this one does.
+TEST_F(UapiServerTest, TheSocketAppearsWhenItListens) {
+    server.reset();
+    const Fd watch(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    ASSERT_GE(::inotify_add_watch(watch.get(), (directory.path() + "/a/b").c_str(), IN_CREATE | IN_MOVED_TO),
+              0);
+    open();
+    alignas(inotify_event) std::array<char, 4096> buffer;
+    const ssize_t got = ::read(watch.get(), buffer.data(), buffer.size());
+    std::uint32_t how = 0;
+    for (ssize_t at = 0; at < got;) {
+        const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
+        if (std::string_view(event->name) == "wgt.sock") how |= event->mask;
+        at += static_cast<ssize_t>(sizeof *event + event->len);
+    }
+    EXPECT_EQ(how, std::uint32_t{IN_MOVED_TO});
 }
 
 TEST_F(UapiServerTest, NoticesThatItsSocketWasRemoved) {
