@@ -11,6 +11,38 @@ from lab import Lab, wait_until
 from talk import LISTEN, PROBE, TALK
 from tunnel import SUBJECT, SUBJECT_IS_VERN, VERN, Interface, at, host_routes
 
+# Numbers in datagrams to both ports, some two hundred times a second, until standard input ends; then how many.
+SAY = """
+import select, socket, sys, time
+target, ports, count = sys.argv[1], [int(port) for port in sys.argv[2:]], 0
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for port in ports: out.sendto(b"%d" % count, (target, port))
+    count += 1
+    if count == 1: print("begun")
+    time.sleep(0.004)
+print(count)
+"""
+# How many different ones came to each port, when standard input has ended and nothing has come for a second.
+HEAR = """
+import select, socket, sys
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in sys.argv[2:]]
+for one, port in zip(sockets, sys.argv[2:]):
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    one.bind((sys.argv[1], int(port)))
+print("listening")
+heard = [set() for _ in sockets]
+ended = False
+while True:
+    ready = select.select(sockets + ([] if ended else [sys.stdin]), [], [], 1)[0]
+    if ended and not ready: break
+    for one in ready:
+        if one is sys.stdin: ended = True
+        else: heard[sockets.index(one)].add(one.recv(64))
+print(*[len(one) for one in heard])
+"""
+
+
 @unittest.skipUnless(SUBJECT_IS_VERN, "vernd only")
 class Policy(unittest.TestCase):
     def setUp(self):
@@ -116,6 +148,24 @@ class Policy(unittest.TestCase):
         self.apply(self.policy('in = { from = ["web"] }\nallow = ["tcp/22"]'))
         self.assertEqual(say(2), "no")
         talk.popen.stdin.close()
+
+    def test_many_rules_change_under_load_and_nothing_is_lost_or_let_through(self):
+        fillers = [f'in = {{ from = ["10.{128 + number // 65536}.{number // 256 % 256}.{number % 256}"] }}\nallow = ["tcp/{1 + number % 9999}"]' for number in range(10_000)]
+        policies = [self.policy(*fillers, f'in = {{ from = ["web"] }}\nallow = ["udp/7001", "tcp/{port}"]', name=f"with {port}") for port in (22, 23)]
+        self.apply(policies[0])
+        heard = self.db.host.start("python3", "-u", "-c", HEAR, self.db.addresses[0], 7001, 7002, name="heard", stdin=subprocess.PIPE)
+        wait_until(lambda: heard.output(), "the listeners")
+        said = self.web.host.start("python3", "-u", "-c", SAY, self.db.addresses[0], 7001, 7002, name="said", stdin=subprocess.PIPE)
+        wait_until(lambda: said.output(), "the first datagrams")
+        for number in range(1, 7):
+            self.apply(policies[number % 2])
+        said.popen.stdin.close()
+        said.wait()
+        sent = int(said.output().split()[-1])
+        self.assertGreater(sent, 100)
+        heard.popen.stdin.close()  # after what it still has to read
+        heard.wait()
+        self.assertEqual(heard.output().split()[-2:], [str(sent), "0"])
 
     def test_a_rate_is_each_sources_own(self):
         self.listen(22)
