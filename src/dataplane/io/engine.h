@@ -36,6 +36,25 @@ struct Turn {
     bool source_refused = false;
     // The interface was deleted from outside: nothing more will come, the daemon should end. Stays true.
     bool tun_gone = false;
+
+    std::size_t trains() const noexcept { return underlay.size() + tun.size(); }
+    std::size_t bytes() const noexcept {
+        std::size_t sum = 0;
+        for (const UnderlayTrain& train : underlay) sum += train.bytes.size();
+        for (const TunTrain& train : tun) sum += train.packet.size();
+        return sum;
+    }
+    // As they are on the wire: a train counts by its segments.
+    std::size_t packets() const noexcept {
+        std::size_t sum = 0;
+        for (const UnderlayTrain& train : underlay)
+            sum += train.segment_bytes > 0
+                       ? (train.bytes.size() + train.segment_bytes - 1) / train.segment_bytes
+                       : 1;
+        for (const TunTrain& train : tun)
+            sum += train.header.gso_size > 0 ? train.packet.size() / train.header.gso_size + 1 : 1;
+        return sum;
+    }
 };
 
 // Work of one turn is bounded, so that what it touches stays in L2 and no source starves the others.
@@ -77,8 +96,8 @@ class Engine : public Outlet {
     // Trains that waited for the old ones are sent by the new ones. Worker's thread.
     virtual Result<void> set_sockets(const UdpSockets& sockets) noexcept = 0;
 
-    // The worker's thread calls it last: on return the kernel holds neither the sockets nor the TUN device for
-    // this engine, so that closing them frees the port and removes the interface.
+    // The worker's thread calls it last: on return the kernel holds neither the sockets nor the TUN device
+    // for this engine, so that closing them frees the port and removes the interface.
     virtual void end() noexcept {}
 
     // Any thread.
@@ -92,6 +111,9 @@ struct EngineOptions {
     bool udp_gso = true;  // UDP_SEGMENT on sends
     bool udp_gro =
         true;  // UDP_GRO on receives: the socket option is udp.h's, buffers hold a train either way
+    // Turns of fewer packets than this are, when they keep coming, waited for and received by plain calls in
+    // the io_uring engine too. 0: never.
+    std::size_t ring_from_packets = 8;
 };
 
 // `tun` and `sockets` are the worker's own and must outlive the engine. `counters` are the worker's.

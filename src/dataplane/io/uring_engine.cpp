@@ -4,18 +4,18 @@
 // plus a request and a completion each (2-6 % more CPU for a TUN read or write and 3-40 % for a send,
 // measured on Linux 6.18), and what io_uring answers to a read of an empty non-blocking TUN device differs
 // between kernels.
+//
+// While turns are small it waits and receives as the epoll engine does. The ring is for many packets a
+// second: to a ping that nothing preceded for milliseconds it is more code and memory that is in no cache (5
+// % slower).
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
-#include "dataplane/io/egress.h"
-#include "dataplane/io/engine.h"
-#include "dataplane/io/tun_io.h"
+#include "dataplane/io/epoll_engine.h"
 #include "dataplane/io/uring.h"
 
 namespace vern {
@@ -48,67 +48,37 @@ bool is_lasting(int code) noexcept {
     return code == EBADF || code == ENOTSOCK || code == EINVAL || code == EOPNOTSUPP;
 }
 
-class UringEngine final : public Engine {
+class UringEngine final : public EpollEngine {
   public:
-    UringEngine(TunQueue& tun, Counters& counters, const EngineOptions& options, BufferPool pool,
-                TunReader tun_reader, std::unique_ptr<Uring> ring) noexcept
-        : counters_(counters),
-          egress_(std::move(pool), tun, counters, faults_, options.udp_gso),
-          tun_reader_(std::move(tun_reader)),
+    UringEngine(TunQueue& tun, Counters& counters, const EngineOptions& options, Memory memory,
+                std::unique_ptr<Uring> ring) noexcept
+        : EpollEngine(tun, counters, options, std::move(memory)),
           ring_(std::move(ring)),
-          tun_fd_(tun.fd.get()) {
+          many_packets_(options.ring_from_packets),
+          by_ring_(many_packets_ == 0) {
         receive_shape_.msg_namelen = kNameBytes;
         receive_shape_.msg_controllen = kReceiveControlBytes;
     }
 
-    Result<void> start(const UdpSockets& sockets) noexcept {
-        wake_.reset(::eventfd(0, EFD_CLOEXEC));
-        if (!wake_) return fail_errno("eventfd", errno);
-        return set_sockets(sockets);
-    }
-
     std::string_view name() const noexcept override { return "io_uring"; }
-    std::span<std::byte> send_buffer() noexcept override { return egress_.send_buffer(); }
-    void send(const Endpoint& to, std::span<std::byte> train, std::size_t segment_bytes,
-              std::uint8_t tos) noexcept override {
-        egress_.send(to, train, segment_bytes, tos);
-    }
-    void write(const VnetHeader& header, std::span<const iovec> pieces) noexcept override {
-        egress_.write(header, pieces);
-    }
-    void flush() noexcept override { egress_.flush(); }
-
-    void wake() noexcept override {
-        const std::uint64_t one = 1;
-        [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
-    }
-
     void end() noexcept override { ring_->cancel_all(); }
 
     Result<void> set_sockets(const UdpSockets& sockets) noexcept override {
         for (SocketRequests* requests : {&v4_, &v6_}) {
-            if (requests->receiving) ring_->cancel(tag(requests->receive_kind, generation_));
+            cancel_receive(*requests);
             if (requests->awaiting_writable) ring_->cancel(tag(requests->writable_kind, generation_));
             requests->receiving = requests->awaiting_writable = requests->broken = false;
         }
         ++generation_;
-        egress_.set_sockets(sockets);
-        return {};
+        auto set = EpollEngine::set_sockets(sockets);
+        if (by_ring_) unwatch();
+        return set;
     }
 
     Turn wait(std::optional<Duration> timeout) noexcept override {
-        begin_turn();
-        Turn turn;
-        // What the last turn had no room for, and the ends of receives that are then asked for again.
-        take_completions(turn);
-        arm();
-        const bool tun_waits = tun_ready_ && !tun_gone_ && !egress_.blocked();
-        ring_->enter(train_count_ > 0 || turn.woken || tun_waits ? Duration::zero() : timeout);
-        take_completions(turn);
-        read_tun(turn);
-        turn.underlay = std::span(trains_).first(train_count_);
-        turn.source_refused = egress_.take_source_refused();
-        turn.tun_gone = tun_gone_ |= egress_.tun_gone();
+        if (by_ring_) return wait_by_ring(timeout);
+        const Turn turn = EpollEngine::wait(timeout);
+        if (turn.packets() >= many_packets_ && !datagrams_.holds_more()) begin_ring();
         return turn;
     }
 
@@ -120,6 +90,45 @@ class UringEngine final : public Engine {
         sizeof(io_uring_recvmsg_out) + kNameBytes + kReceiveControlBytes;
     static_assert(kBeforePayload % 64 == 0 && kBeforePayload + kTrainBytesMax <= kSlotStrideBytes);
     static_assert(sizeof(SocketAddress) <= kNameBytes);
+
+    // Turns with few packets after which the ring is left: beginning and ending it costs some system calls.
+    static constexpr unsigned kSmallTurns = 64;
+
+    void begin_ring() noexcept {
+        unwatch();
+        by_ring_ = true;
+        tun_ready_ = true;  // it may be
+        small_turns_ = 0;
+    }
+
+    // Unless a datagram came meanwhile that the turn has no room for: the next turn tries again.
+    void end_ring(Turn& turn) noexcept {
+        cancel_receive(v4_);
+        cancel_receive(v6_);
+        take_completions(turn);
+        by_ring_ = v4_.receiving || v6_.receiving || ring_->has_completions();
+    }
+
+    void cancel_receive(const SocketRequests& requests) noexcept {
+        if (requests.receiving) ring_->cancel(tag(requests.receive_kind, generation_));
+    }
+
+    Turn wait_by_ring(std::optional<Duration> timeout) noexcept {
+        begin_turn();
+        Turn turn;
+        // What the last turn had no room for, and the ends of receives that are then asked for again.
+        take_completions(turn);
+        arm();
+        const bool tun_waits = tun_ready_ && !tun_gone_ && !egress_.blocked();
+        ring_->enter(train_count_ > 0 || turn.woken || tun_waits ? Duration::zero() : timeout);
+        take_completions(turn);
+        read_tun(turn);
+        small_turns_ = turn.packets() < many_packets_ ? small_turns_ + 1 : 0;
+        if (small_turns_ >= kSmallTurns) end_ring(turn);
+        turn.source_refused = egress_.take_source_refused();
+        turn.tun_gone = tun_gone_ |= egress_.tun_gone();
+        return turn;
+    }
 
     // The kernel takes buffers in the order in which they were given: of many, a stream of full trains would
     // use the coldest each time. So it gets what two turns of such need (7.2 us of CPU a train, 9.5 with
@@ -135,19 +144,11 @@ class UringEngine final : public Engine {
 
     // Asks for everything that is not asked for already.
     void arm() noexcept {
-        if (!wake_armed_) wake_armed_ = arm_wake();
+        if (!wake_armed_) wake_armed_ = arm_poll(wake_.get(), POLLIN, tag(Kind::wake, 0));
         arm_socket(v4_, egress_.v4());
         arm_socket(v6_, egress_.v6());
         if (!tun_armed_ && !tun_ready_ && !tun_gone_ && !egress_.blocked())
             tun_armed_ = arm_poll(tun_fd_, POLLIN, tag(Kind::tun_readable, 0));
-    }
-
-    bool arm_wake() noexcept {
-        io_uring_sqe* entry = ring_->entry();
-        if (entry == nullptr) return false;
-        io_uring_prep_read(entry, wake_.get(), &wake_value_, sizeof wake_value_, 0);
-        entry->user_data = tag(Kind::wake, 0);
-        return true;
     }
 
     bool arm_poll(int fd, unsigned events, std::uint64_t user_data) noexcept {
@@ -181,10 +182,11 @@ class UringEngine final : public Engine {
     void take_completions(Turn& turn) noexcept {
         while (train_count_ < kTurnTrainsMax && train_bytes_ < kTurnBytesMax) {
             io_uring_cqe* completion = ring_->peek();
-            if (completion == nullptr) return;
+            if (completion == nullptr) break;
             take(*completion, turn);
             ring_->consume(completion);
         }
+        turn.underlay = std::span(trains_).first(train_count_);
     }
 
     void take(const io_uring_cqe& completion, Turn& turn) noexcept {
@@ -193,6 +195,7 @@ class UringEngine final : public Engine {
             case Kind::wake:
                 turn.woken = true;
                 wake_armed_ = false;
+                clear_wake();
                 return;
             case Kind::tun_readable:
                 tun_armed_ = false;
@@ -255,20 +258,16 @@ class UringEngine final : public Engine {
         tun_gone_ = tun_reader_.gone();
     }
 
-    Counters& counters_;
-    Egress egress_;
-    TunReader tun_reader_;
     std::unique_ptr<Uring> ring_;
-    Fd wake_;
-    std::uint64_t wake_value_ = 0;
-    int tun_fd_;
+    const std::size_t many_packets_;
+    bool by_ring_;
+    unsigned small_turns_ = 0;  // in a row
     SocketRequests v4_{Kind::receive_v4, Kind::writable_v4};
     SocketRequests v6_{Kind::receive_v6, Kind::writable_v6};
     std::uint32_t generation_ = 0;
     bool wake_armed_ = false;
     bool tun_armed_ = false;
     bool tun_ready_ = false;  // it has more than was read
-    bool tun_gone_ = false;
     msghdr receive_shape_{};  // the room that receives are to leave for name and control data
 
     std::array<UnderlayTrain, kTurnTrainsMax> trains_{};
@@ -287,12 +286,9 @@ Result<std::unique_ptr<Engine>> make_uring_engine(TunQueue& tun, const UdpSocket
     if (auto works = probe_uring(); !works) return tl::unexpected(works.error());
     auto ring = Uring::make(kEntries, static_cast<unsigned>(kBuffers));
     if (!ring) return tl::unexpected(ring.error());
-    auto pool = BufferPool::make();
-    if (!pool) return tl::unexpected(pool.error());
-    auto reader = TunReader::make(tun);
-    if (!reader) return tl::unexpected(reader.error());
-    auto engine = std::make_unique<UringEngine>(tun, counters, options, std::move(*pool), std::move(*reader),
-                                                std::move(*ring));
+    auto memory = EpollEngine::Memory::make(tun);
+    if (!memory) return tl::unexpected(memory.error());
+    auto engine = std::make_unique<UringEngine>(tun, counters, options, std::move(*memory), std::move(*ring));
     if (auto started = engine->start(sockets); !started) return tl::unexpected(started.error());
     return engine;
 }

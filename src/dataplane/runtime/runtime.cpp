@@ -27,25 +27,6 @@ void clear(const Fd& event) noexcept {
     [[maybe_unused]] const auto read = ::read(event.get(), &value, sizeof value);
 }
 
-// As they are on the wire: a train counts by its segments.
-std::size_t packets_in(const Turn& turn) noexcept {
-    std::size_t packets = 0;
-    for (const UnderlayTrain& train : turn.underlay)
-        packets += train.segment_bytes > 0
-                       ? (train.bytes.size() + train.segment_bytes - 1) / train.segment_bytes
-                       : 1;
-    for (const TunTrain& train : turn.tun)
-        packets += train.header.gso_size > 0 ? train.packet.size() / train.header.gso_size + 1 : 1;
-    return packets;
-}
-
-std::size_t bytes_in(const Turn& turn) noexcept {
-    std::size_t bytes = 0;
-    for (const UnderlayTrain& train : turn.underlay) bytes += train.bytes.size();
-    for (const TunTrain& train : turn.tun) bytes += train.packet.size();
-    return bytes;
-}
-
 WallTime wall_time_now() noexcept {
     return std::chrono::time_point_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now());
 }
@@ -201,7 +182,7 @@ void Runtime::run_worker(WorkerThread& self) {
         const Turn turn = engine.wait(attentive ? std::optional(Duration::zero()) : std::nullopt);
         helping_->after_wait(self.id);
         quiescence.enter();
-        helping_->begin_turn(self.id, bytes_in(turn));
+        helping_->begin_turn(self.id, turn.bytes());
         const Instant now = boot_time_now();
         worker.begin(now);
         if (turn.woken) take_commands(self);
@@ -212,7 +193,7 @@ void Runtime::run_worker(WorkerThread& self) {
         helping_->end_turn(self.id);
         engine.flush();
         // Two looks at the clock a turn, however much it moved, and one where it moved nothing.
-        if (const std::size_t trains = turn.underlay.size() + turn.tun.size(); trains > 0)
+        if (const std::size_t trains = turn.trains(); trains > 0)
             self.service_times.add(boot_time_now() - now, trains);
         const bool request = worker.take_request();
         quiescence.leave();
@@ -224,10 +205,9 @@ void Runtime::run_worker(WorkerThread& self) {
             signal(gone_);
             break;
         }
-        if (turn.underlay.empty() && turn.tun.empty())
+        if (turn.trains() == 0)
             helping_->attend(self.id);
-        else if (const Duration pause = pacing.pause_after(packets_in(turn), now);
-                 pause != Duration::zero()) {
+        else if (const Duration pause = pacing.pause_after(turn.packets(), now); pause != Duration::zero()) {
             const timespec nap{0, pause.count()};
             ::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
         }

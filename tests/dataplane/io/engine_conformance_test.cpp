@@ -226,6 +226,39 @@ TEST_P(EngineConformance, ATurnKeepsToItsBudgetAndLosesNothing) {
     }
 }
 
+// An engine may have one way to receive for much and another for little.
+TEST_P(EngineConformance, LosesAndReordersNothingWhenTheLoadComesAndGoes) {
+    constexpr unsigned kCycles = 4, kSmall = 30, kLarge = 30, kSingles = 300;
+    constexpr unsigned kCycle = kSmall + kLarge + kSingles;
+    constexpr unsigned kUnderway = 60;  // less than the socket's buffer holds
+    const auto datagram = [](unsigned number) {
+        const unsigned in_cycle = number % kCycle;
+        return pattern(in_cycle >= kSmall && in_cycle < kSmall + kLarge ? 20000 : 100, number);
+    };
+    Host host(GetParam());
+    std::atomic<unsigned> received{0};
+    std::thread traffic([&] {
+        PlainSocket peer("127.0.0.1");
+        for (unsigned sent = 0; sent < kCycles * kCycle && !testing::Test::HasFailure(); ++sent) {
+            while (sent - received > kUnderway && !testing::Test::HasFailure()) std::this_thread::yield();
+            peer.send("127.0.0.1", host.underlay.port, datagram(sent));
+        }
+    });
+    unsigned wrong = 0;
+    const auto compare = [&](Turn& turn) {
+        for (const auto& train : turn.underlay) {
+            for (std::size_t at = 0; at < train.bytes.size(); at += train.segment_bytes) {
+                const auto bytes =
+                    train.bytes.subspan(at, std::min(train.segment_bytes, train.bytes.size() - at));
+                wrong += !std::ranges::equal(bytes, datagram(received++));
+            }
+        }
+    };
+    EXPECT_TRUE(host.run(compare, [&] { return received >= kCycles * kCycle; }));
+    EXPECT_EQ(wrong, 0U);
+    traffic.join();
+}
+
 TEST_P(EngineConformance, NeitherFamilyStarvesTheOther) {
     Host host(GetParam());
     PlainSocket v4("127.0.0.1");

@@ -25,12 +25,14 @@ struct Variant {
     MakeEngine make;
     bool udp_offloads;
     bool tun_offloads;
+    bool always_ring = false;
 
     friend void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.engine; }
 };
 
 inline std::string name_of(const testing::TestParamInfo<Variant>& variant) {
-    return std::string(variant.param.engine) + (variant.param.udp_offloads ? "_gso" : "_nogso") +
+    return std::string(variant.param.engine) + (variant.param.always_ring ? "_always" : "") +
+           (variant.param.udp_offloads ? "_gso" : "_nogso") +
            (variant.param.tun_offloads ? "_tso" : "_notso");
 }
 
@@ -64,6 +66,7 @@ struct Host {
     void start(const Variant& variant) {
         EngineOptions options;
         options.udp_gso = options.udp_gro = variant.udp_offloads;
+        if (variant.always_ring) options.ring_from_packets = 0;
         engine = std::move(variant.make(tun.queues[0], underlay.workers[0], counters, options).value());
     }
     void number() const {
@@ -131,12 +134,12 @@ class EngineConformance : public testing::TestWithParam<Variant> {
 // All combinations, or only all offloads on and all off.
 inline std::vector<Variant> variants(bool all) {
     std::vector<Variant> list;
-    for (const auto& [name, make] :
-         {std::pair{"epoll", &make_epoll_engine}, std::pair{"io_uring", &make_uring_engine}}) {
-        for (const bool udp : {true, false}) {
-            for (const bool tun : {true, false}) {
-                if (all || udp == tun) list.push_back({name, make, udp, tun});
-            }
+    for (const bool udp : {true, false}) {
+        for (const bool tun : {true, false}) {
+            if (!all && udp != tun) continue;
+            list.push_back({"epoll", &make_epoll_engine, udp, tun});
+            list.push_back({"io_uring", &make_uring_engine, udp, tun});
+            list.push_back({"io_uring", &make_uring_engine, udp, tun, true});
         }
     }
     return list;
