@@ -123,8 +123,10 @@ class UringEngine final : public EpollEngine {
         ring_->enter(train_count_ > 0 || turn.woken || tun_waits ? Duration::zero() : timeout);
         take_completions(turn);
         read_tun(turn);
-        small_turns_ = turn.packets() < many_packets_ ? small_turns_ + 1 : 0;
-        if (small_turns_ >= kSmallTurns) end_ring(turn);
+        if (turn.packets() >= many_packets_)
+            small_turns_ = 0;
+        else if (turn.trains() > 0 && ++small_turns_ >= kSmallTurns)
+            end_ring(turn);
         turn.source_refused = egress_.take_source_refused();
         turn.tun_gone = tun_gone_ |= egress_.tun_gone();
         return turn;
@@ -261,7 +263,7 @@ class UringEngine final : public EpollEngine {
     std::unique_ptr<Uring> ring_;
     const std::size_t many_packets_;
     bool by_ring_;
-    unsigned small_turns_ = 0;  // in a row
+    unsigned small_turns_ = 0;  // in a row, those that brought nothing not counted
     SocketRequests v4_{Kind::receive_v4, Kind::writable_v4};
     SocketRequests v6_{Kind::receive_v6, Kind::writable_v6};
     std::uint32_t generation_ = 0;
