@@ -122,13 +122,14 @@ struct ManyPeers final : Peers {
     std::optional<PublicKey> own_public_key() const override { return peer_number(0); }
     std::optional<PublicKey> peer_of(const IpAddress&) const override { return std::nullopt; }
     bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
+    void set_identity_until(const PublicKey&, Instant) override {}
 };
 
 // From the operator's word to rules that can be published, and what is told and written after it: what a list
 // that revokes one of ten thousand costs, with what is proven again of all of them.
 template <typename AddAll, typename Revoke>
 void revoke_one_of_10000(benchmark::State& state, AddAll add_all, Revoke revoke) {
-    const ManyPeers peers;
+    ManyPeers peers;
     SystemRandom random;
     const auto document = policy::parse_policy(
         "version = 1\n[[rule]]\nid = \"r\"\nin = { from = [\"ssh:principal=dba\", \"x509:ou=DBA\"] }\n"
@@ -170,7 +171,7 @@ void revoke_one_of_10000(benchmark::State& state, AddAll add_all, Revoke revoke)
 }
 
 void krl_for_10000(benchmark::State& state) {
-    const ManyPeers peers;
+    ManyPeers peers;
     const auto mint = bench::mint_ssh(peers.keys, peer_number(0), kNow - 60, kNow + 3600);
     const auto trust = [&](Identities& identities, std::optional<std::string> krl) {
         trust::SshSource source;
@@ -181,7 +182,7 @@ void krl_for_10000(benchmark::State& state) {
     };
     revoke_one_of_10000(
         state,
-        [&](Identities& identities, const Peers&) {
+        [&](Identities& identities, Peers&) {
             trust(identities, std::nullopt);
             for (const auto& one : mint.proofs)
                 must(identities.add_ssh(one.statement, one.proof, "").has_value(), "a proof is refused");
@@ -191,7 +192,7 @@ void krl_for_10000(benchmark::State& state) {
 BENCHMARK(krl_for_10000)->Unit(benchmark::kMillisecond)->Iterations(3);
 
 void crl_for_10000(benchmark::State& state) {
-    const ManyPeers peers;
+    ManyPeers peers;
     const auto mint = bench::mint_x509(peers.keys, kNow - 60, kNow + 3600);
     const auto trust = [&](Identities& identities, const std::string& crl) {
         trust::X509CaText text{.certificates = mint.ca_pem, .crls = {crl}, .groups = {}, .name = "bench"};
@@ -199,7 +200,7 @@ void crl_for_10000(benchmark::State& state) {
     };
     revoke_one_of_10000(
         state,
-        [&](Identities& identities, const Peers&) {
+        [&](Identities& identities, Peers&) {
             trust(identities, mint.crl_none);
             for (const auto& one : mint.proofs)
                 must(identities.add_certificate(one.proof, "").has_value(), "a proof is refused");

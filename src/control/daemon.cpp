@@ -108,7 +108,7 @@ Result<void> Daemon::open_audit() {
 }
 
 void Daemon::open_identities() {
-    const identity::Peers& peers = *this;
+    identity::Peers& peers = *this;
     identities_.emplace(
         state_directory(), peers, random_,
         [this](const identity::IdentityEvent& event) { identity_event(event); },

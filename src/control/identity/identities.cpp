@@ -29,6 +29,9 @@ constexpr std::chrono::milliseconds kSettlingWait{40};
 // Nobody waits longer than this for the next: a stalled disk or a suspended machine makes what settling took
 // long, and an end is in force within a second. What failed is tried again after as long.
 constexpr std::chrono::milliseconds kPauseMax{500};
+// Rules say sooner than this that somebody has ended. Else (this thread is held up by a disk, is not run, or
+// rules cannot be compiled) the data plane passes nothing of that peer from then on.
+constexpr std::chrono::milliseconds kRulesLate{250};
 constexpr std::chrono::seconds kWriteAgain{5};     // a disk that was full
 constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
 
@@ -49,7 +52,7 @@ std::string_view name_of(IdentityEvent::Kind kind) noexcept {
     return "";
 }
 
-Identities::Identities(std::string directory, const Peers& peers, Random& random, Tell tell, Changed changed,
+Identities::Identities(std::string directory, Peers& peers, Random& random, Tell tell, Changed changed,
                        StateDirectory::StepHook before_step)
     : peers_(peers),
       tell_(std::move(tell)),
@@ -90,6 +93,7 @@ void Identities::set_longest(std::optional<std::chrono::seconds> longest) {
         set_end(one, now);
         return std::nullopt;
     });
+    limit_all();
 }
 
 Trusted Identities::trusted() const { return {store_.ssh(), store_.x509(), now()}; }
@@ -175,6 +179,7 @@ void Identities::peers_changed() {
             waiting_.push_back(std::move(kept->second));
     }
     cut(gone, "");
+    limit_all();  // a peer that was removed and is back has lost its limit
     prove_waiting();
 }
 
@@ -202,6 +207,20 @@ void Identities::tick() {
 void Identities::clock_was_set() {
     note_time();
     registry_.clock_was_set(clock());
+    limit_all();
+}
+
+// How long the data plane trusts the rules about a peer.
+void Identities::limit(const PublicKey& peer) {
+    const auto late = overdue_.find(peer);
+    Instant until = late == overdue_.end() ? Instant::max() : late->second;
+    for (const Binding* binding : registry_.of(peer))
+        if (binding->deadline < until - kRulesLate) until = binding->deadline + kRulesLate;
+    peers_.set_identity_until(peer, until);
+}
+
+void Identities::limit_all() {
+    for (const PublicKey& peer : registry_.peers()) limit(peer);
 }
 
 // Somebody is less than he was.
@@ -273,7 +292,9 @@ void Identities::compile() {
     compiled_ = peers_.now().boot;
     compiling_took_ = compiled_ - begin;
     rules_failed_ = !done;
-    if (done) dirty_ = urgent_ = false;
+    if (!done) return;
+    dirty_ = urgent_ = false;
+    for (const auto& [peer, late] : std::exchange(overdue_, {})) limit(peer);
 }
 
 // Rules first, and with many at once: telling of ten thousand takes longer than cutting them off.
@@ -283,7 +304,13 @@ void Identities::cut(const std::vector<Registry::Ended>& ended, std::string_view
     for (const auto& [binding, reason] : ended) {
         if (untold_.erase(binding.id) != 0) over_[binding.id] = reason;
     }
+    for (const auto& [binding, reason] : ended) {
+        const Instant late = std::min(binding.deadline, peers_.now().boot) + kRulesLate;
+        Instant& at = overdue_.try_emplace(binding.peer, late).first->second;
+        at = std::min(at, late);
+    }
     if (!ended.empty()) changed();
+    for (const auto& [peer, at] : overdue_) limit(peer);
     for (const auto& [binding, reason] : ended) {
         handed_in_.erase(binding.id);
         tell_({.kind = IdentityEvent::Kind::ended,
@@ -417,6 +444,7 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
         handed_in["bound_at"] = bound->binding->bound_at;
         handed_in_[bound->binding->id] = std::move(handed_in);
     }
+    limit(bound->binding->peer);
     dirty_ |= bound->changed;
     unwritten_ |= was_kept || (bound->binding->kept && !by.empty());
     untold_.emplace(
@@ -493,6 +521,7 @@ void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::
     });
     if (over.empty()) changed();
     cut(over, by);
+    limit_all();
     keep();
     finish();
 }

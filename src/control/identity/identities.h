@@ -33,6 +33,9 @@ class Peers {
     virtual std::optional<PublicKey> own_public_key() const = 0;
     virtual std::optional<PublicKey> peer_of(const IpAddress& address) const = 0;
     virtual bool has_peer(const PublicKey& peer) const = 0;
+    // From then on the data plane itself passes nothing of the peer, until this is said again.
+    // Instant::max(): no such time.
+    virtual void set_identity_until(const PublicKey& peer, Instant until) = 0;
 };
 
 // What happened to identities, for the audit trail and for who listens to events.
@@ -54,7 +57,7 @@ class Identities {
     // again.
     using Changed = std::function<bool()>;
 
-    Identities(std::string directory, const Peers& peers, Random& random, Tell tell, Changed changed,
+    Identities(std::string directory, Peers& peers, Random& random, Tell tell, Changed changed,
                StateDirectory::StepHook before_step = nullptr);
     ~Identities();  // notes the time, so that a clock that is set back meanwhile is noticed
 
@@ -131,6 +134,8 @@ class Identities {
     void trust_changed(trust::Identity::Kind kind, std::string_view name, std::string_view what,
                        std::string_view by);
     void changed();
+    void limit(const PublicKey& peer);
+    void limit_all();
     Instant not_before() const;
     Instant write_not_before() const;
     void settle();
@@ -140,7 +145,7 @@ class Identities {
     void keep();
     void prove_waiting();
 
-    const Peers& peers_;
+    Peers& peers_;
     Tell tell_;
     Changed changed_;
     StateDirectory files_;
@@ -171,8 +176,9 @@ class Identities {
         IdentityEvent::Kind kind;
         std::string by;
     };
-    std::map<std::uint64_t, Untold> untold_;      // who is bound, but not settled
-    std::map<std::uint64_t, std::string> over_;   // who was, and why he is not
+    std::map<std::uint64_t, Untold> untold_;     // who is bound, but not settled
+    std::map<std::uint64_t, std::string> over_;  // who was, and why he is not
+    std::map<PublicKey, Instant> overdue_;       // when rules must say that somebody has ended, at the latest
     Instant compiled_{}, written_{}, settled_{};  // when rules, the disk, and both were done last
     Duration compiling_took_{}, settling_took_{};
 };

@@ -68,6 +68,7 @@ namespace vern {
     X(policy_flows_full, "packet denied: there are as many flows as there may be")                    \
     X(policy_peer_flows_full, "packet denied: its peer has as many flows as a peer may have")         \
     X(policy_flow_cut, "packet of a flow that the policy no longer allows")                           \
+    X(policy_identity_over, "packet denied: its peer's identity is over, which no rule says yet")     \
     X(policy_flow_evicted, "half-open flow given up for a new one")                                   \
     X(policy_picked_up, "TCP flow picked up in midstream after the start")                            \
     X(policy_would_deny, "packet that passed since the rule or the policy only observes")             \

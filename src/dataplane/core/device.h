@@ -123,6 +123,10 @@ class Device {
     // For kPickUpTime from then on TCP is picked up in midstream where a rule lets it begin: a restart must
     // not cut what it carried.
     void pick_up_flows(Instant started);
+    // From then on the policy denies whatever the peer sends or is sent, until this is called again: what its
+    // rules take for granted about who the peer is may be over, whatever keeps others from saying so in time.
+    // Instant::max() (as for a new peer): no such time. Flows live on. No effect for who is no peer.
+    void set_identity_until(const PublicKey& peer, Instant until);
     std::uint32_t policy_generation() const;  // 0: none
     // Of each rule, in the order of its policy, and last of what no rule matched. Empty: no policy.
     std::vector<policy::RuleCounts> policy_counts() const;

@@ -43,6 +43,12 @@ void Device::pick_up_flows(Instant started) {
                                             std::memory_order_relaxed);
 }
 
+void Device::set_identity_until(const PublicKey& peer, Instant until) {
+    const std::lock_guard hold(lock_);
+    if (const auto found = peers_by_key_.find(peer); found != peers_by_key_.end())
+        found->second->identity_until.set(until);
+}
+
 std::uint32_t Device::policy_generation() const {
     const std::lock_guard hold(lock_);
     return policy_ ? policy_->generation() : 0;
@@ -65,8 +71,10 @@ std::optional<policy::Explanation> Device::explain(policy::Direction direction, 
     const std::lock_guard hold(lock_);
     const auto found = peers_by_key_.find(peer);
     if (!policy_ || found == peers_by_key_.end()) return std::nullopt;
-    return policy::Gate::explain(*policy_, *policy_tables_, direction,
-                                 {found->second->serial, policy_->class_of(peer)}, key, port, now);
+    return policy::Gate::explain(
+        *policy_, *policy_tables_, direction,
+        {found->second->serial, policy_->class_of(peer), found->second->identity_until.get()}, key, port,
+        now);
 }
 
 std::size_t Device::copy_flows(std::size_t& cursor, std::span<policy::Flow> out, Instant now) const {

@@ -47,7 +47,9 @@ enum class Attention : std::uint32_t {
 
 struct Peer {
     explicit Peer(const PublicKey& key, std::uint64_t serial_number) noexcept
-        : public_key(key), serial(serial_number) {}
+        : public_key(key), serial(serial_number) {
+        identity_until.set(Instant::max());
+    }
 
     // Fixed.
     const PublicKey public_key;
@@ -75,6 +77,7 @@ struct Peer {
     std::atomic<std::uint64_t> receive_bytes{0};
     std::atomic<std::uint64_t> transmit_bytes{0};
     std::atomic<std::uint64_t> policy_class{0};  // generation << 32 | class, of the policy that last asked
+    SharedInstant identity_until;                // Device::set_identity_until()
 
     // slow
     CookieJar cookies;

@@ -25,7 +25,8 @@ std::uint32_t policy_class(Peer& peer, const policy::Policy& policy) noexcept {
 bool Worker::admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets,
                    Outlet& outlet) noexcept {
     const policy::Verdict verdict =
-        gate_.judge(direction, {peer.serial, policy_class(peer, gate_.policy())}, packet, packets);
+        gate_.judge(direction, {peer.serial, policy_class(peer, gate_.policy()), peer.identity_until.get()},
+                    packet, packets);
     if (verdict == policy::Verdict::reject) answer_rejected(direction, peer, packet, outlet);
     return verdict == policy::Verdict::pass;
 }

@@ -147,7 +147,7 @@ Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket&
     packet_.packet = &packet;
     packet_.count = packets;
     const Decision decision = examine();
-    valid_until_ = decision.valid_until;
+    valid_until_ = std::min(decision.valid_until, peer.identity_until);
     if (decision.allowed) {
         passed(decision.rule);
         return Verdict::pass;
@@ -171,6 +171,7 @@ Gate::Decision Gate::examine() noexcept {
     const auto refused = parse_transport(*packet_.packet, transport);
     read_key(packet_.direction, *packet_.packet, transport, packet_.key);
     if (refused) return {.reason = *refused};
+    if (now_ >= packet_.peer.identity_until) return {.reason = Counter::policy_identity_over};
     switch (transport.fragment) {
         case Fragment::later: return later_fragment();
         case Fragment::first: return first_fragment();
@@ -418,7 +419,9 @@ void Gate::log(const Decision& decision, Verdict verdict, bool would_be) noexcep
 
 Explanation Gate::explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer,
                           const FlowKey& key, std::uint16_t port, Instant now) noexcept {
-    const Decision decision = decide(tables, {policy, direction, peer, key, port, now}, Mode::dry, nullptr);
+    Decision decision{.reason = Counter::policy_identity_over};
+    if (now < peer.identity_until)
+        decision = decide(tables, {policy, direction, peer, key, port, now}, Mode::dry, nullptr);
     Explanation out;
     out.allowed = decision.allowed || policy.rules().observe;
     out.would_be = !decision.allowed && policy.rules().observe;

@@ -45,7 +45,8 @@ enum class Verdict : std::uint8_t { pass, drop, reject };
 // The peer that carries a packet.
 struct Subject {
     std::uint64_t serial = 0;
-    std::uint32_t peer_class = 0;  // Policy::class_of(its key), of the policy that judges
+    std::uint32_t peer_class = 0;             // Policy::class_of(its key), of the policy that judges
+    Instant identity_until = Instant::max();  // from then on nothing passes
 };
 
 // One decision for the audit log. Addresses are in the key: `direction` says which of them is the source.

@@ -44,6 +44,8 @@ struct FakePeers final : Peers {
         return found == at.end() ? std::nullopt : std::optional(found->second);
     }
     bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
+    std::map<PublicKey, Instant> until;
+    void set_identity_until(const PublicKey& peer, Instant time) override { until[peer] = time; }
     void pass(std::chrono::seconds time) {
         clock.wall += time;
         clock.boot += time;

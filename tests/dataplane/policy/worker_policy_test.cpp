@@ -99,6 +99,24 @@ TEST_F(WorkerPolicy, APolicyMayNameThePeer) {
     EXPECT_EQ(b.count(Counter::policy_flow_cut), 1U);
 }
 
+// Whoever was to say so by new rules does not come to it.
+TEST_F(WorkerPolicy, NothingPassesOfAPeerWhoseIdentityIsOver) {
+    use(b, {allow_in({udp_port(5000)})});
+    EXPECT_EQ(send(a, b, from_a()), 1U);
+    b.device.set_identity_until(a.public_key, b.now + std::chrono::seconds(1));
+    EXPECT_EQ(send(a, b, from_a()), 1U);
+    net.advance(std::chrono::seconds(1));
+    EXPECT_EQ(send(a, b, from_a()), 0U);
+    EXPECT_EQ(send(b, a, from_b()), 0U);
+    EXPECT_EQ(b.count(Counter::policy_identity_over), 2U);
+    b.device.set_identity_until(a.public_key, Instant::max());
+    EXPECT_EQ(send(b, a, from_b()), 1U);  // what it had begun goes on
+    EXPECT_EQ(send(a, b, from_a()), 1U);
+    EXPECT_EQ(b.count(Counter::policy_flow_cut), 0U);
+    b.device.set_identity_until(b.public_key, Instant{});  // no peer of its own
+    EXPECT_EQ(send(a, b, from_a()), 1U);
+}
+
 // Nebula #1779: the flow table was asked before the source was checked.
 TEST_F(WorkerPolicy, TheSourceIsCheckedBeforeTheFlows) {
     const IpAddress other = v4(10, 0, 0, 77);
