@@ -67,8 +67,8 @@ class Train {
     // Which block each lane of a pass computes, where its bytes come from and where they go.
     struct Pass {
         Lanes<V> lanes;
-        const std::byte* from[kLanes];
-        std::byte* to[kLanes];
+        const std::byte* from[2 * kLanes];  // the second half: see take_vector()
+        std::byte* to[2 * kLanes];
         int begin, end;  // the lanes that have a block of some message's data
         int edges;
         Edge edge[kLanes];
@@ -289,19 +289,21 @@ class Train {
         int lane = begin, index = group.message;
         std::uint32_t at = group.at;
         pass.edges = 0;
-        const auto take = [&](const Message& message) {
-            pass.lanes.message[lane] = static_cast<std::uint32_t>(index);
-            pass.lanes.block[lane] = at / kBlockBytes + 1;
-            pass.from[lane] = message.from + at;
-            pass.to[lane] = message.to + at;
-        };
         for (; index < group.count; ++index, at = 0) {
-            const Message& message = group.messages[index];
-            for (; lane < kLanes && at + kBlockBytes <= message.length; ++lane, at += kBlockBytes)
-                take(message);
+            const Message message = group.messages[index];
+            // A message that was refused has no length any more, but may have had blocks.
+            const std::uint32_t left = at < message.length ? message.length - at : 0;
+            const auto whole = static_cast<int>(left / kBlockBytes);
+            const int count = whole < kLanes - lane ? whole : kLanes - lane;
+            if (count > 1)
+                take_vector(pass, lane, message, index, at);
+            else if (count == 1)
+                take(pass, lane, message, index, at);
+            lane += count;
+            at += static_cast<std::uint32_t>(count) * kBlockBytes;
             if (lane == kLanes) break;
             if (at < message.length) {
-                take(message);
+                take(pass, lane, message, index, at);
                 put_aside(pass, lane++, message.length - at);
             }
         }
@@ -314,6 +316,45 @@ class Train {
             pass.from[lane] = pass.to[lane] = pass.whole[lane];
         }
     }
+    // The lane computes the block of the message that is `at` bytes into it.
+    [[gnu::always_inline]] static void take(Pass& pass, int lane, const Message& message, int index,
+                                            std::uint32_t at) {
+        pass.lanes.message[lane] = static_cast<std::uint32_t>(index);
+        pass.lanes.block[lane] = at / kBlockBytes + 1;
+        pass.from[lane] = message.from + at;
+        pass.to[lane] = message.to + at;
+    }
+    // As many lanes as there are in a vector take the blocks from there on, whether the message has so many
+    // or not: what is too much is written over.
+    [[gnu::always_inline]] static void take_vector(Pass& pass, int lane, const Message& message, int index,
+                                                   std::uint32_t at) {
+        V::store32(pass.lanes.message + lane, V::set32(static_cast<std::uint32_t>(index)));
+        V::store32(pass.lanes.block + lane,
+                   V::add32(V::set32(at / kBlockBytes + 1), V::load32(kSteps.of_block)));
+        for (int i = 0; i < kLanes; i += kWide) {
+            const std::uint32_t next = at + static_cast<std::uint32_t>(i) * kBlockBytes;
+            put_addresses(pass.from + lane + i, message.from, next);
+            put_addresses(pass.to + lane + i, message.to, next);
+        }
+    }
+    // Of the blocks from there on; they are numbers, since not all of them need be the message's.
+    template <class Byte>
+    [[gnu::always_inline]] static void put_addresses(Byte** to, Byte* message, std::uint32_t at) {
+        static_assert(sizeof message == sizeof(std::uint64_t));
+        const typename V::U64 addresses =
+            V::add64(V::set64(reinterpret_cast<std::uint64_t>(message) + at), V::load64(kSteps.of_address));
+        __builtin_memcpy(to, &addresses, sizeof addresses);
+    }
+    struct Steps {
+        alignas(64) std::uint32_t of_block[kLanes];
+        alignas(64) std::uint64_t of_address[kWide];
+    };
+    static constexpr Steps kSteps = [] {
+        Steps steps{};
+        for (std::uint32_t i = 0; i < kLanes; ++i) steps.of_block[i] = i;
+        for (std::uint64_t i = 0; i < kWide; ++i) steps.of_address[i] = i * kBlockBytes;
+        return steps;
+    }();
     // The block of a lane that is not whole.
     [[gnu::always_inline]] static void put_aside(Pass& pass, int lane, std::uint32_t bytes) {
         std::byte* const whole = pass.whole[lane];

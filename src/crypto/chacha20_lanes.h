@@ -26,11 +26,11 @@ struct alignas(64) Keys {
     bool one_key;                      // every message has the same
 };
 
-// Which block each lane computes.
+// Which block each lane computes. With room for who writes a whole vector from any lane on.
 template <class V>
 struct alignas(64) Lanes {
-    std::uint32_t message[V::kLanes];
-    std::uint32_t block[V::kLanes];
+    std::uint32_t message[2 * V::kLanes];
+    std::uint32_t block[2 * V::kLanes];
 };
 
 // Nothing to do beside ChaCha20. What there may be instead: poly1305_beside.h.
