@@ -63,8 +63,9 @@ struct Poly1305Lanes {
                 for (int i = 0; i < kBlocks; ++i) h = step(h, F::block(x[2 * i], x[2 * i + 1]), first_power);
             }
         }
-        for (std::uint32_t at = row * kRowBytes; at < longest; at += kRowBytes)
-            h = ragged_row(h, messages, at, first_power);
+        std::uint32_t at = row * kRowBytes;
+        for (; at + 16 <= shortest; at += 16) h = step(h, load_block(messages, at), first_power);
+        for (; at < longest; at += kRowBytes) h = ragged_row(h, messages, at, first_power);
         h = step(h, F::block(V::set64(0), V::widen(messages.length)), first_power);
         U64 low, high;
         F::finish(h, word(2), word(3), low, high);
@@ -98,6 +99,17 @@ struct Poly1305Lanes {
             F::multiply_add(i < kBlocks / 2 ? sum : rest, F::block(x[2 * i], x[2 * i + 1]), powers.of_r[i]);
         F::multiply_add(sum, F::add(h, F::block(x[0], x[1])), powers.of_r[0]);
         return F::reduce(F::join(sum, rest));
+    }
+    // Of every message.
+    [[gnu::always_inline]] static Element load_block(const Messages& messages, std::uint32_t at) {
+        const std::byte *even[kWide / 2], *odd[kWide / 2];
+        for (int i = 0; i < kWide / 2; ++i) {
+            even[i] = messages.data[2 * i] + at;
+            odd[i] = messages.data[2 * i + 1] + at;
+        }
+        U64 low, high;
+        V::low_and_high(V::gather128(even), V::gather128(odd), low, high);
+        return F::block(low, high);
     }
     // A row that some lanes have only in part or not at all: their h stays as it is.
     static Element ragged_row(Element h, const Messages& messages, std::uint32_t at, const Multiplier& r) {
