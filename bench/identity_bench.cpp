@@ -122,7 +122,7 @@ struct ManyPeers final : Peers {
     std::optional<PublicKey> own_public_key() const override { return peer_number(0); }
     std::optional<PublicKey> peer_of(const IpAddress&) const override { return std::nullopt; }
     bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
-    void set_identity_until(const PublicKey&, Instant) override {}
+    void set_identity_limits(std::span<const IdentityLimit>) override {}
 };
 
 // From the operator's word to rules that can be published, and what is told and written after it: what a list

@@ -89,8 +89,8 @@ class Daemon final : private UapiTarget,
         return runtime_->device().peer_of(address);
     }
     bool has_peer(const PublicKey& peer) const override { return runtime_->device().has_peer(peer); }
-    void set_identity_until(const PublicKey& peer, Instant until) override {
-        runtime_->device().set_identity_until(peer, until);
+    void set_identity_limits(std::span<const IdentityLimit> limits) override {
+        runtime_->device().set_identity_limits(limits);
     }
 
     void identity_event(const identity::IdentityEvent& event);

@@ -178,8 +178,8 @@ void Identities::peers_changed() {
         if (const auto kept = handed_in_.find(one.binding.id); kept != handed_in_.end())
             waiting_.push_back(std::move(kept->second));
     }
-    cut(gone, "");
     limit_all();  // a peer that was removed and is back has lost its limit
+    cut(gone, "");
     prove_waiting();
 }
 
@@ -210,17 +210,37 @@ void Identities::clock_was_set() {
     limit_all();
 }
 
+// The peer has lost, or loses then, what the rules still say of it.
+void Identities::rules_owe(const Binding& binding, Instant lost) {
+    const Instant late = lost + kRulesLate;
+    Instant& at = overdue_.try_emplace(binding.peer, late).first->second;
+    at = std::min(at, late);
+}
+
 // How long the data plane trusts the rules about a peer.
-void Identities::limit(const PublicKey& peer) {
+IdentityLimit Identities::limit_of(const PublicKey& peer) const {
     const auto late = overdue_.find(peer);
     Instant until = late == overdue_.end() ? Instant::max() : late->second;
     for (const Binding* binding : registry_.of(peer))
         if (binding->deadline < until - kRulesLate) until = binding->deadline + kRulesLate;
-    peers_.set_identity_until(peer, until);
+    return {peer, until};
+}
+
+void Identities::limit(const PublicKey& peer) {
+    const IdentityLimit one = limit_of(peer);
+    peers_.set_identity_limits({&one, 1});
+}
+
+void Identities::limit_overdue() {
+    std::vector<IdentityLimit> limits;
+    for (const auto& [peer, late] : overdue_) limits.push_back(limit_of(peer));
+    peers_.set_identity_limits(limits);
 }
 
 void Identities::limit_all() {
-    for (const PublicKey& peer : registry_.peers()) limit(peer);
+    std::vector<IdentityLimit> limits;
+    for (const PublicKey& peer : registry_.peers()) limits.push_back(limit_of(peer));
+    peers_.set_identity_limits(limits);
 }
 
 // Somebody is less than he was.
@@ -294,7 +314,10 @@ void Identities::compile() {
     rules_failed_ = !done;
     if (!done) return;
     dirty_ = urgent_ = false;
-    for (const auto& [peer, late] : std::exchange(overdue_, {})) limit(peer);
+    const auto settled = std::exchange(overdue_, {});
+    std::vector<IdentityLimit> limits;
+    for (const auto& [peer, late] : settled) limits.push_back(limit_of(peer));
+    peers_.set_identity_limits(limits);
 }
 
 // Rules first, and with many at once: telling of ten thousand takes longer than cutting them off.
@@ -304,13 +327,10 @@ void Identities::cut(const std::vector<Registry::Ended>& ended, std::string_view
     for (const auto& [binding, reason] : ended) {
         if (untold_.erase(binding.id) != 0) over_[binding.id] = reason;
     }
-    for (const auto& [binding, reason] : ended) {
-        const Instant late = std::min(binding.deadline, peers_.now().boot) + kRulesLate;
-        Instant& at = overdue_.try_emplace(binding.peer, late).first->second;
-        at = std::min(at, late);
-    }
+    for (const auto& [binding, reason] : ended)
+        rules_owe(binding, std::min(binding.deadline, peers_.now().boot));
+    limit_overdue();
     if (!ended.empty()) changed();
-    for (const auto& [peer, at] : overdue_) limit(peer);
     for (const auto& [binding, reason] : ended) {
         handed_in_.erase(binding.id);
         tell_({.kind = IdentityEvent::Kind::ended,
@@ -444,6 +464,8 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
         handed_in["bound_at"] = bound->binding->bound_at;
         handed_in_[bound->binding->id] = std::move(handed_in);
     }
+    // Rules say what was bound before until they are compiled anew.
+    if (bound->renewed && bound->changed) rules_owe(*bound->binding, bound->ended_before);
     limit(bound->binding->peer);
     dirty_ |= bound->changed;
     unwritten_ |= was_kept || (bound->binding->kept && !by.empty());
@@ -515,13 +537,14 @@ void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::
         if (one.identity.kind != kind) return std::nullopt;
         auto again = prove_again(one, trusted);
         if (!again) return std::string(trust::refusal_code(again.error().code));
+        if (!(*again == one.identity)) rules_owe(one, std::min(one.deadline, now.boot));
         one.identity = std::move(*again);
         set_end(one, now);
         return std::nullopt;
     });
+    limit_all();
     if (over.empty()) changed();
     cut(over, by);
-    limit_all();
     keep();
     finish();
 }

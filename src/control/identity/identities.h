@@ -33,9 +33,8 @@ class Peers {
     virtual std::optional<PublicKey> own_public_key() const = 0;
     virtual std::optional<PublicKey> peer_of(const IpAddress& address) const = 0;
     virtual bool has_peer(const PublicKey& peer) const = 0;
-    // From then on the data plane itself passes nothing of the peer, until this is said again.
-    // Instant::max(): no such time.
-    virtual void set_identity_until(const PublicKey& peer, Instant until) = 0;
+    // Device::set_identity_limits()
+    virtual void set_identity_limits(std::span<const IdentityLimit> limits) = 0;
 };
 
 // What happened to identities, for the audit trail and for who listens to events.
@@ -134,7 +133,10 @@ class Identities {
     void trust_changed(trust::Identity::Kind kind, std::string_view name, std::string_view what,
                        std::string_view by);
     void changed();
+    void rules_owe(const Binding& binding, Instant lost);
+    IdentityLimit limit_of(const PublicKey& peer) const;
     void limit(const PublicKey& peer);
+    void limit_overdue();
     void limit_all();
     Instant not_before() const;
     Instant write_not_before() const;
@@ -176,9 +178,9 @@ class Identities {
         IdentityEvent::Kind kind;
         std::string by;
     };
-    std::map<std::uint64_t, Untold> untold_;     // who is bound, but not settled
-    std::map<std::uint64_t, std::string> over_;  // who was, and why he is not
-    std::map<PublicKey, Instant> overdue_;       // when rules must say that somebody has ended, at the latest
+    std::map<std::uint64_t, Untold> untold_;      // who is bound, but not settled
+    std::map<std::uint64_t, std::string> over_;   // who was, and why he is not
+    std::map<PublicKey, Instant> overdue_;        // when rules must say at the latest that somebody is less
     Instant compiled_{}, written_{}, settled_{};  // when rules, the disk, and both were done last
     Duration compiling_took_{}, settling_took_{};
 };

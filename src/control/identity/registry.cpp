@@ -26,6 +26,7 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
     const Key key{binding.identity.kind, binding.identity.key};
     std::uint64_t id = next_id_;
     bool changed = true, renewed = false;
+    Instant ended_before{};
     if (const auto known = by_key_.find(key); known != by_key_.end()) {
         const Binding& before = bindings_.at(known->second);
         if (before.peer != binding.peer)
@@ -39,6 +40,7 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
         same.serial = binding.identity.serial;
         changed = !(same == binding.identity) || before.identity.serial != binding.identity.serial;
         renewed = true;
+        ended_before = before.deadline;
         id = before.id;
         take(bindings_.find(id));
     } else {
@@ -54,7 +56,7 @@ trust::Verdict<Registry::Bound> Registry::bind(Binding binding) {
     by_peer_[binding.peer].insert(id);
     ends_.emplace(binding.deadline, id);
     const auto at = bindings_.emplace(id, std::move(binding)).first;
-    return Bound{&at->second, changed, renewed};
+    return Bound{&at->second, changed, renewed, ended_before};
 }
 
 Binding Registry::take(std::map<std::uint64_t, Binding>::iterator at) {

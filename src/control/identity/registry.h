@@ -63,6 +63,7 @@ class Registry {
         const Binding* binding;
         bool changed;
         bool renewed;
+        Instant ended_before{};  // renewed: when it would have ended
     };
     trust::Verdict<Bound> bind(Binding binding);
 

@@ -1,10 +1,12 @@
 // Which peers may hold sessions: every peer, or, where a proof of identity is asked of them, those that have
-// given one. Control makes it anew whenever a proof comes or ends. A value; any thread.
+// given one; and until when that holds. Control makes them anew whenever a proof comes or ends. Values; any
+// thread.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
+#include "crypto/instant.h"
 #include "crypto/keys.h"
 
 namespace vern {
@@ -18,6 +20,12 @@ struct Admission {
         return (!asks_all && !std::ranges::binary_search(asked, peer)) ||
                std::ranges::binary_search(admitted, peer);
     }
+};
+
+// Until when a peer's identity may be taken for granted; Instant::max(): no such time.
+struct IdentityLimit {
+    PublicKey peer;
+    Instant until{};
 };
 
 }  // namespace vern

@@ -125,8 +125,8 @@ class Device {
     void pick_up_flows(Instant started);
     // From then on the policy denies whatever the peer sends or is sent, until this is called again: what its
     // rules take for granted about who the peer is may be over, whatever keeps others from saying so in time.
-    // Instant::max() (as for a new peer): no such time. Flows live on. No effect for who is no peer.
-    void set_identity_until(const PublicKey& peer, Instant until);
+    // New peers have no such time. Flows live on. No effect for who is no peer.
+    void set_identity_limits(std::span<const IdentityLimit> limits);
     std::uint32_t policy_generation() const;  // 0: none
     // Of each rule, in the order of its policy, and last of what no rule matched. Empty: no policy.
     std::vector<policy::RuleCounts> policy_counts() const;

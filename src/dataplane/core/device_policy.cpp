@@ -43,10 +43,14 @@ void Device::pick_up_flows(Instant started) {
                                             std::memory_order_relaxed);
 }
 
-void Device::set_identity_until(const PublicKey& peer, Instant until) {
+void Device::set_identity_limits(std::span<const IdentityLimit> limits) {
     const std::lock_guard hold(lock_);
-    if (const auto found = peers_by_key_.find(peer); found != peers_by_key_.end())
-        found->second->identity_until.set(until);
+    for (const auto& [peer, until] : limits) {
+        const auto found = peers_by_key_.find(peer);
+        if (found == peers_by_key_.end()) continue;
+        SharedInstant& of_peer = found->second->identity_until;
+        if (of_peer.get() != until) of_peer.set(until);  // workers have its cache line
+    }
 }
 
 std::uint32_t Device::policy_generation() const {

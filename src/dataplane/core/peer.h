@@ -77,7 +77,7 @@ struct Peer {
     std::atomic<std::uint64_t> receive_bytes{0};
     std::atomic<std::uint64_t> transmit_bytes{0};
     std::atomic<std::uint64_t> policy_class{0};  // generation << 32 | class, of the policy that last asked
-    SharedInstant identity_until;                // Device::set_identity_until()
+    SharedInstant identity_until;                // Device::set_identity_limits()
 
     // slow
     CookieJar cookies;

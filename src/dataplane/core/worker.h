@@ -134,7 +134,7 @@ class Worker {
     void answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet,
                          Outlet& outlet) noexcept;
     void note_staged() noexcept;
-    bool staged_still_valid() const noexcept;
+    bool staged_still_valid(const Peer& peer) const noexcept;
     std::uint32_t policy_generation() const noexcept {
         return gate_.active() ? gate_.policy().generation() : 0;
     }

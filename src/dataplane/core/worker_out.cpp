@@ -243,7 +243,7 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
         // And so may the policy have changed.
-        if (ours && gate_.active() && !staged_still_valid() &&
+        if (ours && gate_.active() && !staged_still_valid(peer) &&
             !admit(policy::Direction::out, peer, *packet, plan->count(), outlet))
             continue;
         if (ours && send_packet(peer, *packet, *plan, outlet))

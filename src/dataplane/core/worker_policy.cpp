@@ -42,8 +42,9 @@ void Worker::note_staged() noexcept {
     }
 }
 
-bool Worker::staged_still_valid() const noexcept {
-    return staged_generation_ == policy_generation() && now_ < staged_valid_until_;
+bool Worker::staged_still_valid(const Peer& peer) const noexcept {
+    return staged_generation_ == policy_generation() && now_ < staged_valid_until_ &&
+           now_ < peer.identity_until.get();
 }
 
 // Back to where the packet came from: a peer's into the tunnel, the stack's to the TUN device.

@@ -60,7 +60,9 @@ class EpollEngine : public Engine {
 
   protected:
     void clear_wake() noexcept;
-    // Watches only for wake() until the next EpollEngine::wait().
+    // What EpollEngine::wait() waits for; false when the kernel has no room to watch it all.
+    bool watch_all() noexcept;
+    // Watches only for wake() until then.
     void unwatch() noexcept;
 
     Counters& counters_;
@@ -85,7 +87,6 @@ class EpollEngine : public Engine {
     };
 
     EpollWatch watch(Source source) const noexcept { return {epoll_, static_cast<std::uint32_t>(source)}; }
-    bool watch_all() noexcept;
     Ready poll(std::optional<Duration> timeout) noexcept;
     int epoll_wait_for(std::array<epoll_event, kSources>& events, std::optional<Duration> timeout) noexcept;
     static void submit_writable(SendQueue& queue, std::uint32_t events) noexcept;

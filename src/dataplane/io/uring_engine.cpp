@@ -106,7 +106,8 @@ class UringEngine final : public EpollEngine {
         cancel_receive(v4_);
         cancel_receive(v6_);
         take_completions(turn);
-        by_ring_ = v4_.receiving || v6_.receiving || ring_->has_completions();
+        by_ring_ = v4_.receiving || v6_.receiving || ring_->has_completions() || !watch_all();
+        if (by_ring_) unwatch();  // no memory, or fs.epoll.max_user_watches
     }
 
     void cancel_receive(const SocketRequests& requests) noexcept {

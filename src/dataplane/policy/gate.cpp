@@ -147,7 +147,7 @@ Verdict Gate::judge(Direction direction, const Subject& peer, const InnerPacket&
     packet_.packet = &packet;
     packet_.count = packets;
     const Decision decision = examine();
-    valid_until_ = std::min(decision.valid_until, peer.identity_until);
+    valid_until_ = decision.valid_until;
     if (decision.allowed) {
         passed(decision.rule);
         return Verdict::pass;

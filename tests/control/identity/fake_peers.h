@@ -45,7 +45,9 @@ struct FakePeers final : Peers {
     }
     bool has_peer(const PublicKey& peer) const override { return known.contains(peer); }
     std::map<PublicKey, Instant> until;
-    void set_identity_until(const PublicKey& peer, Instant time) override { until[peer] = time; }
+    void set_identity_limits(std::span<const IdentityLimit> limits) override {
+        for (const auto& [peer, time] : limits) until[peer] = time;
+    }
     void pass(std::chrono::seconds time) {
         clock.wall += time;
         clock.boot += time;

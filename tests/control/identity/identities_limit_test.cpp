@@ -78,6 +78,29 @@ TEST_F(IdentitiesLimitTest, HoldsAsLongAsRulesCannotBeCompiled) {
     EXPECT_EQ(until(), in(seconds(100) + kLate));
 }
 
+// Whoever comes back with other names has the old ones until the rules say so, and they might never.
+TEST_F(IdentitiesLimitTest, IsNoLaterForOneWhoRenewsAsLess) {
+    bound_for(seconds(100));
+    certify({}, "web");
+    rules_fit = false;
+    bound_for(seconds(3000));
+    EXPECT_EQ(until(), in(seconds(100) + kLate));
+    rules_fit = true;
+    tick_at_end(seconds(1));
+    EXPECT_EQ(until(), in(seconds(3000) + kLate));
+}
+
+TEST_F(IdentitiesLimitTest, HoldsForOneWhomOtherTrustMakesLess) {
+    bound_for(seconds(100));
+    rules_fit = false;
+    trust_ca({}, "web");  // the certificate says dba too
+    EXPECT_EQ(identities->registry().size(), 1u);
+    EXPECT_EQ(until(), in(kLate));
+    rules_fit = true;
+    tick_at_end(seconds(1));
+    EXPECT_EQ(until(), in(seconds(100) + kLate));
+}
+
 TEST_F(IdentitiesLimitTest, IsNoLaterForWhoLooksTooLate) {
     bound_for(seconds(100));
     rules_fit = false;

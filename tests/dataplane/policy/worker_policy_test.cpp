@@ -48,6 +48,12 @@ struct WorkerPolicy : TwoDevices {
         net.settle();
         return to.take_written().size();
     }
+    // What b is told of a peer.
+    void limit(const vern::test::Host& peer, Instant until) { limit(b, peer, until); }
+    static void limit(vern::test::Host& host, const vern::test::Host& peer, Instant until) {
+        const IdentityLimit one{peer.public_key, until};
+        host.device.set_identity_limits({&one, 1});
+    }
     std::uint32_t generation = 0;
 };
 
@@ -103,17 +109,17 @@ TEST_F(WorkerPolicy, APolicyMayNameThePeer) {
 TEST_F(WorkerPolicy, NothingPassesOfAPeerWhoseIdentityIsOver) {
     use(b, {allow_in({udp_port(5000)})});
     EXPECT_EQ(send(a, b, from_a()), 1U);
-    b.device.set_identity_until(a.public_key, b.now + std::chrono::seconds(1));
+    limit(a, b.now + std::chrono::seconds(1));
     EXPECT_EQ(send(a, b, from_a()), 1U);
     net.advance(std::chrono::seconds(1));
     EXPECT_EQ(send(a, b, from_a()), 0U);
     EXPECT_EQ(send(b, a, from_b()), 0U);
     EXPECT_EQ(b.count(Counter::policy_identity_over), 2U);
-    b.device.set_identity_until(a.public_key, Instant::max());
+    limit(a, Instant::max());
     EXPECT_EQ(send(b, a, from_b()), 1U);  // what it had begun goes on
     EXPECT_EQ(send(a, b, from_a()), 1U);
     EXPECT_EQ(b.count(Counter::policy_flow_cut), 0U);
-    b.device.set_identity_until(b.public_key, Instant{});  // no peer of its own
+    limit(b, Instant{});  // no peer of its own
     EXPECT_EQ(send(a, b, from_a()), 1U);
 }
 
@@ -212,6 +218,19 @@ TEST_F(WorkerPolicy, AStagedPacketIsJudgedAgainWhenThePolicyHasChanged) {
     other.settle();
     EXPECT_EQ(d.take_written().size(), 1U);
     EXPECT_EQ(c.device.policy_counts()[0].packets, 1U);
+}
+
+TEST_F(WorkerPolicy, AStagedPacketDoesNotOutliveItsPeersIdentity) {
+    Host c{3}, d{4};
+    c.add(d);
+    d.add(c);
+    vern::test::Network other({&c, &d});
+    use(c, {allow_out()});
+    c.send_to(d);
+    limit(c, d, c.now);  // it was taken back meanwhile
+    other.settle();
+    EXPECT_TRUE(d.take_written().empty());
+    EXPECT_EQ(c.count(Counter::policy_identity_over), 1U);
 }
 
 TEST_F(WorkerPolicy, KeepalivesAndHandshakesAreNoPolicysBusiness) {
