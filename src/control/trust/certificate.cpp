@@ -9,8 +9,10 @@
 #include <array>
 #include <ctime>
 #include <set>
+#include <string_view>
 
 #include "control/text.h"
+#include "control/trust/certificate_library.h"
 #include "control/trust/openssl_handles.h"
 #include "control/trust/pem.h"
 #include "crypto/openssl.h"
@@ -54,22 +56,26 @@ std::string oid_text(const ASN1_OBJECT* object) {
     return text.data();
 }
 
-Verdict<void> check_extensions(const X509* x509, const std::string& subject) {
-    std::set<std::string> seen;
+std::string_view oid_bytes(const ASN1_OBJECT* object) {
+    return {reinterpret_cast<const char*>(OBJ_get0_data(object)), OBJ_length(object)};
+}
+
+Verdict<void> check_extensions(const X509* x509) {
+    std::set<std::string_view> seen;
     for (int i = 0; i < X509_get_ext_count(x509); ++i) {
         X509_EXTENSION* const extension = X509_get_ext(x509, i);
         const ASN1_OBJECT* const object = X509_EXTENSION_get_object(extension);
         const int nid = OBJ_obj2nid(object);
-        const std::string oid = oid_text(object);
-        if (!seen.insert(oid).second)
-            return refuse(Refusal::malformed, subject + ": extension " + oid + " occurs twice");
+        const auto says = [&] { return subject_text(x509) + ": extension " + oid_text(object); };
+        if (!seen.insert(oid_bytes(object)).second)
+            return refuse(Refusal::malformed, says() + " occurs twice");
         if (X509_EXTENSION_get_critical(extension) != 0 && !enforced(nid))
-            return refuse(Refusal::unknown_critical,
-                          subject + ": critical extension " + oid + " is not known here");
-        const Bytes value = view(X509_EXTENSION_get_data(extension));
+            return refuse(Refusal::unknown_critical, subject_text(x509) + ": critical extension " +
+                                                         oid_text(object) + " is not known here");
         if (!decides(nid)) continue;
-        if (auto der = check_der(value, kCertificateBytesMax, subject + ": extension " + oid); !der)
-            return der;
+        const Bytes value = view(X509_EXTENSION_get_data(extension));
+        if (auto der = check_der(value, kCertificateBytesMax, ""); !der)
+            return refuse(der.error().code, says() + der.error().sentence);
     }
     return {};
 }
@@ -116,31 +122,41 @@ bool is_usual_curve(const X509* x509, const EVP_PKEY* key) {
     return std::find(kUsual.begin(), kUsual.end(), OBJ_sn2nid(name.data())) != kUsual.end();
 }
 
-Verdict<void> check_key(const X509* x509, const std::string& subject) {
+// Is it a key at all, if not of a kind that certificate_library() reads?
+Verdict<void> refuse_unread_key(const X509* x509) {
+    unsigned char* der = nullptr;
+    const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &der);
+    const OpensslMemory<unsigned char> owner(der);
+    const unsigned char* at = der;
+    const KeyPtr key(size > 0 ? d2i_PUBKEY_ex(nullptr, &at, size, openssl_library(), nullptr) : nullptr);
+    if (!key) return refuse(Refusal::malformed, subject_text(x509) + ": its public key cannot be read");
+    return refuse(Refusal::weak_key, subject_text(x509) + ": its kind of key is not taken");
+}
+
+Verdict<void> check_key(const X509* x509) {
     const EVP_PKEY* const key = X509_get0_pubkey(x509);
-    if (!key) return refuse(Refusal::malformed, subject + ": its public key cannot be read");
+    const auto subject = [&] { return subject_text(x509); };
+    if (!key) return refuse_unread_key(x509);
     switch (EVP_PKEY_get_base_id(key)) {
         case EVP_PKEY_RSA:
         case EVP_PKEY_RSA_PSS: {
             // The key is DER within a BIT STRING, which was not looked into.
-            if (auto der = check_der(view(X509_get0_pubkey_bitstr(x509)), kCertificateBytesMax,
-                                     subject + ": its public key");
-                !der)
-                return der;
+            if (auto der = check_der(view(X509_get0_pubkey_bitstr(x509)), kCertificateBytesMax, ""); !der)
+                return refuse(der.error().code, subject() + ": its public key" + der.error().sentence);
             const int bits = EVP_PKEY_get_bits(key);
             if (bits < kRsaBitsMin || bits > kRsaBitsMax || !is_odd_above_one(key))
                 return refuse(Refusal::weak_key,
-                              subject + ": RSA keys have 2048 to 8192 bits and an odd exponent above 1");
+                              subject() + ": RSA keys have 2048 to 8192 bits and an odd exponent above 1");
             return {};
         }
         case EVP_PKEY_EC:
             if (!is_usual_curve(x509, key))
-                return refuse(Refusal::weak_key, subject + ": its elliptic curve is not taken");
+                return refuse(Refusal::weak_key, subject() + ": its elliptic curve is not taken");
             return {};
         case EVP_PKEY_ED25519:
         case EVP_PKEY_ED448:
         case EVP_PKEY_X25519: return {};
-        default: return refuse(Refusal::weak_key, subject + ": its kind of key is not taken");
+        default: return refuse(Refusal::weak_key, subject() + ": its kind of key is not taken");
     }
 }
 
@@ -149,20 +165,20 @@ Verdict<Certificate> check(std::shared_ptr<X509> x509) {
         return tl::unexpected(name.error());
     if (auto name = check_name(X509_get_issuer_name(x509.get()), "issuer"); !name)
         return tl::unexpected(name.error());
-    const std::string subject = subject_text(x509.get());
+    const auto subject = [&] { return subject_text(x509.get()); };
     if (X509_get_version(x509.get()) != X509_VERSION_3)
-        return refuse(Refusal::malformed, subject + ": is not of version 3");
+        return refuse(Refusal::malformed, subject() + ": is not of version 3");
     if (!serial_text(X509_get0_serialNumber(x509.get())))
-        return refuse(Refusal::malformed, subject + ": its serial number is negative or too long");
-    if (auto extensions = check_extensions(x509.get(), subject); !extensions)
+        return refuse(Refusal::malformed, subject() + ": its serial number is negative or too long");
+    if (auto extensions = check_extensions(x509.get()); !extensions)
         return tl::unexpected(extensions.error());
     if ((X509_get_extension_flags(x509.get()) & EXFLAG_INVALID) != 0)
-        return refuse(Refusal::malformed, subject + ": an extension is not what its kind says");
-    if (auto key = check_key(x509.get(), subject); !key) return tl::unexpected(key.error());
+        return refuse(Refusal::malformed, subject() + ": an extension is not what its kind says");
+    if (auto key = check_key(x509.get()); !key) return tl::unexpected(key.error());
     const auto from = unix_seconds(X509_get0_notBefore(x509.get()));
     const auto until = unix_seconds(X509_get0_notAfter(x509.get()));
     if (!from || !until || *from > *until)
-        return refuse(Refusal::malformed, subject + ": its times are no times or in the wrong order");
+        return refuse(Refusal::malformed, subject() + ": its times are no times or in the wrong order");
     return Certificate{std::move(x509), *from, *until + 1};
 }
 
@@ -172,7 +188,7 @@ Verdict<Certificate> parse_certificate(Bytes der) {
     const ErrorQueueScope scope;
     if (auto strict = check_der(der, kCertificateBytesMax, "certificate"); !strict)
         return tl::unexpected(strict.error());
-    X509* raw = X509_new_ex(openssl_library(), nullptr);
+    X509* raw = X509_new_ex(certificate_library(), nullptr);
     const auto* at = reinterpret_cast<const unsigned char*>(der.data());
     if (raw) d2i_X509(&raw, &at, static_cast<long>(der.size()));  // a failure frees it
     if (!raw) return refuse(Refusal::malformed, "certificate: is not an X.509 certificate");

@@ -37,7 +37,7 @@ Verdict<Certificate> parse_certificate(Bytes der);
 std::string der_of(const X509* x509);
 // One that OpenSSL has read already. What it took for DER is read again, strictly.
 Verdict<Certificate> recheck_certificate(const X509* x509);
-// The same of one that was read in openssl_library(): it is looked at in DER as strictly, but the object
+// The same of one that was read in certificate_library(): it is looked at in DER as strictly, but the object
 // stays, as reading its key once more takes longer than verifying a signature with it. Nobody may change it
 // any more.
 Verdict<Certificate> take_certificate(std::shared_ptr<X509> x509);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "control/text.h"
+#include "control/trust/certificate_library.h"
 #include "control/trust/openssl_handles.h"
 #include "control/trust/tls_files.h"
 #include "control/trust/x509_refusal.h"
@@ -109,8 +110,8 @@ int on_server_certificate(X509_STORE_CTX* context, void* client) {
     return error == X509_V_OK ? 1 : 0;
 }
 
-Result<TlsContext> make_context(const SSL_METHOD* method) {
-    TlsContext context(SSL_CTX_new_ex(openssl_library(), nullptr, method), SSL_CTX_free);
+Result<TlsContext> make_context(const SSL_METHOD* method, OSSL_LIB_CTX* library = openssl_library()) {
+    TlsContext context(SSL_CTX_new_ex(library, nullptr, method), SSL_CTX_free);
     if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(context.get(), TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_num_tickets(context.get(), 0) != 1 || SSL_CTX_set_max_early_data(context.get(), 0) != 1)
@@ -170,7 +171,7 @@ namespace {
 // Of nobody in particular, for as long as it takes.
 Result<X509Ptr> make_certificate(EVP_PKEY* key) {
     constexpr long kLifeSeconds = 10L * 365 * 24 * 3600;
-    X509Ptr x509(X509_new_ex(openssl_library(), nullptr));
+    X509Ptr x509(X509_new_ex(certificate_library(), nullptr));
     X509_NAME* const name = x509 ? X509_get_subject_name(x509.get()) : nullptr;
     const bool made =
         name && X509_set_version(x509.get(), X509_VERSION_3) == 1 &&
@@ -191,9 +192,9 @@ int on_any_certificate(X509_STORE_CTX*, void*) { return 1; }
 
 Result<TlsProofServer> make_tls_proof_server() {
     const ErrorQueueScope scope;
-    auto context = make_context(TLS_server_method());
+    auto context = make_context(TLS_server_method(), certificate_library());
     if (!context) return tl::unexpected(context.error());
-    const KeyPtr key(EVP_PKEY_Q_keygen(openssl_library(), nullptr, "EC", "P-256"));
+    const KeyPtr key(EVP_PKEY_Q_keygen(certificate_library(), nullptr, "EC", "P-256"));
     if (!key) return fail("no key for a TLS server can be made", ENOMEM);
     auto certificate = make_certificate(key.get());
     if (!certificate) return tl::unexpected(certificate.error());

@@ -25,12 +25,12 @@ struct Question {
 };
 
 Verdict<void> check_leaf(const Certificate& leaf) {
-    const std::string subject = subject_text(leaf.x509.get());
-    if (is_ca(leaf)) return refuse(Refusal::purpose, subject + ": is a CA, which is no identity");
+    const auto subject = [&] { return subject_text(leaf.x509.get()); };
+    if (is_ca(leaf)) return refuse(Refusal::purpose, subject() + ": is a CA, which is no identity");
     const auto flags = X509_get_extension_flags(leaf.x509.get());
     const auto usage = X509_get_extended_key_usage(leaf.x509.get());
     if ((flags & EXFLAG_XKUSAGE) == 0 || (usage & XKU_SSL_CLIENT) == 0)
-        return refuse(Refusal::purpose, subject + ": its extended key usage does not say clientAuth");
+        return refuse(Refusal::purpose, subject() + ": its extended key usage does not say clientAuth");
     return {};
 }
 
@@ -115,9 +115,9 @@ Verdict<Found> verify_by(const X509Ca& ca, const Question& question) {
 }
 
 // One that knows of a revocation is believed against all others; else the first that takes the leaf counts.
-template <typename Ask>
-Verdict<Identity> ask_each(const X509Trust& trust, const std::string& subject, Ask ask) {
-    Refused why{Refusal::unknown_ca, subject + ": was signed by no CA that is trusted"};
+template <typename Ask, typename Subject>
+Verdict<Identity> ask_each(const X509Trust& trust, Ask ask, Subject subject) {
+    std::optional<Refused> why;
     std::optional<Identity> taken;
     for (const auto& ca : trust.cas) {
         Verdict<Identity> verdict = ask(*ca);
@@ -125,12 +125,13 @@ Verdict<Identity> ask_each(const X509Trust& trust, const std::string& subject, A
             if (!taken) taken = std::move(*verdict);
         } else if (verdict.error().code == Refusal::revoked) {
             return verdict;
-        } else if (why.code == Refusal::unknown_ca) {
+        } else if (!why || why->code == Refusal::unknown_ca) {
             why = std::move(verdict.error());
         }
     }
-    if (!taken) return tl::unexpected(std::move(why));
-    return std::move(*taken);
+    if (taken) return std::move(*taken);
+    if (why) return tl::unexpected(std::move(*why));
+    return refuse(Refusal::unknown_ca, subject() + ": was signed by no CA that is trusted");
 }
 
 X509Evidence evidence_of(const Certificate& leaf, std::span<const Certificate> intermediates) {
@@ -193,13 +194,13 @@ Verdict<VerifiedX509> verify_x509_to_keep(const Certificate& leaf, std::span<con
     if (intermediates.size() > kIntermediatesMax)
         return refuse(Refusal::too_large, subject_text(leaf.x509.get()) + ": more than 8 intermediates");
     VerifiedX509 verified{.identity = {}, .evidence = evidence_of(leaf, intermediates)};
-    auto identity =
-        ask_each(trust, subject_text(leaf.x509.get()), [&](const X509Ca& ca) -> Verdict<Identity> {
-            auto found = verify_by(ca, {leaf, intermediates, now, skew});
-            if (!found) return tl::unexpected(found.error());
-            verified.evidence.paths.push_back(std::move(found->path));
-            return std::move(found->identity);
-        });
+    const auto ask = [&](const X509Ca& ca) -> Verdict<Identity> {
+        auto found = verify_by(ca, {leaf, intermediates, now, skew});
+        if (!found) return tl::unexpected(found.error());
+        verified.evidence.paths.push_back(std::move(found->path));
+        return std::move(found->identity);
+    };
+    auto identity = ask_each(trust, ask, [&] { return subject_text(leaf.x509.get()); });
     if (!identity) return tl::unexpected(identity.error());
     verified.identity = std::move(*identity);
     return verified;
@@ -218,12 +219,13 @@ Verdict<Identity> verify_x509_again(X509Evidence& evidence, const Identity& iden
     std::erase_if(evidence.paths, [&](const X509Path& path) {
         return std::ranges::none_of(trust.cas, [&](const auto& ca) { return ca->has_anchor(path.anchor); });
     });
-    return ask_each(trust, "the certificate", [&](const X509Ca& ca) -> Verdict<Identity> {
+    const auto ask = [&](const X509Ca& ca) -> Verdict<Identity> {
         if (auto verdict = by_known_path(evidence, identity, ca, now)) return std::move(*verdict);
         if (!ca.may_end(evidence.issuers))
             return refuse(Refusal::unknown_ca, "the certificate was signed by no CA that is trusted");
         return verify_anew(evidence, ca, now);
-    });
+    };
+    return ask_each(trust, ask, [] { return std::string("the certificate"); });
 }
 
 }  // namespace vern::trust

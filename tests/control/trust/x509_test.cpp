@@ -284,6 +284,20 @@ TEST_F(X509Test, WeakKeysAndHashes) {
               "weak-key");
 }
 
+// Kinds that are not even read say the same as they do where they are.
+TEST_F(X509Test, OtherKindsOfKeys) {
+    pki.root("root");
+    pki.issue("leaf", "root");
+    for (const char* kind : {"X448", "SM2"}) {
+        const KeyPtr other(EVP_PKEY_Q_keygen(openssl_library(), nullptr, kind));
+        ASSERT_TRUE(other) << kind;
+        const std::string der =
+            pki.changed("leaf", "root", [&](X509* x509) { X509_set_pubkey(x509, other.get()); });
+        EXPECT_TRUE(read_by_openssl(der)) << kind;
+        EXPECT_EQ(code(verify_der(der)), "weak-key") << kind;
+    }
+}
+
 void set_name(X509* x509, int nid, std::string_view text, bool add) {
     X509_NAME* const name = X509_NAME_dup(X509_get_subject_name(x509));
     if (!add) {
