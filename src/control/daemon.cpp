@@ -90,15 +90,15 @@ Result<void> Daemon::open() {
     return {};
 }
 
-std::string Daemon::state_directory() const { return options_.state_directory + "/" + options_.interface_name; }
+std::string Daemon::state_directory() const {
+    return options_.state_directory + "/" + options_.interface_name;
+}
 
 Result<void> Daemon::open_audit() {
     if (!options_.audit) return {};
     audit::RecorderOptions options;
     options.required = !options_.audit_directory.empty();
-    options.directory = options.required
-                            ? options_.audit_directory
-                            : state_directory() + "/audit";
+    options.directory = options.required ? options_.audit_directory : state_directory() + "/audit";
     options.interface = options_.interface_name;
     options.journal = options_.audit_journal;
     auto recorder = audit::Recorder::start(std::move(options), [this] { return plane_->now(); });
@@ -174,9 +174,11 @@ void Daemon::policy_event(const policy::PolicyEvent& event) {
     identities_->set_longest(policy_->identity_max());
     if (audit_) audit_->policy_event(event);
     if (!api_) return;
-    nlohmann::json what = policy_->summary();
-    what["by"] = event.who;
-    api_->publish(policy::name_of(event.kind), what);
+    api_->publish(policy::name_of(event.kind), [&] {
+        nlohmann::json what = policy_->summary();
+        what["by"] = event.who;
+        return what;
+    });
 }
 
 void Daemon::identity_event(const identity::IdentityEvent& event) {
@@ -197,10 +199,12 @@ void Daemon::identity_event(const identity::IdentityEvent& event) {
     }
     if (audit_) audit_->identity_event(event, policy_ ? policy_->in_force() : policy::InForce{});
     if (!api_) return;
-    nlohmann::json what{{"by", event.by}, {"reason", event.reason}, {"detail", event.detail}};
-    if (event.peer) what["peer"] = to_base64(event.peer->bytes);
-    if (event.binding) what["identity"] = identity::to_json(*event.binding);
-    api_->publish(identity::name_of(event.kind), what);
+    api_->publish(identity::name_of(event.kind), [&] {
+        nlohmann::json what{{"by", event.by}, {"reason", event.reason}, {"detail", event.detail}};
+        if (event.peer) what["peer"] = to_base64(event.peer->bytes);
+        if (event.binding) what["identity"] = identity::to_json(*event.binding);
+        return what;
+    });
 }
 
 // A timer that never ends, but is cancelled when somebody sets the clock.

@@ -204,17 +204,18 @@ void Server::handle(const std::vector<pollfd>& set) {
 
 void Server::release() { state_->jobs->release(); }
 
-void Server::publish(std::string_view event, const nlohmann::json& data) {
+void Server::publish(std::string_view event, const std::function<nlohmann::json()>& data) {
     State& state = *state_;
     ++state.events;
     state.statistics.add(&Counts::events_published);
+    if (!state.common.heard) return;
     if (state.events_under_way.fetch_add(1) >= kEventsUnderWayMax) {
         state.events_under_way.fetch_sub(1);
         return;
     }
     auto text = std::make_shared<const std::string>(
         fmt::format("id: {}\nevent: {}\ndata: {}\n\n", state.events, event,
-                    data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+                    data().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     net::post(state.common.io, [&state, text = std::move(text)] {
         state.events_under_way.fetch_sub(1);
         // One that is too slow goes, and with it its place in the set.

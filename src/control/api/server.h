@@ -55,8 +55,9 @@ class Server {
     void handle(const std::vector<pollfd>& set);
     void release();  // sends the answers that were held (message.h)
 
-    // To who listens to events: "event: NAME", "data: " and one line of JSON. Control thread; never waits.
-    void publish(std::string_view event, const nlohmann::json& data);
+    // To who listens to events: "event: NAME", "data: " and one line of JSON, which is not asked for when
+    // nobody listens. Control thread; never waits.
+    void publish(std::string_view event, const std::function<nlohmann::json()>& data);
 
     Counts counts() const;
     const std::string& path() const;

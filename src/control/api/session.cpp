@@ -408,8 +408,9 @@ void HttpSession::begin_events() {
     if (common_.listeners.size() >= common_.limits.event_clients_max)
         return send(error_response(503, "busy", "too many listen already"));
     common_.statistics.answered(route_, 200);
-    common_.statistics.add(&Counts::event_clients);
     common_.listeners.insert(shared_from_this());
+    common_.heard = true;
+    common_.statistics.add(&Counts::event_clients);
     phase_ = Phase::events;
     have_ = 0;
     tell(std::make_shared<const std::string>(
@@ -448,6 +449,7 @@ void HttpSession::event_written() {
 void HttpSession::close() {
     if (phase_ == Phase::closed) return;
     if (common_.listeners.erase(shared_from_this()) != 0) common_.statistics.add(&Counts::event_clients, -1);
+    common_.heard = !common_.listeners.empty();
     phase_ = Phase::closed;
     deadline_.cancel();
     stream_->close();

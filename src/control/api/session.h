@@ -2,6 +2,7 @@
 // the control thread and sends the answers; or sends it events until it is gone. The API's own thread only.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <functional>
 #include <memory>
@@ -30,6 +31,7 @@ struct Common {
     std::size_t bodies_bytes = 0;
     std::size_t answers_bytes = 0;
     std::set<std::shared_ptr<Session>> listeners;  // to events
+    std::atomic<bool> heard{false};                // somebody is among them; for other threads
     boost::asio::io_context io{1};                 // goes first: what waits in it holds sessions
 };
 

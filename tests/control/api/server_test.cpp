@@ -327,8 +327,8 @@ TEST_F(ServerTest, EventsComeInOrderToAllWhoListen) {
         EXPECT_EQ(listener->read_past(":\n\n"), ":\n\n");
     }
     EXPECT_EQ(server->counts().event_clients, 2u);
-    server->publish("a.b", {{"n", "x\ny"}});
-    server->publish("c", 2);
+    server->publish("a.b", [] { return nlohmann::json{{"n", "x\ny"}}; });
+    server->publish("c", [] { return 2; });
     for (RawClient* listener : {&one, &other}) {
         EXPECT_TRUE(listener->read_past("id: 1\n").ends_with("id: 1\n"));
         EXPECT_EQ(listener->read_past("\n\n"), "event: a.b\ndata: {\"n\":\"x\\ny\"}\n\n");
@@ -350,7 +350,7 @@ TEST_F(ServerTest, AListenerThatIsTooSlowIsCut) {
     EXPECT_EQ(third.ask(get("/events")).status, 503u);
     const std::string large(10'000, 'x');
     for (int n = 0; n < 400 && server->counts().event_clients_cut == 0; ++n) {
-        server->publish("e", {{"n", n}, {"more", large}});
+        server->publish("e", [&] { return nlohmann::json{{"n", n}, {"more", large}}; });
         EXPECT_FALSE(quick.read_past("\"n\":" + std::to_string(n) + "}").empty());
     }
     EXPECT_EQ(server->counts().event_clients_cut, 1u);

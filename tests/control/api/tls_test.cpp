@@ -197,8 +197,8 @@ TEST_F(TlsTest, ACertificateThatEndsEndsItsConnectionsToo) {
     ASSERT_TRUE(wait_until([&] { return server->counts().event_clients == 1; }));
     ended = true;
     EXPECT_TRUE(one.ask(get("/echo")).starts_with("HTTP/1.1 403 "));
-    server->publish("e", 1);
-    server->publish("e", 2);
+    server->publish("e", [] { return 1; });
+    server->publish("e", [] { return 2; });
     EXPECT_TRUE(wait_until([&] { return server->counts().event_clients == 0; }));
 }
 
