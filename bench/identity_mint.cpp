@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "control/identity/proof.h"
+#include "control/trust/certificate_library.h"
 #include "control/trust/openssl_handles.h"
 
 namespace vern::bench {
@@ -102,7 +103,7 @@ class X509Issuer {
         return pem(certify(key.get(), "critical,keyAgreement", serial).get());
     }
     X509Ptr certify(EVP_PKEY* key, const char* usage, long serial) const {
-        X509Ptr leaf(X509_new());
+        X509Ptr leaf(X509_new_ex(certificate_library(), nullptr));
         X509_NAME* const name = X509_get_subject_name(leaf.get());
         const std::string common = "user-" + std::to_string(serial);
         for (const auto& [field, value] : {std::pair("OU", std::string("DBA")), {"CN", common}})
@@ -220,7 +221,7 @@ TlsUsers mint_tls_users(std::size_t count, UnixSeconds from, UnixSeconds until) 
     const X509Issuer issuer(from, until);
     TlsUsers users{.ca_pem = issuer.ca_pem(), .users = {}};
     for (std::size_t i = 0; i < count; ++i) {
-        KeyPtr key(EVP_EC_gen("P-256"));
+        KeyPtr key(EVP_PKEY_Q_keygen(certificate_library(), nullptr, "EC", "P-256"));
         auto certificate = issuer.certify(key.get(), "critical,digitalSignature", static_cast<long>(i + 1));
         users.users.push_back({std::move(certificate), std::move(key)});
     }

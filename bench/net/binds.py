@@ -90,15 +90,16 @@ def measure(kind: str, peers: int, at_once: int, cpu: int, rounds: int) -> list[
             only_on(load.process.pid, others[0])
         results = []
         for number in range(rounds):
-            before = cpu_us(pid)
+            before, peers_before = cpu_us(pid), sum(cpu_us(load.process.pid).values())
             load.go()
             text = load.says(2 + number)
             assert text.startswith("{"), load.process.output()
             result = json.loads(text)
             used = {name: spent - before.get(name, 0) for name, spent in cpu_us(pid).items()}
             bound = result["bound"] or 1
+            peers_used = sum(cpu_us(load.process.pid).values()) - peers_before
             result.update(kind=kind, peers=peers, round=number + 1, binds_a_second=result["bound"] / result["seconds"],
-                          cpu_us=sum(used.values()) / bound,
+                          cpu_us=sum(used.values()) / bound, peers_cpu_us=peers_used / bound,
                           threads_us={name: round(spent / bound, 1) for name, spent in used.items() if spent / bound >= 1})
             results.append(result)
         return results
@@ -116,7 +117,7 @@ def main() -> None:
         for peers in options.peers or (1_000, 10_000):
             for result in measure(kind, peers, options.at_once, options.cpu, options.rounds):
                 what = "bound" if result["round"] == 1 else "renewed"
-                print(f"{kind} {peers:6} {what:8} {result['bound']:6}: {result['binds_a_second']:6.0f} a second, {result['cpu_us']:5.0f} us of CPU each; "
+                print(f"{kind} {peers:6} {what:8} {result['bound']:6}: {result['binds_a_second']:6.0f} a second, {result['cpu_us']:5.0f} us of CPU each (the peers' side {result['peers_cpu_us']:.0f}); "
                       f"median {result['median_ms']:.1f} ms, 99th percentile {result['percentile99_ms']:.1f} ms"
                       + (f"; not bound: {result['others']}" if result["others"] else ""), flush=True)
                 print(f"    by thread: {result['threads_us']}", flush=True)
