@@ -22,8 +22,11 @@ class Listener {
     void accept() {
         acceptor_.async_accept([this](const boost::system::error_code& error, Socket socket) {
             if (error == boost::asio::error::operation_aborted) return;
-            if (!error) take_(std::move(socket));
-            if (!error || error == boost::asio::error::connection_aborted) return accept();
+            if (!error || error == boost::asio::error::connection_aborted) {
+                accept();  // first: what cannot take a client for want of memory must not be the end of it
+                if (!error) take_(std::move(socket));
+                return;
+            }
             // The connection stays queued, and would be told of at once.
             pause_.expires_after(kAcceptPause);
             pause_.async_wait([this](const boost::system::error_code& ended) {

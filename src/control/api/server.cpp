@@ -209,13 +209,11 @@ void Server::publish(std::string_view event, const std::function<nlohmann::json(
     ++state.events;
     state.statistics.add(&Counts::events_published);
     if (!state.common.heard) return;
-    if (state.events_under_way.fetch_add(1) >= kEventsUnderWayMax) {
-        state.events_under_way.fetch_sub(1);
-        return;
-    }
+    if (state.events_under_way.load() >= kEventsUnderWayMax) return;
     auto text = std::make_shared<const std::string>(
         fmt::format("id: {}\nevent: {}\ndata: {}\n\n", state.events, event,
                     data().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+    state.events_under_way.fetch_add(1);
     net::post(state.common.io, [&state, text = std::move(text)] {
         state.events_under_way.fetch_sub(1);
         // One that is too slow goes, and with it its place in the set.

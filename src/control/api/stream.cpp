@@ -62,12 +62,14 @@ class TlsStream final : public Stream {
 
     TlsStream(Socket socket, SSL_CTX* context, Identify identify)
         : socket_(std::move(socket)), ssl_(::SSL_new(context)), identify_(std::move(identify)) {
-        Failure ignored;
-        socket_.non_blocking(true, ignored);
+        socket_.non_blocking(true);
         if (!ssl_ || ::SSL_set_fd(ssl_.get(), socket_.native_handle()) != 1) throw std::bad_alloc();
         ::SSL_set_accept_state(ssl_.get());
-        ::SSL_set_mode(ssl_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-        ::SSL_set_read_ahead(ssl_.get(), 1);  // a record's header and the rest in one call
+        ::SSL_set_mode(ssl_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                       SSL_MODE_RELEASE_BUFFERS);
+        // Else a call reads on over records without data (KeyUpdate) as long as they come, and this thread
+        // serves nobody else. Nor is anything read ahead, so that the socket tells what there is to read.
+        ::SSL_clear_mode(ssl_.get(), SSL_MODE_AUTO_RETRY);
     }
 
     void handshake(Done done) override {
@@ -83,7 +85,7 @@ class TlsStream final : public Stream {
             joined_.assign(first).append(then);
             unsent_ = {joined_, {}};
         }
-        later([this] { return write_some(); }, std::move(done));
+        write_rest(std::move(done));
     }
     void end_sending() override { api::end_sending(socket_); }
     void close() override {
@@ -94,6 +96,8 @@ class TlsStream final : public Stream {
 
   private:
     static constexpr std::size_t kJoinedMax = 8192;
+    static constexpr std::size_t kPartMax = 65536;
+    static constexpr std::array<std::string_view, 2> kNothing{};
     struct Free {
         void operator()(SSL* ssl) const { ::SSL_free(ssl); }
     };
@@ -102,14 +106,20 @@ class TlsStream final : public Stream {
         return static_cast<int>(std::min<std::size_t>(bytes, std::numeric_limits<int>::max()));
     }
 
+    // A part at a time, so that a long answer leaves turns to others.
+    void write_rest(Done done) {
+        later([this] { return write_some(); },
+              [this, done = std::move(done)](const Failure& failure, std::size_t sent) {
+                  if (failure || unsent_ == kNothing) return done(failure, sent);
+                  write_rest(done);
+              });
+    }
+
     int write_some() {
-        int sent = 1;
-        for (std::string_view& part : unsent_) {
-            while (sent > 0 && !part.empty()) {
-                sent = ::SSL_write(ssl_.get(), part.data(), size_of(part.size()));
-                if (sent > 0) part.remove_prefix(static_cast<std::size_t>(sent));
-            }
-        }
+        std::string_view& part = unsent_[0].empty() ? unsent_[1] : unsent_[0];
+        if (part.empty()) return 1;
+        const int sent = ::SSL_write(ssl_.get(), part.data(), size_of(std::min(part.size(), kPartMax)));
+        if (sent > 0) part.remove_prefix(static_cast<std::size_t>(sent));
         return sent;
     }
 

@@ -24,20 +24,23 @@ struct Narrowed {
     OSSL_PROVIDER* whole = nullptr;
     std::vector<OSSL_ALGORITHM> decoders;  // as OpenSSL wants it: ends with one that has no name
 };
-Narrowed& narrowed = *new Narrowed;
+Narrowed& narrowed() {
+    static Narrowed& one = *new Narrowed;
+    return one;
+}
 
 const OSSL_ALGORITHM* query(void*, int operation, int* no_cache) noexcept {
     *no_cache = 0;
-    if (operation == OSSL_OP_DECODER) return narrowed.decoders.data();
-    return OSSL_PROVIDER_query_operation(narrowed.whole, operation, no_cache);
+    if (operation == OSSL_OP_DECODER) return narrowed().decoders.data();
+    return OSSL_PROVIDER_query_operation(narrowed().whole, operation, no_cache);
 }
 
-const OSSL_PARAM* gettable(void*) noexcept { return OSSL_PROVIDER_gettable_params(narrowed.whole); }
+const OSSL_PARAM* gettable(void*) noexcept { return OSSL_PROVIDER_gettable_params(narrowed().whole); }
 int get(void*, OSSL_PARAM* parameters) noexcept {
-    return OSSL_PROVIDER_get_params(narrowed.whole, parameters);
+    return OSSL_PROVIDER_get_params(narrowed().whole, parameters);
 }
 int capabilities(void*, const char* of, OSSL_CALLBACK* take, void* argument) noexcept {
-    return OSSL_PROVIDER_get_capabilities(narrowed.whole, of, take, argument);
+    return OSSL_PROVIDER_get_capabilities(narrowed().whole, of, take, argument);
 }
 
 template <typename Function>
@@ -53,7 +56,7 @@ int start(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** o
                                              entry(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, capabilities),
                                              {0, nullptr}};
     *ours = dispatch;
-    *context = OSSL_PROVIDER_get0_provider_ctx(narrowed.whole);
+    *context = OSSL_PROVIDER_get0_provider_ctx(narrowed().whole);
     return 1;
 }
 
@@ -66,15 +69,16 @@ bool is_wanted(const OSSL_ALGORITHM& decoder) {
 }
 
 bool narrow() {
-    narrowed.whole = OSSL_PROVIDER_load(openssl_library(), "default");
+    narrowed().whole = OSSL_PROVIDER_load(openssl_library(), "default");
     int no_cache = 0;
     const OSSL_ALGORITHM* all =
-        narrowed.whole ? OSSL_PROVIDER_query_operation(narrowed.whole, OSSL_OP_DECODER, &no_cache) : nullptr;
+        narrowed().whole ? OSSL_PROVIDER_query_operation(narrowed().whole, OSSL_OP_DECODER, &no_cache)
+                         : nullptr;
     for (; all && all->algorithm_names; ++all) {
-        if (is_wanted(*all)) narrowed.decoders.push_back(*all);
+        if (is_wanted(*all)) narrowed().decoders.push_back(*all);
     }
-    const bool some = !narrowed.decoders.empty();
-    narrowed.decoders.push_back({});
+    const bool some = !narrowed().decoders.empty();
+    narrowed().decoders.push_back({});
     return some;
 }
 

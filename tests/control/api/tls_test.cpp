@@ -4,6 +4,12 @@
 #include <openssl/x509v3.h>
 #include <signal.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <future>
+#include <thread>
+
+#include "control/api/stream.h"
 #include "control/log.h"
 #include "served.h"
 
@@ -247,6 +253,48 @@ TEST_F(TlsTest, OneSourceHasAFewHandshakesUnderWay) {
     one.send("what is no handshake gives its place back");
     EXPECT_TRUE(one.read_past("\n").empty());
     EXPECT_NE(TlsClient(port, ca, &writer).ask(get("/echo")), "");
+}
+
+// Each with a turn of the event loop, so that deadlines and other clients have theirs.
+TEST_F(TlsTest, RecordsWithoutDataAreReadOneByOne) {
+    constexpr int kUpdates = 500;
+    boost::asio::io_context io;
+    boost::asio::ip::tcp::acceptor acceptor(io, {boost::asio::ip::address_v4::loopback(), 0});
+    std::promise<void> sent, over;
+    std::thread client([&, to = acceptor.local_endpoint().port()] {
+        const Party writer = party("writer", &ca);
+        TlsClient one(to, ca, &writer);
+        BIO* made = ::BIO_new(::BIO_s_mem());
+        const int fd = ::SSL_get_fd(one.channel());
+        ::SSL_set0_wbio(one.channel(), made);
+        for (int i = 0; i < kUpdates; ++i) {
+            ::SSL_key_update(one.channel(), SSL_KEY_UPDATE_NOT_REQUESTED);
+            ::SSL_do_handshake(one.channel());
+        }
+        char* bytes = nullptr;
+        const auto size = static_cast<std::size_t>(::BIO_get_mem_data(made, &bytes));
+        EXPECT_EQ(::send(fd, bytes, size, 0), static_cast<ssize_t>(size));
+        sent.set_value();
+        over.get_future().wait();
+    });
+    const auto stream = make_tls_stream(acceptor.accept(), context.get(), {});
+    bool shaken = false;
+    stream->handshake([&](const boost::system::error_code& error, std::size_t) {
+        EXPECT_FALSE(error);
+        shaken = true;
+    });
+    while (!shaken) io.run_one();
+    sent.get_future().wait();
+    io.restart();
+    std::array<char, 64> into;
+    stream->read_some(boost::asio::buffer(into), [](const boost::system::error_code&, std::size_t) {});
+    int turns = 0;
+    while (io.poll_one() > 0) ++turns;
+    EXPECT_GE(turns, kUpdates);
+    stream->close();
+    io.poll();
+    over.set_value();
+    client.join();
 }
 
 TEST_F(TlsTest, AContextThatAsksForNoCertificateIsRefused) {
