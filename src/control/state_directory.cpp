@@ -109,7 +109,8 @@ Result<bool> StateDirectory::remove(std::string_view name) const {
 void StateDirectory::drop_unfinished() const {
     std::vector<std::string> unfinished;
     std::error_code none;
-    for (std::filesystem::directory_iterator entry(path_, none), end; !none && entry != end; entry.increment(none))
+    for (std::filesystem::directory_iterator entry(path_, none), end; !none && entry != end;
+         entry.increment(none))
         if (entry->path().extension() == kUnfinished) unfinished.push_back(entry->path());
     for (const std::string& file : unfinished) ::unlink(file.c_str());
 }

@@ -101,8 +101,8 @@ class Control {
     // Who has proven what: asked each time that rules are compiled. Before start().
     using Holders = std::function<std::vector<Holder>()>;
     void use_identities(Holders holders) { holders_ = std::move(holders); }
-    // They are others now: rules that heed them are compiled anew, and count for the next packet. False: those
-    // before are still in force, and it must be tried again.
+    // They are others now: rules that heed them are compiled anew, and count for the next packet. False:
+    // those before are still in force, and it must be tried again.
     bool identities_changed();
     // How long a binding lasts at most, by the policy that governs.
     std::optional<std::chrono::seconds> identity_max() const;

@@ -209,11 +209,11 @@ Result<void> NftReading::read_hook(NftHook hook, std::vector<NftRule>& to, NftRu
 
 void NftReading::take_chain(const json& item) {
     NftChain chain{.family = string_at(item, "family"),
-                .table = string_at(item, "table"),
-                .name = string_at(item, "name"),
-                .policy = string_at(item, "policy"),
-                .hook = {},
-                .rules = {}};
+                   .table = string_at(item, "table"),
+                   .name = string_at(item, "name"),
+                   .policy = string_at(item, "policy"),
+                   .hook = {},
+                   .rules = {}};
     if (chain.family != "ip" && chain.family != "ip6" && chain.family != "inet") return;
     if (at(item, "prio").is_number_integer()) chain.priority = at(item, "prio").get<std::int64_t>();
     const auto hook = string_at(item, "hook"), type = string_at(item, "type");

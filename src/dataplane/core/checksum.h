@@ -17,8 +17,8 @@ inline std::uint64_t add_carry(std::uint64_t a, std::uint64_t b) noexcept {
 
 namespace detail {
 
-// The bulk of a sum, 32 bytes at a time, and copied on the way if `Copy`. 32-bit words in lanes of 64 bits need
-// no carries: 2^32 of them would fit. GNU vectors of the size that every 64-bit CPU has.
+// The bulk of a sum, 32 bytes at a time, and copied on the way if `Copy`. 32-bit words in lanes of 64 bits
+// need no carries: 2^32 of them would fit. GNU vectors of the size that every 64-bit CPU has.
 template <bool Copy>
 inline std::uint64_t checksum_rows(std::uint64_t sum, std::byte* to, const std::byte* from,
                                    std::size_t rows) noexcept {

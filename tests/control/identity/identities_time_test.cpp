@@ -149,8 +149,8 @@ TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARestart) {
     EXPECT_EQ(identities->registry().size(), 0u);
 }
 
-// What was handed in and then proven through the tunnel is the tunnel's: nothing of it is left on the disk that
-// could come back after a removal and kill -9.
+// What was handed in and then proven through the tunnel is the tunnel's: nothing of it is left on the disk
+// that could come back after a removal and kill -9.
 TEST_F(IdentitiesTest, WhatIsRemovedAfterARenewalThroughTheTunnelStaysAway) {
     bool dead = false;
     open([&](std::string_view) { return dead ? EIO : 0; });

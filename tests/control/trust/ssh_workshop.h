@@ -160,7 +160,9 @@ struct HandMade {
 };
 
 inline SshTrust trusting(SshPublicKey ca) {
-    return SshTrust::make({SshCa{.key = std::move(ca), .krl = {}, .principals = {}, .groups = {}, .name = {}}}).value();
+    return SshTrust::make(
+               {SshCa{.key = std::move(ca), .krl = {}, .principals = {}, .groups = {}, .name = {}}})
+        .value();
 }
 
 template <typename T>
