@@ -2,13 +2,15 @@
 // the tables behind it are shared.
 //
 // The order of a packet's way:
-//   transport     what is it really, and is it whole                      malformed, hidden or source-routed:
-//   denied fragments     a later one follows the verdict on the first ICMP errors   related to a live flow
-//   that this peer carries, or denied; no rule opens for them, and for redirects nothing does flow          a
-//   live one of this peer: a step of its state machine. Is the policy another one than the flow was allowed
-//   by, the rules are
-//                 asked again, in the direction in which the flow began, before this packet passes
-//   rules         what begins a flow; ICMP that is neither an error nor an echo is asked for each packet
+// - transport: what is it really, and is it whole; malformed, hidden or source-routed is denied
+// - identity: is the peer's over, nothing passes, whatever the rules still say
+// - fragments: a later one follows the verdict on the first
+// - ICMP errors: related to a live flow that this peer carries, or denied; no rule opens for them, and for
+//   redirects nothing does
+// - flow: a live one of this peer, a step of its state machine; is the policy another one than the flow was
+//   allowed by, the rules are asked again, in the direction in which it began, before this packet passes
+// - rules: what begins a flow; ICMP that is neither an error nor an echo is asked for each packet
+//
 // The peer of a packet is who carries it: inwards the caller has checked that the source is the peer's
 // (cryptokey routing) *before* it asks.
 #pragma once
