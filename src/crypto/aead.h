@@ -21,10 +21,13 @@ using KeyBytes = std::span<const std::byte, 32>;
 struct SealJob {
     const std::byte* key;   // 32 bytes
     std::uint64_t counter;  // never used twice under one key: the caller's promise
-    const std::byte*
-        plain;          // `length` bytes; may be equal to `sealed` (in place), must not overlap it otherwise
-    std::byte* sealed;  // `length` + kTagBytes bytes: ciphertext, then tag
-    std::uint32_t length;  // bytes of plaintext, 0 to 65535
+    // The plaintext from byte `front` on. What is in front of that the caller has put where it is sealed:
+    // headers that were written for this message, say, of bytes that stay where they are. May be
+    // sealed + front (all in place), and must not overlap what is sealed otherwise.
+    const std::byte* plain;
+    std::byte* sealed;        // `length` + kTagBytes bytes: ciphertext, then tag
+    std::uint32_t length;     // bytes of plaintext, 0 to 65535
+    std::uint32_t front = 0;  // bytes; a multiple of 64, at most `length`
 };
 
 struct OpenJob {

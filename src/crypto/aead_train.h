@@ -55,6 +55,7 @@ class Train {
         const std::byte* from;
         std::byte* to;
         std::uint32_t length;
+        std::uint32_t front = 0;  // so many bytes, whole blocks, are at `to` already
     };
 
     // A block that is not whole is computed in `whole[lane]`, so that a pass itself has no cases.
@@ -104,8 +105,10 @@ class Train {
     }
 
   private:
-    template <class Job>
-    static bool is_short(const Job* jobs, std::size_t count) {
+    static bool is_short(const SealJob* jobs, std::size_t count) {
+        return count == 1 && jobs->length <= ShortMessage::kBytesMax && jobs->front == 0;
+    }
+    static bool is_short(const OpenJob* jobs, std::size_t count) {
         return count == 1 && jobs->length <= ShortMessage::kBytesMax;
     }
 
@@ -116,7 +119,8 @@ class Train {
             group.count = members;
             for (int i = 0; i < members; ++i) {
                 const SealJob& job = window[order[i]];
-                admit(group, i, job.key, job.counter, {job.plain, job.sealed, job.length});
+                admit(group, i, job.key, job.counter,
+                      {before(job.plain, job.front), job.sealed, job.length, job.front});
             }
             begin(group);
             const bool pays = beside_pays(group);
@@ -281,6 +285,10 @@ class Train {
         wipe_secrets(words, sizeof words);
     }
 
+    // As a number: there need not be anything there.
+    static const std::byte* before(const std::byte* at, std::uint32_t bytes) {
+        return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(at) - bytes);
+    }
     static std::uint32_t blocks_of(std::uint32_t bytes) { return (bytes + kBlockBytes - 1) / kBlockBytes; }
     static int message_of(const Pass& pass, int lane) { return static_cast<int>(pass.lanes.message[lane]); }
 
@@ -291,6 +299,8 @@ class Train {
         pass.edges = 0;
         for (; index < group.count; ++index, at = 0) {
             const Message message = group.messages[index];
+            for (; at < message.front && lane < kLanes; at += kBlockBytes)
+                take(pass, lane++, {message.to, message.to, message.length}, index, at);
             // A message that was refused has no length any more, but may have had blocks.
             const std::uint32_t left = at < message.length ? message.length - at : 0;
             const auto whole = static_cast<int>(left / kBlockBytes);

@@ -64,7 +64,10 @@ bool train_is_right(const aead::Implementation& aead) {
     std::array<aead::OpenJob, kLengths.size()> open;
     for (std::size_t i = 0; i < kLengths.size(); ++i) {
         std::byte* at = &sealed[i * kSlotBytes];
-        seal[i] = {key.span().data(), i, &plain[i * kSlotBytes], at, kLengths[i]};
+        // Every other one as packets that were cut: headers where they are sealed, the rest elsewhere.
+        const std::uint32_t front = i % 2 == 1 && kLengths[i] >= 64 ? 64 : 0;
+        std::copy_n(&plain[i * kSlotBytes], front, at);
+        seal[i] = {key.span().data(), i, &plain[i * kSlotBytes] + front, at, kLengths[i], front};
         open[i] = {key.span().data(), i, at, kLengths[i], false};
     }
     aead.seal(seal);

@@ -110,11 +110,16 @@ TEST_P(AeadEach, WycheproofCiphertexts) {
     EXPECT_EQ(count, 10);
 }
 
+// Where the plaintext is when it is sealed. Parted: its first blocks where it is sealed, the others
+// elsewhere.
+enum class Place { apart, in_place, parted };
+
 // A train over one arena: messages at random offsets, canaries between them.
 struct Train {
     struct Message {
         std::size_t offset;
         std::uint32_t length;
+        std::uint32_t front;  // if parted
         std::size_t key;
         std::uint64_t counter;
         Bytes plain;
@@ -130,25 +135,25 @@ struct Train {
             offset += 1 + noise.below(67);
             const auto counter =
                 noise.below(4) == 0 ? ~std::uint64_t{0} - noise.below(99) : noise.below(1 << 20);
-            messages.push_back({offset, length, noise.below(keys.size()), counter, Bytes(length)});
+            const auto front = static_cast<std::uint32_t>(noise.below(length / 64 + 1) * 64);
+            messages.push_back({offset, length, front, noise.below(keys.size()), counter, Bytes(length)});
             noise.fill(messages.back().plain);
             offset += length + kTagBytes;
         }
         arena.assign(offset + 64, kCanary);
     }
-    void place_plain(bool in_place) {
+    std::vector<SealJob> seal_jobs(Place place) {
         std::fill(arena.begin(), arena.end(), kCanary);
-        if (!in_place) return;
-        for (const Message& message : messages)
-            std::copy(message.plain.begin(), message.plain.end(),
-                      arena.begin() + static_cast<std::ptrdiff_t>(message.offset));
-    }
-    std::vector<SealJob> seal_jobs(bool in_place) {
         std::vector<SealJob> jobs;
         for (const Message& message : messages) {
             std::byte* sealed = arena.data() + message.offset;
+            const std::uint32_t there = place == Place::apart    ? 0
+                                        : place == Place::parted ? message.front
+                                                                 : message.length;
+            std::copy_n(message.plain.begin(), there, sealed);
             jobs.push_back({keys[message.key].data(), message.counter,
-                            in_place ? sealed : message.plain.data(), sealed, message.length});
+                            place == Place::in_place ? sealed : message.plain.data() + there, sealed,
+                            message.length, place == Place::parted ? there : 0});
         }
         return jobs;
     }
@@ -189,10 +194,9 @@ void for_all_trains(std::uint64_t seed, Check check) {
 
 TEST_P(AeadEach, SealsAsTheReferenceDoesAtAllLengths) {
     for_all_trains(11, [&](Train& train, test::Noise&) {
-        for (bool in_place : {false, true}) {
-            train.place_plain(in_place);
-            implementation().seal(train.seal_jobs(in_place));
-            ASSERT_TRUE(train.arena == train.expected_arena());
+        for (Place place : {Place::apart, Place::in_place, Place::parted}) {
+            implementation().seal(train.seal_jobs(place));
+            ASSERT_TRUE(train.arena == train.expected_arena()) << static_cast<int>(place);
         }
     });
 }
@@ -200,8 +204,7 @@ TEST_P(AeadEach, SealsAsTheReferenceDoesAtAllLengths) {
 TEST_P(AeadEach, OpensWhatTheOthersSealedAtAllLengths) {
     for_all_trains(12, [&](Train& train, test::Noise&) {
         for (const Implementation* other : usable()) {
-            train.place_plain(false);
-            other->seal(train.seal_jobs(false));
+            other->seal(train.seal_jobs(Place::apart));
             auto jobs = train.open_jobs();
             implementation().open(jobs);
             for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -310,6 +313,14 @@ TEST_P(AeadEach, NeverTouchesWhatIsOutside) {
             implementation().open({&open, 1});
             ASSERT_TRUE(open.authentic) << length;
             ASSERT_TRUE(std::equal(plain.begin(), plain.end(), sealed.begin())) << length;
+            if (length < 64) continue;
+            // Its plaintext is where it is sealed now, of which the rear is not to be read.
+            const auto rest = place(plain_pages, length - 64);
+            const SealJob parted{key.data(), length, rest.data(), sealed.data(), length, 64};
+            implementation().seal({&parted, 1});
+            implementation().open({&open, 1});
+            ASSERT_TRUE(open.authentic) << length;
+            ASSERT_TRUE(std::equal(rest.begin(), rest.end(), sealed.begin() + 64)) << length;
         }
 }
 

@@ -5,6 +5,7 @@
 #include <valgrind/valgrind.h>
 
 #include <cstdio>
+#include <cstring>
 #include <vector>
 
 #include "crypto/aead_implementations.h"
@@ -38,8 +39,11 @@ bool run(const Implementation& implementation, const std::vector<std::uint32_t>&
     }
     for (std::size_t i = 0; i < lengths.size(); ++i) {
         const std::byte* key = keys[i % 3 == 2 ? 1 : 0];
-        seals.push_back({key, i, plain[i].data(), sealed[i].data(), lengths[i]});
+        const std::uint32_t front = i % 2 == 1 && lengths[i] >= 64 ? 64 : 0;
+        seals.push_back({key, i, plain[i].data() + front, sealed[i].data(), lengths[i], front});
         opens.push_back({key, i, sealed[i].data(), lengths[i], false});
+        std::memcpy(sealed[i].data(), plain[i].data(), front);
+        secret(sealed[i].data(), front);
         secret(plain[i].data(), plain[i].size());
     }
     secret(keys, sizeof keys);

@@ -1,5 +1,5 @@
 // Every implementation against libsodium: the input chooses the train's lengths, keys, counters, where it
-// lies, and what is damaged before it is opened.
+// lies, how much of each plaintext is where it is sealed, and what is damaged before it is opened.
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -39,8 +39,9 @@ Train train_of(Input& input) {
         train.sealed.emplace_back(shift + length + kTagBytes);
         const std::byte* key = train.keys[input.number(3)];
         const std::uint64_t counter = ~std::uint64_t{0} / (1 + input.number(65536));
-        train.seals.push_back(
-            {key, counter, train.plain[i].data() + shift, train.sealed[i].data() + shift, length});
+        const std::uint32_t front = input.number(length / 64 + 1) * 64;
+        train.seals.push_back({key, counter, train.plain[i].data() + shift + front,
+                               train.sealed[i].data() + shift, length, front});
         train.opens.push_back({key, counter, train.sealed[i].data() + shift, length, false});
     }
     return train;
@@ -50,11 +51,19 @@ void require(bool right) {
     if (!right) std::abort();
 }
 
-void check(const aead::Implementation& one, Train& train, std::size_t damaged, std::uint32_t where) {
-    aead::kLibsodium.seal(train.seals);
-    const auto expected = train.sealed;
+const std::byte* begin_of(const aead::SealJob& job) { return job.plain - job.front; }
+
+void seal(const aead::Implementation& one, Train& train) {
     for (auto& bytes : train.sealed) std::memset(bytes.data(), 0, bytes.size());
+    for (const aead::SealJob& job : train.seals)
+        if (job.front > 0) std::memcpy(job.sealed, begin_of(job), job.front);
     one.seal(train.seals);
+}
+
+void check(const aead::Implementation& one, Train& train, std::size_t damaged, std::uint32_t where) {
+    seal(aead::kLibsodium, train);
+    const auto expected = train.sealed;
+    seal(one, train);
     require(train.sealed == expected);
     if (train.opens.empty()) return;
     aead::OpenJob& victim = train.opens[damaged % train.opens.size()];
@@ -65,8 +74,8 @@ void check(const aead::Implementation& one, Train& train, std::size_t damaged, s
         const std::vector<std::byte> zeros(job.length);
         require(job.authentic == (&job != &victim));
         require(job.length == 0 ||
-                std::memcmp(job.sealed, job.authentic ? train.seals[i].plain : zeros.data(), job.length) ==
-                    0);
+                std::memcmp(job.sealed, job.authentic ? begin_of(train.seals[i]) : zeros.data(),
+                            job.length) == 0);
     }
 }
 

@@ -360,8 +360,9 @@ void Lane::check_sealed(const aead::SealJob& job) {
     const auto bad = [&](std::string_view invariant, std::string_view what) {
         world_.fail(invariant, fmt::format("host {} worker {}: {}", host_.id(), id_, what));
     };
-    const std::span<const std::byte> plain(job.plain,
-                                           job.length - (world_.sabotaged(Sabotage::skip_padding) ? 1 : 0));
+    std::vector<std::byte> plain(job.sealed, job.sealed + job.front);
+    plain.insert(plain.end(), job.plain, job.plain + (job.length - job.front));
+    if (world_.sabotaged(Sabotage::skip_padding)) plain.pop_back();
     if (plain.size() < 20) return bad("padding", "a worker seals a message with no packet in it");
     const bool v6 = std::to_integer<unsigned>(plain[0]) >> 4 == 6;
     const std::size_t at = v6 ? 4 : 2;
@@ -384,7 +385,7 @@ void Lane::check_sealed(const aead::SealJob& job) {
     }
 
     Found found;
-    PacketRecord* record = world_.ledger.about_to_seal(host_, plain.first(inner), found);
+    PacketRecord* record = world_.ledger.about_to_seal(host_, std::span(plain).first(inner), found);
     if (!record) return;
     const Host::KeyUse* use = host_.key_use(job.key);
     if (!use) return bad("keys", "seals with a key of no session");
@@ -404,7 +405,8 @@ void Lane::check_sealed(const aead::SealJob& job) {
     sealed_in(job.sealed).push_back({use->peer, found.ecn, job.counter, job.length + kDataOverheadBytes});
     // A peer that holds keys and misuses them: what it sends is authentic and malformed.
     if (world_.operators.active() && world_.profile.may(Fault::malformed_peer) && world_.rng.chance(0.005)) {
-        job.sealed[0] &= std::byte{0x0f};
+        std::byte& first = job.front > 0 ? *job.sealed : const_cast<std::byte&>(*job.plain);
+        first &= std::byte{0x0f};
         record->tampered = true;
         world_.coverage.add(Fault::malformed_peer);
     }

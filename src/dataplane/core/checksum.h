@@ -17,57 +17,60 @@ inline std::uint64_t add_carry(std::uint64_t a, std::uint64_t b) noexcept {
 
 namespace detail {
 
-// The bulk of a sum, 32 bytes at a time, and copied on the way if `Copy`. 32-bit words in lanes of 64 bits
-// need no carries: 2^32 of them would fit. GNU vectors of the size that every 64-bit CPU has.
-template <bool Copy>
-inline std::uint64_t checksum_rows(std::uint64_t sum, std::byte* to, const std::byte* from,
-                                   std::size_t rows) noexcept {
-    using Vector [[gnu::vector_size(16)]] = std::uint64_t;
+using Vector16 [[gnu::vector_size(16)]] = std::uint64_t;
+using Vector32 [[gnu::vector_size(32)]] = std::uint64_t;
+
+// The bulk of a sum, two vectors at a time. Lanes of 64 bits sum up whole words, modulo 2^64, and their upper
+// halves; what the lower halves sum up to is the difference, which fits for up to 2^32 of them. No carries.
+template <class Vector>
+[[gnu::always_inline]] inline std::uint64_t checksum_rows(const std::byte* from, std::size_t rows) noexcept {
     constexpr std::size_t kBytes = sizeof(Vector);
-    Vector low{}, high{}, other_low{}, other_high{};
+    Vector words{}, high{}, other_words{}, other_high{};
     for (; rows > 0; --rows, from += 2 * kBytes) {
         Vector x, y;
         std::memcpy(&x, from, kBytes);
         std::memcpy(&y, from + kBytes, kBytes);
-        if constexpr (Copy) {
-            std::memcpy(to, &x, kBytes);
-            std::memcpy(to + kBytes, &y, kBytes);
-            to += 2 * kBytes;
-        }
-        low += x & 0xffffffff;
+        words += x;
         high += x >> 32;
-        other_low += y & 0xffffffff;
+        other_words += y;
         other_high += y >> 32;
     }
-    const Vector all = low + high + other_low + other_high;
-    return add_carry(sum, all[0] + all[1]);
-}
-
-template <bool Copy>
-inline std::uint64_t checksum(std::uint64_t sum, std::byte* to, const std::byte* from,
-                              std::size_t length) noexcept {
-    const std::size_t rows = length / 32;
-    if (rows > 0) sum = checksum_rows<Copy>(sum, to, from, rows);
-    for (std::size_t at = 32 * rows; at < length; at += 8) {
-        std::uint64_t word = 0;
-        const std::size_t bytes = length - at < 8 ? length - at : 8;
-        std::memcpy(&word, from + at, bytes);
-        if constexpr (Copy) std::memcpy(to + at, &word, bytes);
-        sum = add_carry(sum, word);
-    }
+    high += other_high;
+    const Vector all = words + other_words - (high << 32) + high;
+    std::uint64_t sum = 0;
+    for (std::size_t lane = 0; lane < kBytes / sizeof sum; ++lane) sum += all[lane];
     return sum;
 }
+
+#if defined(__x86_64__)
+inline const bool kHasAvx2 = __builtin_cpu_supports("avx2");
+[[gnu::target("avx2")]] inline std::uint64_t checksum_rows_avx2(const std::byte* from,
+                                                                std::size_t rows) noexcept {
+    return checksum_rows<Vector32>(from, rows);
+}
+#endif
 
 }  // namespace detail
 
 inline std::uint64_t checksum_add(std::uint64_t sum, const std::byte* data, std::size_t length) noexcept {
-    return detail::checksum<false>(sum, nullptr, data, length);
-}
-
-// The same of what it copies; the two must not overlap.
-inline std::uint64_t checksum_copy(std::uint64_t sum, std::byte* to, const std::byte* from,
-                                   std::size_t length) noexcept {
-    return detail::checksum<true>(sum, to, from, length);
+    std::size_t at = 0;
+#if defined(__x86_64__)
+    // Headers are not worth the call.
+    if (length >= 256 && detail::kHasAvx2) {
+        sum = add_carry(sum, detail::checksum_rows_avx2(data, length / 64));
+        at = length / 64 * 64;
+    }
+#endif
+    if (const std::size_t rows = (length - at) / 32; rows > 0) {
+        sum = add_carry(sum, detail::checksum_rows<detail::Vector16>(data + at, rows));
+        at += 32 * rows;
+    }
+    for (; at < length; at += 8) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, data + at, length - at < 8 ? length - at : 8);
+        sum = add_carry(sum, word);
+    }
+    return sum;
 }
 
 // To 16 bits, not complemented, in memory order: store it with memcpy as it is.

@@ -1,5 +1,7 @@
 #include "dataplane/core/segmenter.h"
 
+#include <algorithm>
+
 namespace vern {
 namespace {
 
@@ -8,6 +10,11 @@ void store_checksum(std::byte* at, std::uint64_t sum) noexcept {
     // Zero means "no checksum" in UDP; in one's complement 0xffff is the same number everywhere.
     if (checksum == 0) checksum = 0xffff;
     std::memcpy(at, &checksum, 2);
+}
+
+// Whole steps that hold the first `bytes`, or all.
+std::size_t front_bytes(std::size_t bytes, std::size_t all) noexcept {
+    return std::min((bytes + Segmenter::kFrontStep - 1) / Segmenter::kFrontStep * Segmenter::kFrontStep, all);
 }
 
 }  // namespace
@@ -54,22 +61,26 @@ std::optional<Segmenter> Segmenter::plan(const InnerPacket& packet, const VnetHe
 }
 
 void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
-    if (kind_ == Kind::plain) {
-        std::memcpy(to, packet_.data, packet_.length);
-        return;
-    }
+    const Parts parts = write_front(i, to);
+    std::memcpy(to + parts.front, parts.rest, size(i) - parts.front);
+}
+
+Segmenter::Parts Segmenter::write_front(std::size_t i, std::byte* to) const noexcept {
+    if (kind_ == Kind::plain) return {0, packet_.data};
     if (kind_ == Kind::plain_checksum) {
-        std::memcpy(to, packet_.data, transport_at_);
-        store_checksum(to + checksum_at_, checksum_copy(0, to + transport_at_, packet_.data + transport_at_,
-                                                        packet_.length - transport_at_));
-        return;
+        const std::size_t front = front_bytes(checksum_at_ + 2, packet_.length);
+        std::memcpy(to, packet_.data, front);
+        store_checksum(to + checksum_at_,
+                       checksum_add(0, packet_.data + transport_at_, packet_.length - transport_at_));
+        return {front, packet_.data + front};
     }
     InnerPacket out = packet_;
     out.data = to;
     out.length = size(i);
+    const std::byte* const payload = packet_.data + header_bytes_ + i * segment_;
+    const std::size_t front = front_bytes(header_bytes_, out.length), with_header = front - header_bytes_;
     std::memcpy(to, packet_.data, header_bytes_);
-    const std::uint64_t payload =
-        checksum_copy(0, to + header_bytes_, packet_.data + header_bytes_ + i * segment_, payload_bytes(i));
+    std::memcpy(to + header_bytes_, payload, with_header);
     if (out.v6) {
         store_be16(to + ip6::kPayloadLength, static_cast<std::uint16_t>(out.length - ip6::kHeaderBytes));
     } else {
@@ -77,10 +88,12 @@ void Segmenter::write(std::size_t i, std::byte* to) const noexcept {
         store_be16(to + ip4::kId, static_cast<std::uint16_t>(load_be16(to + ip4::kId) + i));
         out.write_ip4_checksum();
     }
+    const std::uint64_t sum = checksum_add(0, payload, payload_bytes(i));
     if (kind_ == Kind::tcp)
-        finish_tcp(out, i, payload);
+        finish_tcp(out, i, sum);
     else
-        finish_udp(out, payload);
+        finish_udp(out, sum);
+    return {front, payload + with_header};
 }
 
 void Segmenter::finish_tcp(InnerPacket& packet, std::size_t i, std::uint64_t payload) const noexcept {

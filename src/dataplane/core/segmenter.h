@@ -1,6 +1,7 @@
 // Cutting a superpacket from the TUN device into the packets that it stands for (what a NIC does for TSO and
-// USO), each written straight into the place where it will be sealed: the one copy on the way out. Also
-// completes the checksum of single packets where the kernel left it.
+// USO). Headers are written into the place where the packet will be sealed; payload stays where it is until
+// the AEAD reads it there: it is copied nowhere. Also completes the checksum of single packets where the
+// kernel left it.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +22,15 @@ class Segmenter {
     std::size_t count() const noexcept { return count_; }
     // Bytes of packet `i`; all but the last are equally long.
     std::size_t size(std::size_t i) const noexcept { return header_bytes_ + payload_bytes(i); }
-    // Writes packet `i`, whole with checksums, to size(i) bytes at `to`.
+    // Where packet `i` is, with its checksums: `front` bytes at `to`, which has room for all, and the others,
+    // if any, at `rest`. A multiple of kFrontStep unless it is all.
+    struct Parts {
+        std::size_t front;
+        const std::byte* rest;
+    };
+    static constexpr std::size_t kFrontStep = 64;  // what the AEAD wants (aead::SealJob::front)
+    Parts write_front(std::size_t i, std::byte* to) const noexcept;
+    // All of it to size(i) bytes at `to`.
     void write(std::size_t i, std::byte* to) const noexcept;
 
   private:

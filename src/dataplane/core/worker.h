@@ -65,7 +65,12 @@ class Worker {
         std::size_t count = 0;
         bool open = false;  // its last message is as long as its first: another may follow
         std::uint8_t tos = 0;
-        std::array<std::uint32_t, kSendSegmentsMax> plain_bytes;  // of each message, with padding
+        struct Message {
+            std::uint32_t bytes;    // of plaintext, with padding
+            std::uint32_t front;    // so many of them are where they will be sealed; the others
+            const std::byte* rest;  // are here, until the turn ends; null if there are none
+        };
+        std::array<Message, kSendSegmentsMax> messages;
     };
     // A train that is complete, until it is sealed and sent. Not more of them than there may be buffers
     // beside the one that is being filled.
@@ -101,7 +106,10 @@ class Worker {
     };
 
     // worker_out.cpp
-    bool send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Outlet& outlet) noexcept;
+    enum class Keep { turn, call };  // how long the packet's memory stays as it is
+    bool send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Keep keep,
+                     Outlet& outlet) noexcept;
+    void write_packet(const Segmenter& plan, std::size_t i, std::byte* plain, Keep keep) noexcept;
     Session* session_for(Peer& peer, Endpoint& to) noexcept;
     void stage(Peer& peer, const TunTrain& train) noexcept;
     void release_staged(Peer& peer, Outlet& outlet) noexcept;

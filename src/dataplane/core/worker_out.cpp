@@ -45,24 +45,37 @@ void Worker::from_tun(const TunTrain& train, Outlet& outlet) noexcept {
     if (gate_.active() && !admit(policy::Direction::out, *peer, *packet, plan->count(), outlet)) return;
     // What waits for this peer goes first, or the flow would be out of order.
     if (!staging_.empty() && staging_.has(peer->serial)) release_staged(*peer, outlet);
-    if (!send_packet(*peer, *packet, *plan, outlet)) stage(*peer, train);
+    if (!send_packet(*peer, *packet, *plan, Keep::turn, outlet)) stage(*peer, train);
 }
 
 // False: there is no session to send it with.
-bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan,
+bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Keep keep,
                          Outlet& outlet) noexcept {
     Endpoint to = departing_.to;
     Session* session = departing_.peer == &peer ? departing_.session : session_for(peer, to);
     if (!session) return false;
     for (std::size_t i = 0; i < plan.count(); ++i) {
-        const std::size_t bytes = plan.size(i);
-        const std::size_t with_padding = padded(bytes);
-        std::byte* plain = make_room(peer, *session, to, packet.ecn(), with_padding, outlet);
+        std::byte* plain = make_room(peer, *session, to, packet.ecn(), padded(plan.size(i)), outlet);
         if (!plain) break;  // counted there; what is left of a superpacket would be lost as well
-        plan.write(i, plain);
-        std::memset(plain + bytes, 0, with_padding - bytes);
+        write_packet(plan, i, plain, keep);
     }
     return true;
+}
+
+// As the plaintext of the message that has just been made room for: whole if it has padding, which is not to
+// be read behind it, or if it may not stay where it is.
+void Worker::write_packet(const Segmenter& plan, std::size_t i, std::byte* plain, Keep keep) noexcept {
+    Departing::Message& message = departing_.messages[departing_.count - 1];
+    const std::size_t bytes = plan.size(i);
+    if (bytes == message.bytes && keep == Keep::turn) {
+        const Segmenter::Parts parts = plan.write_front(i, plain);
+        message.front = static_cast<std::uint32_t>(parts.front);
+        message.rest = parts.front < bytes ? parts.rest : nullptr;
+        return;
+    }
+    plan.write(i, plain);
+    std::memset(plain + bytes, 0, message.bytes - bytes);
+    message.rest = nullptr;
 }
 
 // To a multiple of 16, but never over the MTU: the far side would have to fragment what fits here. A packet
@@ -103,7 +116,7 @@ std::byte* Worker::make_room(Peer& peer, Session& session, const Endpoint& to, s
     }
     std::byte* plain = train.buffer.data() + train.used + kDataHeaderBytes;
     train.used += message_bytes;
-    train.plain_bytes[train.count++] = static_cast<std::uint32_t>(padded_bytes);
+    train.messages[train.count++].bytes = static_cast<std::uint32_t>(padded_bytes);
     train.open = message_bytes == train.segment_bytes;
     return plain;
 }
@@ -146,9 +159,14 @@ void Worker::depart(Outlet& outlet) noexcept {
         header.counter = counter + i;
         std::memcpy(at, &header, sizeof header);
         std::byte* plain = at + sizeof header;
-        departure.jobs[i] = {train.session->sending.span().data(), counter + i, plain, plain,
-                             train.plain_bytes[i]};
-        at = plain + train.plain_bytes[i] + kTagBytes;
+        const Departing::Message& message = train.messages[i];
+        departure.jobs[i] = {.key = train.session->sending.span().data(),
+                             .counter = counter + i,
+                             .plain = message.rest ? message.rest : plain,
+                             .sealed = plain,
+                             .length = message.bytes,
+                             .front = message.rest ? message.front : 0};
+        at = plain + message.bytes + kTagBytes;
     }
     const std::span jobs = std::span(departure.jobs).first(count);
     const unsigned helpers = board_.attending();
@@ -246,7 +264,8 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         if (ours && gate_.active() && !staged_still_valid(peer) &&
             !admit(policy::Direction::out, peer, *packet, plan->count(), outlet))
             continue;
-        if (ours && send_packet(peer, *packet, *plan, outlet))
+        // The next one is put together where this one is.
+        if (ours && send_packet(peer, *packet, *plan, Keep::call, outlet))
             sent = true;
         else
             counters_.add(Counter::staged_given_up);

@@ -64,7 +64,8 @@ void Worker::answer_rejected(policy::Direction direction, Peer& peer, const Inne
     } else {
         const auto answer = InnerPacket::parse(buffer.first(bytes));
         const auto plan = Segmenter::plan(*answer, VnetHeader{});
-        if (!send_packet(peer, *answer, *plan, outlet)) return;  // no session: nobody waits for it
+        // The next answer is written to the same buffer. No session: nobody waits for it.
+        if (!send_packet(peer, *answer, *plan, Keep::call, outlet)) return;
     }
     answers_full_at_ = full_at;
     counters_.add(Counter::policy_rejected);
