@@ -303,6 +303,29 @@ TEST_F(WorkerPolicy, ARejectedPacketIsAnsweredToWhoSentIt) {
     EXPECT_EQ(std::memcmp(&written[0].packet[12], b.address.bytes.data(), 4), 0);
 }
 
+// Of a length that needs no padding.
+TEST_F(WorkerPolicy, EachRejectedPacketOfATurnIsAnsweredWithItself) {
+    use(b, {policy::test::rule(Action::reject, Direction::in)});
+    PacketSpec packet = from_a();
+    packet.payload = 8;
+    Bytes train;
+    for (packet.destination_port = 5000; packet.destination_port < 5004; ++packet.destination_port) {
+        a.tun(build(packet));
+        const Bytes bytes = only(a).bytes;
+        train.insert(train.end(), bytes.begin(), bytes.end());
+    }
+    b.receive(train, a.endpoint, train.size() / 4);
+    std::uint16_t port = 5000;
+    for (const auto& answer : b.take_sent()) {
+        a.receive(answer.bytes, b.endpoint);
+        const auto answered = a.take_written();
+        ASSERT_EQ(answered.size(), 1U);
+        ASSERT_EQ(answered[0].packet.size(), 64U);
+        EXPECT_EQ(load_be16(&answered[0].packet[28 + 20 + 2]), port++);
+    }
+    EXPECT_EQ(port, 5004);
+}
+
 TEST_F(WorkerPolicy, AnswersAreLimited) {
     use(a, {policy::test::rule(Action::reject, Direction::out)});
     for (int i = 0; i < 200; ++i) a.tun(build(from_a()));
