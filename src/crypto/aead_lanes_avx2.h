@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "crypto/poly1305_beside.h"
+#include "crypto/quarter_rounds_avx2.h"
 
 namespace vern::aead {
 namespace {
@@ -43,7 +44,7 @@ struct Avx2 {
     template <int N>
     [[gnu::always_inline]] static U32 rotate32(U32 x) {
         if constexpr (N == 16 || N == 8)
-            return _mm256_shuffle_epi8(x, load(N == 16 ? kRotate16 : kRotate8));
+            return _mm256_shuffle_epi8(x, load(N == 16 ? QuarterRounds::kRotate16 : QuarterRounds::kRotate8));
         else
             return _mm256_or_si256(_mm256_slli_epi32(x, N), _mm256_srli_epi32(x, 32 - N));
     }
@@ -52,40 +53,48 @@ struct Avx2 {
         return _mm256_permutevar8x32_epi32(load(table), which);
     }
     // The ten double rounds of ChaCha20: columns, then diagonals. Row c of the state is in memory: it would
-    // be in registers for two additions a quarter round only, and without it there are four to rotate in. A
-    // compiler asked to fit 16 words and what rotations need into 16 registers puts words away in the middle
-    // of chains, also where these are in an array: hence the names.
+    // be in registers for two additions a quarter round only, and without it there are four for what quarter
+    // rounds hold meanwhile. A compiler asked to fit 16 words and what rotations need into 16 registers puts
+    // words away in the middle of chains, also where these are in an array: hence the names.
     //
     // The vector units are busy for three quarters of the time: dependent instructions meet at the same port.
-    // The steps of `meanwhile` fill some of the rest; in eight of the ten, which is enough to authenticate a
-    // pair of messages while another is enciphered.
+    // Blocks of Poly1305 beside them fill some of the rest: three a double round, spread over all ten, since
+    // each one more costs more than the one before.
     template <class Meanwhile>
     [[gnu::always_inline]] static void chacha20_rounds(U32 (&x)[16], Meanwhile& meanwhile) {
         U32 a0 = x[0], a1 = x[1], a2 = x[2], a3 = x[3];
         U32 b0 = x[4], b1 = x[5], b2 = x[6], b3 = x[7];
         U32 c0 = x[8], c1 = x[9], c2 = x[10], c3 = x[11];
         U32 d0 = x[12], d1 = x[13], d2 = x[14], d3 = x[15];
-        const auto double_round = [&](auto step) __attribute__((always_inline)) {
-            quarter_rounds(a0, b0, c0, d0, a1, b1, c1, d1);
-            step(0);
-            quarter_rounds(a2, b2, c2, d2, a3, b3, c3, d3);
-            step(1);
-            quarter_rounds(a0, b1, c2, d3, a1, b2, c3, d0);
-            step(0);
-            quarter_rounds(a2, b3, c0, d1, a3, b0, c1, d2);
-            step(1);
+        const auto double_round = [&](auto pair) __attribute__((always_inline)) {
+            pair(0, a1, b1, c1, d1, a0, b0, c0, d0);
+            pair(1, a3, b3, c3, d3, a2, b2, c2, d2);
+            pair(2, a1, b2, c3, d0, a0, b1, c2, d3);
+            pair(3, a3, b0, c1, d2, a2, b3, c0, d1);
         };
-        const int turns = meanwhile.turns(8);
-        if (turns > 0) {
-            auto first = meanwhile.state(0), second = meanwhile.state(1);
-            for (int i = 0; i < turns; ++i)
-                double_round([&](int which) __attribute__((always_inline)) {
-                    meanwhile.step(which, which == 0 ? first : second);
+        int done = 0;
+        if constexpr (requires { meanwhile.turns(5); }) {
+            auto first = meanwhile.cursor(0), second = meanwhile.cursor(1);
+            const auto with_blocks = [&](int begin) __attribute__((always_inline)) {
+                double_round([&](int i, auto&... words) __attribute__((always_inline)) {
+                    const int which = (begin + i) % 2;
+                    if (i < 3)
+                        QuarterRounds::with_block(meanwhile.key(which), which == 0 ? first : second,
+                                                  words...);
+                    else
+                        QuarterRounds::alone(words...);
                 });
+            };
+            for (const int turns = meanwhile.turns(5); done < 2 * turns; done += 2) {
+                with_blocks(0);
+                with_blocks(1);
+            }
             meanwhile.keep(0, first);
             meanwhile.keep(1, second);
         }
-        for (int i = turns; i < 10; ++i) double_round([](int) {});
+        for (; done < 10; ++done)
+            double_round([](int, auto&... words)
+                             __attribute__((always_inline)) { QuarterRounds::alone(words...); });
         x[0] = a0, x[1] = a1, x[2] = a2, x[3] = a3;
         x[4] = b0, x[5] = b1, x[6] = b2, x[7] = b3;
         x[8] = c0, x[9] = c1, x[10] = c2, x[11] = c3;
@@ -198,51 +207,6 @@ struct Avx2 {
         alignas(16) std::byte bytes[16];
         _mm_store_si128(reinterpret_cast<__m128i*>(bytes), x);
         __builtin_memcpy(to, bytes, count);
-    }
-
-    // Where each byte of a rotated word comes from.
-    alignas(32) static constexpr std::uint8_t kRotate16[32] = {2,  3,  0, 1, 6,  7,  4,  5,   //
-                                                               10, 11, 8, 9, 14, 15, 12, 13,  //
-                                                               2,  3,  0, 1, 6,  7,  4,  5,   //
-                                                               10, 11, 8, 9, 14, 15, 12, 13};
-    alignas(32) static constexpr std::uint8_t kRotate8[32] = {3,  0, 1, 2,  7,  4,  5,  6,   //
-                                                              11, 8, 9, 10, 15, 12, 13, 14,  //
-                                                              3,  0, 1, 2,  7,  4,  5,  6,   //
-                                                              11, 8, 9, 10, 15, 12, 13, 14};
-
-    // Halves of two quarter rounds: a += b; d = (d ^ a) <<< 16 or 8; c += d; b = (b ^ c) <<< R.
-    template <int R>
-    [[gnu::always_inline]] static void half_quarter_rounds(U32& a, U32& b, U32& c, U32& d, U32& e, U32& f,
-                                                           U32& g, U32& h,
-                                                           const std::uint8_t (&shuffle)[32]) {
-        U32 s, t;
-        __asm__ volatile(
-            "vpaddd %[b], %[a], %[a]\n\t"
-            "vpaddd %[f], %[e], %[e]\n\t"
-            "vpxor %[a], %[d], %[d]\n\t"
-            "vpxor %[e], %[h], %[h]\n\t"
-            "vpshufb %[shuffle], %[d], %[d]\n\t"
-            "vpshufb %[shuffle], %[h], %[h]\n\t"
-            "vpaddd %[c], %[d], %[s]\n\t"
-            "vpaddd %[g], %[h], %[t]\n\t"
-            "vmovdqa %[s], %[c]\n\t"
-            "vmovdqa %[t], %[g]\n\t"
-            "vpxor %[s], %[b], %[b]\n\t"
-            "vpxor %[t], %[f], %[f]\n\t"
-            "vpslld %[left], %[b], %[s]\n\t"
-            "vpslld %[left], %[f], %[t]\n\t"
-            "vpsrld %[right], %[b], %[b]\n\t"
-            "vpsrld %[right], %[f], %[f]\n\t"
-            "vpor %[s], %[b], %[b]\n\t"
-            "vpor %[t], %[f], %[f]"
-            : [a] "+x"(a), [b] "+x"(b), [c] "+m"(c), [d] "+x"(d), [e] "+x"(e), [f] "+x"(f), [g] "+m"(g),
-              [h] "+x"(h), [s] "=&x"(s), [t] "=&x"(t)
-            : [shuffle] "m"(shuffle), [left] "i"(R), [right] "i"(32 - R));
-    }
-    [[gnu::always_inline]] static void quarter_rounds(U32& a, U32& b, U32& c, U32& d, U32& e, U32& f, U32& g,
-                                                      U32& h) {
-        half_quarter_rounds<12>(a, b, c, d, e, f, g, h, kRotate16);
-        half_quarter_rounds<7>(a, b, c, d, e, f, g, h, kRotate8);
     }
 };
 

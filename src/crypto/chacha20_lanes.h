@@ -35,10 +35,6 @@ struct alignas(64) Lanes {
 
 // Nothing to do beside ChaCha20. What there may be instead: poly1305_beside.h.
 struct Nothing {
-    static constexpr int turns(int) { return 0; }
-    static constexpr int state(int) { return 0; }
-    static constexpr void keep(int, int) {}
-    static constexpr void step(int, int) {}
     static constexpr void finish() {}
 };
 

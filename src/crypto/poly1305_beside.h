@@ -1,7 +1,7 @@
 // Poly1305 (RFC 8439, 2.5) of two messages in the integer unit, as the AEAD wants it (the message padded with
-// zeros to whole blocks, then a block of its length), in steps of a block for which there is time between the
-// vector instructions that encipher other messages. Two messages, since a block has to wait for the one ahead
-// of it. For x86 CPUs with BMI2.
+// zeros to whole blocks, then a block of its length), whose blocks find time between the vector instructions
+// that encipher other messages (quarter_rounds_avx2.h). Two messages, since a block has to wait for the one
+// ahead of it. For x86 CPUs with BMI2.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 
 #include "crypto/aead_secrets.h"
 #include "crypto/poly1305_scalar.h"
+#include "crypto/quarter_rounds_avx2.h"
 
 namespace vern::aead {
 namespace {
@@ -32,31 +33,28 @@ class Poly1305Beside {
         chain.tag = tag;
     }
 
-    // How many turns, of at most `most`, there are to be: in each, two steps of either message.
+    // How many turns, of at most `most`, there are to be: in each, kBlocksPerTurn blocks of either message.
     [[gnu::always_inline]] int turns(int most) {
         const std::uint32_t both =
             chains_[0].blocks < chains_[1].blocks ? chains_[0].blocks : chains_[1].blocks;
-        const int count = both / 2 < static_cast<std::uint32_t>(most) ? static_cast<int>(both / 2) : most;
-        for (Chain& chain : chains_) chain.blocks -= 2 * static_cast<std::uint32_t>(count);
+        const std::uint32_t left = both / kBlocksPerTurn;
+        const int count = left < static_cast<std::uint32_t>(most) ? static_cast<int>(left) : most;
+        for (Chain& chain : chains_) chain.blocks -= kBlocksPerTurn * static_cast<std::uint32_t>(count);
         return count;
     }
-    // What changes from step to step, for the caller to hold in registers during the turns.
-    struct State {
-        std::uint64_t h0, h1, h2;
-        const std::byte* text;
-    };
-    [[gnu::always_inline]] State state(int which) const {
+    [[gnu::always_inline]] const Poly1305Scalar& key(int which) const { return chains_[which].poly; }
+    // What changes from block to block, for the caller to hold in registers during the turns.
+    [[gnu::always_inline]] Poly1305Cursor cursor(int which) const {
         const Chain& chain = chains_[which];
         return {chain.poly.h0, chain.poly.h1, chain.poly.h2, chain.text};
     }
-    [[gnu::always_inline]] void keep(int which, const State& state) {
+    [[gnu::always_inline]] void keep(int which, const Poly1305Cursor& cursor) {
         Chain& chain = chains_[which];
-        chain.poly.h0 = state.h0;
-        chain.poly.h1 = state.h1;
-        chain.poly.h2 = state.h2;
-        chain.text = state.text;
+        chain.poly.h0 = cursor.h0;
+        chain.poly.h1 = cursor.h1;
+        chain.poly.h2 = cursor.h2;
+        chain.text = cursor.text;
     }
-    [[gnu::always_inline]] void step(int which, State& state) const { block(chains_[which].poly, state); }
 
     // What the turns have left of the messages, if there are any. Their keys are wiped.
     [[gnu::always_inline]] void finish() {
@@ -72,24 +70,22 @@ class Poly1305Beside {
         std::uint32_t blocks = 0;  // whole ones that have not had their turn
         void* tag = nullptr;       // null: no message
     };
-    struct Half {
-        std::byte bytes[8];
-    };
+    static constexpr std::uint32_t kBlocksPerTurn = 3;
 
     [[gnu::noinline]] void finish_both() {
-        State first = state(0), second = state(1);
+        Poly1305Cursor first = cursor(0), second = cursor(1);
         for (; chains_[0].blocks > 0 && chains_[1].blocks > 0; --chains_[0].blocks, --chains_[1].blocks) {
-            step(0, first);
-            step(1, second);
+            QuarterRounds::block_alone(key(0), first);
+            QuarterRounds::block_alone(key(1), second);
         }
         finish(0, first);
         finish(1, second);
     }
 
-    [[gnu::always_inline]] void finish(int which, State state) {
+    [[gnu::always_inline]] void finish(int which, Poly1305Cursor cursor) {
         Chain& chain = chains_[which];
-        for (; chain.blocks > 0; --chain.blocks) step(which, state);
-        keep(which, state);
+        for (; chain.blocks > 0; --chain.blocks) QuarterRounds::block_alone(chain.poly, cursor);
+        keep(which, cursor);
         if (chain.length % 16 > 0) chain.poly.last_bytes(chain.text, chain.length % 16);
         chain.poly.block(0, chain.length);
         std::uint64_t tag[2];
@@ -98,51 +94,6 @@ class Poly1305Beside {
         chain.tag = nullptr;
         wipe_secrets(&chain.poly, sizeof chain.poly);
         wipe_secrets(chain.s, sizeof chain.s);
-    }
-
-    // As Poly1305Scalar::block, of which compilers make half as many instructions again, moving halves of
-    // 128-bit numbers about. They compete with the vector code around this for places in the CPU.
-    [[gnu::always_inline]] static void block(const Poly1305Scalar& key, State& state) {
-        std::uint64_t a, d0, low, high, carry0, carry1;
-        __asm__ volatile(
-            // h += block
-            "add %[text0], %[h0]\n\t"
-            "adc %[text1], %[h1]\n\t"
-            "adc $1, %[h2]\n\t"
-            // carry1:h1 = h1 r0 + h0 r1, carry0:h0 = h1 s1 + h0 r0
-            "mov %[h1], %[a]\n\t"
-            "mulx %[r0], %[h1], %[carry1]\n\t"
-            "mulx %[s1], %[d0], %[carry0]\n\t"
-            "mov %[h0], %[a]\n\t"
-            "mulx %[r1], %[low], %[high]\n\t"
-            "mulx %[r0], %[h0], %[a]\n\t"
-            "add %[low], %[h1]\n\t"
-            "adc %[high], %[carry1]\n\t"
-            "add %[d0], %[h0]\n\t"
-            "adc %[a], %[carry0]\n\t"
-            // h2:h1 with h2 r0 and h2 s1, and the carries
-            "mov %[s1], %[a]\n\t"
-            "imul %[h2], %[a]\n\t"
-            "imul %[r0], %[h2]\n\t"
-            "add %[carry0], %[h1]\n\t"
-            "adc %[carry1], %[h2]\n\t"
-            "add %[a], %[h1]\n\t"
-            "adc $0, %[h2]\n\t"
-            // 2^128 = 2^130 / 4 wraps to 5/4
-            "mov %[h2], %[a]\n\t"
-            "shr $2, %[a]\n\t"
-            "and $3, %[h2]\n\t"
-            "lea (%[a],%[a],4), %[a]\n\t"
-            "add %[a], %[h0]\n\t"
-            "adc $0, %[h1]\n\t"
-            "adc $0, %[h2]"
-            : [h0] "+&r"(state.h0), [h1] "+&r"(state.h1), [h2] "+&r"(state.h2), [a] "=&d"(a), [d0] "=&r"(d0),
-              [low] "=&r"(low), [high] "=&r"(high), [carry0] "=&r"(carry0), [carry1] "=&r"(carry1)
-            : [r0] "m"(key.r0), [r1] "m"(key.r1), [s1] "m"(key.s1),
-              [text0] "m"(*reinterpret_cast<const Half*>(state.text)),
-              [text1] "m"(*reinterpret_cast<const Half*>(state.text + sizeof(Half)))
-            : "cc");
-        state.text += 2 * sizeof(Half);
     }
 
     Chain chains_[kMessages];
