@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "crypto/aead_secrets.h"
 #include "crypto/poly1305_beside.h"
 #include "crypto/quarter_rounds_avx2.h"
 
@@ -75,12 +76,13 @@ struct Avx2 {
         int done = 0;
         if constexpr (requires { meanwhile.turns(5); }) {
             auto first = meanwhile.cursor(0), second = meanwhile.cursor(1);
+            // Copies, to be found by the stack pointer: no register is left for a pointer to them.
+            typename Meanwhile::Key keys[] = {meanwhile.key(0), meanwhile.key(1)};
             const auto with_blocks = [&](int begin) __attribute__((always_inline)) {
                 double_round([&](int i, auto&... words) __attribute__((always_inline)) {
                     const int which = (begin + i) % 2;
                     if (i < 3)
-                        QuarterRounds::with_block(meanwhile.key(which), which == 0 ? first : second,
-                                                  words...);
+                        QuarterRounds::with_block(keys[which], which == 0 ? first : second, words...);
                     else
                         QuarterRounds::alone(words...);
                 });
@@ -91,6 +93,7 @@ struct Avx2 {
             }
             meanwhile.keep(0, first);
             meanwhile.keep(1, second);
+            wipe_secrets(keys, sizeof keys);
         }
         for (; done < 10; ++done)
             double_round([](int, auto&... words)

@@ -42,7 +42,13 @@ class Poly1305Beside {
         for (Chain& chain : chains_) chain.blocks -= kBlocksPerTurn * static_cast<std::uint32_t>(count);
         return count;
     }
-    [[gnu::always_inline]] const Poly1305Scalar& key(int which) const { return chains_[which].poly; }
+    struct Key {
+        std::uint64_t r0, r1, s1;
+    };
+    [[gnu::always_inline]] Key key(int which) const {
+        const Poly1305Scalar& poly = chains_[which].poly;
+        return {poly.r0, poly.r1, poly.s1};
+    }
     // What changes from block to block, for the caller to hold in registers during the turns.
     [[gnu::always_inline]] Poly1305Cursor cursor(int which) const {
         const Chain& chain = chains_[which];
@@ -75,8 +81,8 @@ class Poly1305Beside {
     [[gnu::noinline]] void finish_both() {
         Poly1305Cursor first = cursor(0), second = cursor(1);
         for (; chains_[0].blocks > 0 && chains_[1].blocks > 0; --chains_[0].blocks, --chains_[1].blocks) {
-            QuarterRounds::block_alone(key(0), first);
-            QuarterRounds::block_alone(key(1), second);
+            QuarterRounds::block_alone(chains_[0].poly, first);
+            QuarterRounds::block_alone(chains_[1].poly, second);
         }
         finish(0, first);
         finish(1, second);

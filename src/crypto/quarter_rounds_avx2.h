@@ -7,8 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "crypto/poly1305_scalar.h"
-
 namespace vern::aead {
 namespace {
 
@@ -25,67 +23,67 @@ namespace {
 // found (docs/performance.md): a CPU decides by which port an instruction goes before it knows which will be
 // free, so that orders which look alike differ by a tenth. Any order that keeps the two is as correct.
 #define VERN_QUARTER_ROUNDS_AND_BLOCK(V, S) \
-    V("vpaddd %[b], %[a], %[a]")            \
     S("add %[text0], %[h0]")                \
     S("adc %[text1], %[h1]")                \
-    V("vpxor %[a], %[d], %[d]")             \
     S("mov %[h1], %%rdx")                   \
+    V("vpaddd %[b], %[a], %[a]")            \
+    V("vpxor %[a], %[d], %[d]")             \
     S("mulx %[s1], %%r8, %%r11")            \
     V("vpaddd %[f], %[e], %[e]")            \
     V("vpshufb %[rotate16], %[d], %[d]")    \
     S("mulx %[r0], %[h1], %%rax")           \
     S("mov %[h0], %%rdx")                   \
     V("vpaddd %[c], %[d], %%ymm12")         \
-    S("adc $1, %[h2]")                      \
-    S("mulx %[r1], %%r10, %%r9")            \
     V("vpxor %%ymm12, %[b], %[b]")          \
+    S("mulx %[r1], %%r10, %%r9")            \
+    V("vpslld $12, %[b], %%ymm14")          \
+    S("adc $1, %[h2]")                      \
+    V("vpsrld $20, %[b], %[b]")             \
     S("add %%r10, %[h1]")                   \
-    S("mov %[s1], %%r10")                   \
-    S("adc %%r9, %%rax")                    \
     V("vpxor %[e], %[h], %[h]")             \
+    S("adc %%r9, %%rax")                    \
+    S("mov %[s1], %%r10")                   \
     V("vpshufb %[rotate16], %[h], %[h]")    \
     S("imul %[h2], %%r10")                  \
-    V("vpslld $12, %[b], %%ymm14")          \
-    S("mulx %[r0], %[h0], %%rdx")           \
     V("vpaddd %[g], %[h], %%ymm13")         \
-    S("add %%r8, %[h0]")                    \
-    S("adc %%rdx, %%r11")                   \
-    V("vpsrld $20, %[b], %[b]")             \
-    V("vpxor %%ymm13, %[f], %[f]")          \
-    V("vpslld $12, %[f], %%ymm15")          \
-    V("vpsrld $20, %[f], %[f]")             \
     V("vpor %%ymm14, %[b], %[b]")           \
-    V("vpor %%ymm15, %[f], %[f]")           \
     V("vpaddd %[b], %[a], %[a]")            \
+    S("mulx %[r0], %[h0], %%rdx")           \
     V("vpxor %[a], %[d], %[d]")             \
-    V("vpaddd %[f], %[e], %[e]")            \
-    V("vpxor %[e], %[h], %[h]")             \
-    S("imul %[r0], %[h2]")                  \
-    V("vpshufb %[rotate8], %[h], %[h]")     \
-    S("add %%r11, %[h1]")                   \
-    S("adc %%rax, %[h2]")                   \
-    S("add %%r10, %[h1]")                   \
+    V("vpxor %%ymm13, %[f], %[f]")          \
     V("vpshufb %[rotate8], %[d], %[d]")     \
+    V("vpslld $12, %[f], %%ymm15")          \
+    S("imul %[r0], %[h2]")                  \
+    S("add %%r8, %[h0]")                    \
+    V("vpsrld $20, %[f], %[f]")             \
+    V("vpor %%ymm15, %[f], %[f]")           \
+    S("adc %%rdx, %%r11")                   \
+    S("add %%r11, %[h1]")                   \
     V("vpaddd %[d], %%ymm12, %%ymm12")      \
-    V("vpaddd %[h], %%ymm13, %%ymm13")      \
-    S("adc $0, %[h2]")                      \
+    V("vpaddd %[f], %[e], %[e]")            \
+    S("adc %%rax, %[h2]")                   \
+    V("vpxor %[e], %[h], %[h]")             \
     V("vpxor %%ymm12, %[b], %[b]")          \
-    V("vpslld $7, %[b], %%ymm14")           \
+    S("add %%r10, %[h1]")                   \
+    V("vpshufb %[rotate8], %[h], %[h]")     \
+    S("adc $0, %[h2]")                      \
+    V("vpaddd %[h], %%ymm13, %%ymm13")      \
+    V("vpxor %%ymm13, %[f], %[f]")          \
+    V("vmovdqa %%ymm12, %[c]")              \
     S("mov %[h2], %%r9")                    \
     S("shr $2, %%r9")                       \
-    V("vmovdqa %%ymm12, %[c]")              \
-    V("vpsrld $25, %[b], %[b]")             \
-    V("vpxor %%ymm13, %[f], %[f]")          \
-    S("and $3, %[h2]")                      \
-    S("lea (%%r9,%%r9,4), %%r8")            \
     V("vpslld $7, %[f], %%ymm15")           \
+    V("vpsrld $25, %[f], %[f]")             \
+    V("vpslld $7, %[b], %%ymm14")           \
+    V("vmovdqa %%ymm13, %[g]")              \
+    V("vpsrld $25, %[b], %[b]")             \
+    S("lea (%%r9,%%r9,4), %%r8")            \
+    V("vpor %%ymm15, %[f], %[f]")           \
+    S("and $3, %[h2]")                      \
+    V("vpor %%ymm14, %[b], %[b]")           \
     S("add %%r8, %[h0]")                    \
     S("adc $0, %[h1]")                      \
-    V("vpsrld $25, %[f], %[f]")             \
-    V("vmovdqa %%ymm13, %[g]")              \
-    V("vpor %%ymm15, %[f], %[f]")           \
-    S("adc $0, %[h2]")                      \
-    V("vpor %%ymm14, %[b], %[b]")
+    S("adc $0, %[h2]")
 #define VERN_KEEP(instruction) instruction "\n\t"
 #define VERN_DROP(instruction)
 
@@ -105,8 +103,10 @@ struct QuarterRounds {
                          : [rotate16] "m"(kRotate16), [rotate8] "m"(kRotate8)
                          : "xmm12", "xmm13", "xmm14", "xmm15");
     }
-    [[gnu::always_inline]] static void with_block(const Poly1305Scalar& key, Poly1305Cursor& at, U32& a,
-                                                  U32& b, U32& c, U32& d, U32& e, U32& f, U32& g, U32& h) {
+    // Key: what has r0, r1 and s1 (Poly1305Scalar).
+    template <class Key>
+    [[gnu::always_inline]] static void with_block(const Key& key, Poly1305Cursor& at, U32& a, U32& b, U32& c,
+                                                  U32& d, U32& e, U32& f, U32& g, U32& h) {
         __asm__ volatile(VERN_QUARTER_ROUNDS_AND_BLOCK(VERN_KEEP, VERN_KEEP)
                          : [a] "+x"(a), [b] "+x"(b), [c] "+m"(c), [d] "+x"(d), [e] "+x"(e), [f] "+x"(f),
                            [g] "+m"(g), [h] "+x"(h), [h0] "+&r"(at.h0), [h1] "+&r"(at.h1), [h2] "+&r"(at.h2)
@@ -117,7 +117,8 @@ struct QuarterRounds {
     }
     // As Poly1305Scalar::block, of which compilers make half as many instructions again, moving halves of
     // 128-bit numbers about.
-    [[gnu::always_inline]] static void block_alone(const Poly1305Scalar& key, Poly1305Cursor& at) {
+    template <class Key>
+    [[gnu::always_inline]] static void block_alone(const Key& key, Poly1305Cursor& at) {
         __asm__ volatile(VERN_QUARTER_ROUNDS_AND_BLOCK(VERN_DROP, VERN_KEEP)
                          : [h0] "+&r"(at.h0), [h1] "+&r"(at.h1), [h2] "+&r"(at.h2)
                          : [r0] "m"(key.r0), [r1] "m"(key.r1), [s1] "m"(key.s1), [text0] "m"(half(at, 0)),
