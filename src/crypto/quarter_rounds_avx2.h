@@ -87,6 +87,16 @@ namespace {
 #define VERN_KEEP(instruction) instruction "\n\t"
 #define VERN_DROP(instruction)
 
+// Sanitizers, and compilers that do not optimise, want a register for each operand in memory, and leave too
+// few for both at once: one goes after the other.
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define VERN_FEW_REGISTERS
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define VERN_FEW_REGISTERS
+#endif
+#endif
+
 // Poly1305 on its way through a text.
 struct Poly1305Cursor {
     std::uint64_t h0, h1, h2;
@@ -107,6 +117,10 @@ struct QuarterRounds {
     template <class Key>
     [[gnu::always_inline]] static void with_block(const Key& key, Poly1305Cursor& at, U32& a, U32& b, U32& c,
                                                   U32& d, U32& e, U32& f, U32& g, U32& h) {
+#if defined(VERN_FEW_REGISTERS)
+        alone(a, b, c, d, e, f, g, h);
+        block_alone(key, at);
+#else
         __asm__ volatile(VERN_QUARTER_ROUNDS_AND_BLOCK(VERN_KEEP, VERN_KEEP)
                          : [a] "+x"(a), [b] "+x"(b), [c] "+m"(c), [d] "+x"(d), [e] "+x"(e), [f] "+x"(f),
                            [g] "+m"(g), [h] "+x"(h), [h0] "+&r"(at.h0), [h1] "+&r"(at.h1), [h2] "+&r"(at.h2)
@@ -114,6 +128,7 @@ struct QuarterRounds {
                            [text1] "m"(half(at, 1)), [rotate16] "m"(kRotate16), [rotate8] "m"(kRotate8)
                          : "cc", "rax", "rdx", "r8", "r9", "r10", "r11", "xmm12", "xmm13", "xmm14", "xmm15");
         at.text += kBlockOfText;
+#endif
     }
     // As Poly1305Scalar::block, of which compilers make half as many instructions again, moving halves of
     // 128-bit numbers about.
@@ -148,6 +163,7 @@ struct QuarterRounds {
 };
 
 #undef VERN_QUARTER_ROUNDS_AND_BLOCK
+#undef VERN_FEW_REGISTERS
 #undef VERN_KEEP
 #undef VERN_DROP
 
