@@ -3,6 +3,8 @@
 
 #include <array>
 #include <bit>
+#include <cstring>
+
 #include "crypto/aead.h"
 #include "crypto/handshake_aead.h"
 
@@ -18,6 +20,14 @@ inline Nonce nonce_of(std::uint64_t counter) noexcept {
     } nonce{0, counter};
     static_assert(sizeof nonce == kAeadNonceBytes);
     return std::bit_cast<Nonce>(nonce);
+}
+
+// For implementations that take a message in one piece: where that is, put together if it has two.
+inline const std::byte* whole_plaintext(const SealJob& job) noexcept {
+    if (job.front == 0) return job.plain;
+    std::byte* const rest = job.sealed + job.front;
+    if (job.front < job.length && job.plain != rest) std::memcpy(rest, job.plain, job.length - job.front);
+    return job.sealed;
 }
 
 // Own kernels (aead_train.h), for the CPUs that have them.

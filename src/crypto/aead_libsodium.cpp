@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "crypto/aead_implementations.h"
 #include "crypto/libsodium.h"
 
@@ -9,13 +7,9 @@ namespace {
 bool supported() noexcept { return libsodium_ready(); }
 
 void seal(std::span<const SealJob> train) noexcept {
-    for (const SealJob& job : train) {
-        std::byte* const rest = job.sealed + job.front;
-        if (job.front > 0 && job.plain != rest) std::memcpy(rest, job.plain, job.length - job.front);
+    for (const SealJob& job : train)
         chacha20poly1305_seal({job.sealed, job.length + kTagBytes}, KeyBytes(job.key, 32),
-                              nonce_of(job.counter), {},
-                              {job.front > 0 ? job.sealed : job.plain, job.length});
-    }
+                              nonce_of(job.counter), {}, {whole_plaintext(job), job.length});
 }
 
 void open(std::span<OpenJob> train) noexcept {

@@ -57,18 +57,17 @@ bool update(EVP_CIPHER_CTX* context, std::byte* out, Bytes in) noexcept {
            EVP_CipherUpdate(context, raw(out), &written, raw(in.data()), int_of(in.size())) == 1;
 }
 
-// `key` may be nullptr: the context's last one again, without scheduling it again. The first `front` bytes of
-// the plaintext, whole blocks, are at `sealed`; `plain` are the others.
+// `key` may be nullptr: the context's last one again, without scheduling it again.
 bool seal_message(EVP_CIPHER_CTX* context, const std::byte* key, NonceBytes nonce, Bytes associated,
-                  std::size_t front, Bytes plain, std::byte* sealed) noexcept {
-    std::byte* const tag = sealed + front + plain.size();
+                  Bytes plain, std::byte* sealed) noexcept {
+    std::byte* const tag = sealed + plain.size();
     std::array<OSSL_PARAM, 2> get_tag = {
         OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, kTagBytes),
         OSSL_PARAM_construct_end()};
     int written = 0;
     return EVP_EncryptInit_ex2(context, nullptr, key ? raw(key) : nullptr, raw(nonce.data()), nullptr) == 1 &&
-           update(context, nullptr, associated) && update(context, sealed, {sealed, front}) &&
-           update(context, sealed + front, plain) && EVP_EncryptFinal_ex(context, raw(tag), &written) == 1 &&
+           update(context, nullptr, associated) && update(context, sealed, plain) &&
+           EVP_EncryptFinal_ex(context, raw(tag), &written) == 1 &&
            EVP_CIPHER_CTX_get_params(context, get_tag.data()) == 1;
 }
 
@@ -116,8 +115,8 @@ void seal(std::span<const SealJob> train) noexcept {
     if (!context) return kLibsodium.seal(train);
     KeySchedule schedule;
     for (const SealJob& job : train) {
-        if (seal_message(context, schedule.next(job.key), nonce_of(job.counter), {}, job.front,
-                         {job.plain, job.length - job.front}, job.sealed))
+        if (seal_message(context, schedule.next(job.key), nonce_of(job.counter), {},
+                         {whole_plaintext(job), job.length}, job.sealed))
             continue;
         wipe(job.sealed, job.length + kTagBytes);
         schedule.forget();
@@ -149,7 +148,7 @@ const Implementation kOpenssl = {
 bool openssl_seal(std::span<std::byte> sealed, KeyBytes key,
                   std::span<const std::byte, kAeadNonceBytes> nonce, Bytes associated, Bytes plain) noexcept {
     EVP_CIPHER_CTX* const context = contexts().seal;
-    if (context && seal_message(context, key.data(), nonce, associated, 0, plain, sealed.data())) return true;
+    if (context && seal_message(context, key.data(), nonce, associated, plain, sealed.data())) return true;
     wipe(sealed.data(), sealed.size());
     return false;
 }

@@ -43,7 +43,6 @@ template <class Vector>
 }
 
 #if defined(__x86_64__)
-inline const bool kHasAvx2 = __builtin_cpu_supports("avx2");
 [[gnu::target("avx2")]] inline std::uint64_t checksum_rows_avx2(const std::byte* from,
                                                                 std::size_t rows) noexcept {
     return checksum_rows<Vector32>(from, rows);
@@ -56,7 +55,7 @@ inline std::uint64_t checksum_add(std::uint64_t sum, const std::byte* data, std:
     std::size_t at = 0;
 #if defined(__x86_64__)
     // Headers are not worth the call.
-    if (length >= 256 && detail::kHasAvx2) {
+    if (length >= 256 && __builtin_cpu_supports("avx2")) {
         sum = add_carry(sum, detail::checksum_rows_avx2(data, length / 64));
         at = length / 64 * 64;
     }

@@ -1,7 +1,7 @@
 // Cutting a superpacket from the TUN device into the packets that it stands for (what a NIC does for TSO and
-// USO). Headers are written into the place where the packet will be sealed; payload stays where it is until
-// the AEAD reads it there: it is copied nowhere. Also completes the checksum of single packets where the
-// kernel left it.
+// USO). Headers, and what completes a step of the AEAD's, are written into the place where the packet will be
+// sealed; the rest of the payload stays where it is, for the AEAD to read there. Also completes the checksum
+// of single packets where the kernel left it.
 #pragma once
 
 #include <cstddef>

@@ -106,7 +106,9 @@ class Worker {
     };
 
     // worker_out.cpp
-    enum class Keep { turn, call };  // how long the packet's memory stays as it is
+    // How long the packet's memory stays as it is. What from_tun() is given is read until flush().
+    enum class Keep { turn, call };
+    static constexpr std::size_t kShortBytes = 256;  // up to so many are copied: cheaper than two places
     bool send_packet(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Keep keep,
                      Outlet& outlet) noexcept;
     void write_packet(const Segmenter& plan, std::size_t i, std::byte* plain, Keep keep) noexcept;

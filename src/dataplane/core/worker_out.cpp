@@ -62,12 +62,12 @@ bool Worker::send_packet(Peer& peer, const InnerPacket& packet, const Segmenter&
     return true;
 }
 
-// As the plaintext of the message that has just been made room for: whole if it has padding, which is not to
-// be read behind it, or if it may not stay where it is.
+// As the plaintext of the message that has just been made room for: whole if it is short, if it has padding,
+// which is not to be read behind it, or if it may not stay where it is.
 void Worker::write_packet(const Segmenter& plan, std::size_t i, std::byte* plain, Keep keep) noexcept {
     Departing::Message& message = departing_.messages[departing_.count - 1];
     const std::size_t bytes = plan.size(i);
-    if (bytes == message.bytes && keep == Keep::turn) {
+    if (bytes == message.bytes && bytes > kShortBytes && keep == Keep::turn) {
         const Segmenter::Parts parts = plan.write_front(i, plain);
         message.front = static_cast<std::uint32_t>(parts.front);
         message.rest = parts.front < bytes ? parts.rest : nullptr;

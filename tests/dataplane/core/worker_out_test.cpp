@@ -47,12 +47,10 @@ TEST_F(WorkerOut, PaddingIsZero) {
 TEST_F(WorkerOut, CountersRiseByOneAndNeverRepeat) {
     connect();
     std::uint64_t last = session(a, b)->next_counter - 1;
+    Bytes packet = udp_packet(a.address, b.address, 10);
     for (int i = 0; i < 50; ++i) {
         a.turn([&](Worker& w) {
-            for (int k = 0; k < 7; ++k) {
-                Bytes packet = udp_packet(a.address, b.address, 10);
-                w.from_tun({{}, packet}, a.outlet);
-            }
+            for (int k = 0; k < 7; ++k) w.from_tun({{}, packet}, a.outlet);
         });
         for (const Datagram& datagram : a.take_sent()) EXPECT_EQ(datagram.counter(), ++last);
     }

@@ -303,11 +303,11 @@ TEST_F(WorkerPolicy, ARejectedPacketIsAnsweredToWhoSentIt) {
     EXPECT_EQ(std::memcmp(&written[0].packet[12], b.address.bytes.data(), 4), 0);
 }
 
-// Of a length that needs no padding.
+// Of a length that needs no padding, and is not short.
 TEST_F(WorkerPolicy, EachRejectedPacketOfATurnIsAnsweredWithItself) {
     use(b, {policy::test::rule(Action::reject, Direction::in)});
     PacketSpec packet = from_a();
-    packet.payload = 8;
+    packet.payload = 248;
     Bytes train;
     for (packet.destination_port = 5000; packet.destination_port < 5004; ++packet.destination_port) {
         a.tun(build(packet));
@@ -320,7 +320,7 @@ TEST_F(WorkerPolicy, EachRejectedPacketOfATurnIsAnsweredWithItself) {
         a.receive(answer.bytes, b.endpoint);
         const auto answered = a.take_written();
         ASSERT_EQ(answered.size(), 1U);
-        ASSERT_EQ(answered[0].packet.size(), 64U);
+        ASSERT_EQ(answered[0].packet.size(), 304U);
         EXPECT_EQ(load_be16(&answered[0].packet[28 + 20 + 2]), port++);
     }
     EXPECT_EQ(port, 5004);
@@ -331,19 +331,14 @@ TEST_F(WorkerPolicy, AnswersAreLimited) {
     for (int i = 0; i < 200; ++i) a.tun(build(from_a()));
     EXPECT_EQ(a.take_written().size(), 32U);
     EXPECT_EQ(a.count(Counter::policy_reject_limited), 168U);
+    Bytes packet = build(from_a());
     a.turn([&](Worker& worker) {
         a.now += seconds(10);
-        for (int i = 0; i < 30; ++i) {
-            Bytes packet = build(from_a());
-            worker.from_tun({{}, packet}, a.outlet);
-        }
+        for (int i = 0; i < 30; ++i) worker.from_tun({{}, packet}, a.outlet);
     });
     EXPECT_EQ(a.count(Counter::policy_denied), 230U);
     a.turn([&](Worker& worker) {
-        for (int i = 0; i < 30; ++i) {
-            Bytes packet = build(from_a());
-            worker.from_tun({{}, packet}, a.outlet);
-        }
+        for (int i = 0; i < 30; ++i) worker.from_tun({{}, packet}, a.outlet);
     });
     EXPECT_EQ(a.take_written().size(), 16U);  // that fit into a turn
 }
