@@ -8,6 +8,7 @@
 
 #include "crypto/aead_secrets.h"
 #include "crypto/poly1305_beside.h"
+#include "crypto/poly1305_chains.h"
 #include "crypto/quarter_rounds_avx2.h"
 
 namespace vern::aead {
@@ -21,8 +22,9 @@ struct Avx2 {
     // more, and lanes share these.
     using Beside = Poly1305Beside;
     static constexpr std::uint32_t kBesideFromBytes = 256;
-    // Length from which on a message by itself has its blocks in lanes.
-    static constexpr std::uint32_t kAlongFromBytes = 1024;
+    // Of a message by itself, from this length on: faster than its blocks in four lanes of 26-bit limbs.
+    using Along = Poly1305Chains;
+    static constexpr std::uint32_t kAlongFromBytes = 400;
     using U32 = __m256i;
     using U64 = __m256i;
     using Mask = __m256i;  // all ones where set

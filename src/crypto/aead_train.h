@@ -38,6 +38,13 @@ template <class V>
 requires requires { typename V::Beside; }
 struct BesideOf<V> : std::type_identity<typename V::Beside> {};
 
+// Poly1305 of a long message by itself: of its blocks in lanes, unless V has something better.
+template <class V, class F>
+struct AlongOf : std::type_identity<Poly1305Along<F>> {};
+template <class V, class F>
+requires requires { typename V::Along; }
+struct AlongOf<V, F> : std::type_identity<typename V::Along> {};
+
 // V: the vector type. F: the field of its Poly1305.
 template <class V, class F>
 class Train {
@@ -47,7 +54,7 @@ class Train {
     using ChaCha = ChaCha20<V>;
     using U32 = typename V::U32;
     using Poly = Poly1305Lanes<F>;
-    using Along = Poly1305Along<F>;
+    using Along = typename AlongOf<V, F>::type;
     using Beside = typename BesideOf<V>::type;
     static constexpr bool kHasBeside = !std::is_same_v<Beside, Nothing>;
 
