@@ -81,7 +81,7 @@ class Poly1305Chains {
         // r to the power of `turns`, which is no secret, a factor or two a turn: beside the blocks.
         const Number r = {{poly.r0, poly.r1, 0}};
         powers.of_r = r;
-        int bit = std::bit_width(turns) - 2;
+        int bit = static_cast<int>(std::bit_width(turns)) - 2;
         for (std::uint32_t i = 0; i < turns; ++i) {
             for (Poly1305Cursor& chain : chains) QuarterRounds::block_alone(poly, chain);
             if (bit < 0) continue;
@@ -101,7 +101,7 @@ class Poly1305Chains {
 
     // Rounded down: each bit of an exponent may want a factor.
     static std::uint32_t with_few_bits(std::uint32_t count) {
-        const int rest = std::bit_width(count) - 3;
+        const int rest = static_cast<int>(std::bit_width(count)) - 3;
         return rest > 0 ? count >> rest << rest : count;
     }
     // a += times b
