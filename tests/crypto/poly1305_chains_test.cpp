@@ -64,7 +64,7 @@ TEST_F(Poly1305Chains, MultipliesAtTheEdges) {
     std::vector<Number> numbers;
     for (const std::uint64_t low : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4}, kOnes - 4, kOnes})
         for (const std::uint64_t middle : {std::uint64_t{0}, std::uint64_t{1}, kOnes})
-            for (const std::uint64_t high : {0, 3, 4, 15}) numbers.push_back({low, middle, high});
+            for (const std::uint64_t high : {0u, 3u, 4u, 15u}) numbers.push_back({low, middle, high});
     for (const Number& a : numbers)
         for (const Number& b : numbers) expect_product(a, b);
 }
