@@ -306,8 +306,8 @@ class Train {
         pass.edges = 0;
         for (; index < group.count; ++index, at = 0) {
             const Message message = group.messages[index];
-            for (; at < message.front && lane < kLanes; at += kBlockBytes)
-                take(pass, lane++, {message.to, message.to, message.length}, index, at);
+            const int first_lane = lane;
+            const std::uint32_t first_at = at;
             // A message that was refused has no length any more, but may have had blocks.
             const std::uint32_t left = at < message.length ? message.length - at : 0;
             const auto whole = static_cast<int>(left / kBlockBytes);
@@ -318,6 +318,8 @@ class Train {
                 take(pass, lane, message, index, at);
             lane += count;
             at += static_cast<std::uint32_t>(count) * kBlockBytes;
+            if (first_at < message.front) [[unlikely]]
+                in_place(pass, first_lane, lane, message.front - first_at);
             if (lane == kLanes) break;
             if (at < message.length) {
                 take(pass, lane, message, index, at);
@@ -332,6 +334,11 @@ class Train {
             pass.lanes.message[lane] = pass.lanes.block[lane] = 0;
             pass.from[lane] = pass.to[lane] = pass.whole[lane];
         }
+    }
+    // The first `bytes` of what these lanes have are where they are sealed.
+    [[gnu::noinline]] static void in_place(Pass& pass, int lane, int end, std::uint32_t bytes) {
+        for (std::uint32_t at = 0; at < bytes && lane < end; at += kBlockBytes, ++lane)
+            pass.from[lane] = pass.to[lane];
     }
     // The lane computes the block of the message that is `at` bytes into it.
     [[gnu::always_inline]] static void take(Pass& pass, int lane, const Message& message, int index,
