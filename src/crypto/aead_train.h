@@ -335,7 +335,8 @@ class Train {
             pass.from[lane] = pass.to[lane] = pass.whole[lane];
         }
     }
-    // The first `bytes` of what these lanes have are where they are sealed.
+    // The first `bytes` of what these lanes have are where they are sealed. In a function of its own, and
+    // called from where it is out of the way: in the loop above it costs 2 % also where no message has any.
     [[gnu::noinline]] static void in_place(Pass& pass, int lane, int end, std::uint32_t bytes) {
         for (std::uint32_t at = 0; at < bytes && lane < end; at += kBlockBytes, ++lane)
             pass.from[lane] = pass.to[lane];
