@@ -65,20 +65,26 @@ std::vector<Shape> shapes() {
             {"32 x 64, 32 keys", repeated(32, {64}), true}};
 }
 
-// Spaced as in a packet pool, 16 bytes of header in front.
+// One message behind the other, as segmentation offload wants them, with a header in front and a tag behind.
 struct Train {
-    static constexpr std::size_t kSlotBytes = 2048, kHeaderBytes = 16;
+    static constexpr std::size_t kHeaderBytes = 16, kTagBytes = 16;
     std::vector<std::array<std::byte, 32>> keys;
     std::vector<std::byte> plain, sealed, original;
     std::vector<SealJob> seals;
     std::vector<OpenJob> opens;
 
     explicit Train(const Shape& shape) : keys(shape.many_keys ? shape.lengths.size() : 1) {
-        plain.resize(shape.lengths.size() * kSlotBytes);
-        sealed.resize(plain.size());
         randombytes_buf(keys.data(), keys.size() * 32);
+        std::vector<std::size_t> places;
+        std::size_t bytes = 0;
+        for (const std::uint32_t length : shape.lengths) {
+            places.push_back(bytes + kHeaderBytes);
+            bytes += kHeaderBytes + length + kTagBytes;
+        }
+        plain.resize(bytes);
+        sealed.resize(bytes);
         for (std::size_t i = 0; i < shape.lengths.size(); ++i) {
-            const std::size_t at = i * kSlotBytes + kHeaderBytes;
+            const std::size_t at = places[i];
             const std::byte* key = keys[i % keys.size()].data();
             seals.push_back({key, i, &plain[at], &sealed[at], shape.lengths[i]});
             opens.push_back({key, i, &sealed[at], shape.lengths[i], false});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "crypto/aead_implementations.h"
 
@@ -10,7 +11,7 @@ namespace {
 
 constexpr std::array kBestFirst = {
 #if defined(__x86_64__)
-    &kAvx512Ifma, &kAvx512,    &kAvx2,
+    &kAvx512Ifma, &kAvx512,    &kAvx2,     &kAvx2x2,
 #elif defined(__aarch64__)
     &kNeon,
 #endif
@@ -32,6 +33,11 @@ constexpr bool is_preferred(const Implementation* implementation) noexcept {
 std::span<const Implementation* const> implementations() noexcept {
     static const auto ordered = [] {
         auto result = kBestFirst;
+#if defined(__x86_64__)
+        if (cpu_prefers_avx2x2())
+            std::swap(*std::find(result.begin(), result.end(), &kAvx2),
+                      *std::find(result.begin(), result.end(), &kAvx2x2));
+#endif
         std::stable_partition(result.begin(), result.end(), is_preferred);
         return result;
     }();

@@ -64,12 +64,6 @@ class ShortMessage {
             std::memset(job.sealed, 0, job.length);
         wipe_secrets(&secret, sizeof secret);
     }
-    // Registers that the compiler put away: they lie where this one's frame is, below the caller's.
-    [[gnu::noinline]] static void wipe_left_behind() noexcept {
-        alignas(64) std::byte frame[2048];
-        wipe_secrets(frame, sizeof frame);
-    }
-
     // Vectors go by reference: by value they would be part of an ABI that not every target has.
     template <int N>
     [[gnu::always_inline]] static void rotate(Rows& x) {

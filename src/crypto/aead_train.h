@@ -148,6 +148,7 @@ class Train {
         });
         beside.finish();
         wipe_secrets(&group.secret, sizeof group.secret);
+        wipe_states();
     }
 
     [[gnu::noinline]] static void open_train(OpenJob* jobs, std::size_t count) noexcept {
@@ -193,6 +194,12 @@ class Train {
         if (undone != nullptr) decipher(*undone, undone->count);
         for (std::size_t i = 0; i < sizeof groups / sizeof *groups && i * kLanes < count; ++i)
             wipe_secrets(&groups[i].secret, sizeof groups[i].secret);
+        wipe_states();
+    }
+
+    // Kernels that have Poly1305 beside ChaCha20 have words of its state in memory.
+    static void wipe_states() {
+        if constexpr (kHasBeside) wipe_left_behind();
     }
 
     // Whether the group is authenticated beside ChaCha20: not if its messages are so short that they are
@@ -500,18 +507,26 @@ class Train {
             for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
                 each(i, q, static_cast<std::uint32_t>(q * 4 * kLanes));
     }
-    [[gnu::always_inline]] static void tall_pass(const Keys& keys, Pass& pass, Beside& beside) {
+    [[gnu::always_inline]] static void tall_pass(Keys& keys, Pass& pass, Beside& beside) {
         U32 x[16];
-        ChaCha::tall(x, keys, pass.lanes, beside);
-        ChaCha::to_blocks(x);
-        // All are loaded before the first is stored: measured a little faster than by turns.
-        each_vector([&](int i, int q, std::uint32_t at) __attribute__((always_inline)) {
-            U32& block = x[q * kLanes + i];
-            block = V::xor32(V::load_bytes(pass.from[i] + at), block);
-        });
-        each_vector([&](int i, int q, std::uint32_t at) __attribute__((always_inline)) {
-            V::store_bytes(pass.to[i] + at, x[q * kLanes + i]);
-        });
+        ChaCha::rounds(x, keys, pass.lanes, beside);
+        const auto start = [&](int i) __attribute__((always_inline)) {
+            return ChaCha::start_word(keys, pass.lanes, i);
+        };
+        if constexpr (requires { V::apply_rounds(x, start, pass.from, pass.to); }) {
+            V::apply_rounds(x, start, pass.from, pass.to);
+        } else {
+            for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start(i));
+            ChaCha::to_blocks(x);
+            // All are loaded before the first is stored: measured a little faster than by turns.
+            each_vector([&](int i, int q, std::uint32_t at) __attribute__((always_inline)) {
+                U32& block = x[q * kLanes + i];
+                block = V::xor32(V::load_bytes(pass.from[i] + at), block);
+            });
+            each_vector([&](int i, int q, std::uint32_t at) __attribute__((always_inline)) {
+                V::store_bytes(pass.to[i] + at, x[q * kLanes + i]);
+            });
+        }
         for (int lane = pass.end; lane < kLanes; ++lane) wipe_secrets(pass.whole[lane], kBlockBytes);
         pass.begin = pass.end;
         finish(pass);

@@ -24,6 +24,9 @@ struct alignas(64) Keys {
     std::uint32_t counter[2][kGroup];  // the low words, then the high ones
     const std::byte* raw[kGroup];      // the same keys, 32 bytes each
     bool one_key;                      // every message has the same
+    // What is whose in the lanes of a tall pass; keys only if there are several.
+    std::uint32_t lane_key[8][kGroup];
+    std::uint32_t lane_counter[2][kGroup];
 };
 
 // Which block each lane computes. With room for who writes a whole vector from any lane on.
@@ -65,25 +68,37 @@ struct ChaCha20 {
         half_quarter<8, 12, 4, S, 7>(x);
     }
 
-    // The sigma words are loaded. Compilers make a vector of a constant by a broadcast from a general
-    // register, for which AVX-512 has one port only: the one at which the shuffles that end the pass ahead
-    // queue. Rounds, which begin by adding to these words, would wait behind them.
-    [[gnu::always_inline]] static U32 start_word(const Keys& keys, const Lanes<V>& lanes, U32 message,
-                                                 int i) {
+    // Before the words that a pass begins with are asked for: at its beginning and again at its end.
+    [[gnu::always_inline]] static void look_up(Keys& keys, const Lanes<V>& lanes) {
+        const U32 message = V::load32(lanes.message);
+        for (int i = 0; i < 2; ++i) V::store32(keys.lane_counter[i], V::lookup32(keys.counter[i], message));
+        if (keys.one_key) return;
+        for (int i = 0; i < 8; ++i) V::store32(keys.lane_key[i], V::lookup32(keys.key[i], message));
+    }
+    // Words are loaded, also the sigma words. Compilers make a vector of a constant by a broadcast from a
+    // general register, for which AVX-512 has one port only: the one at which the shuffles that end the pass
+    // ahead queue. Rounds, which begin by adding to these words, would wait behind them.
+    [[gnu::always_inline]] static U32 start_word(const Keys& keys, const Lanes<V>& lanes, int i) {
         if (i < 4) return V::load32(keys.sigma[i]);
-        if (i < 12) return keys.one_key ? V::load32(keys.key[i - 4]) : V::lookup32(keys.key[i - 4], message);
+        if (i < 12) return V::load32((keys.one_key ? keys.key : keys.lane_key)[i - 4]);
         if (i == 12) return V::load32(lanes.block);
         if (i == 13) return V::set32(0);
-        return V::lookup32(keys.counter[i - 14], message);
+        return V::load32(keys.lane_counter[i - 14]);
     }
 
-    // x[i] becomes word i of each lane's block. A V that has rounds of its own lets `meanwhile` do its steps
-    // between them: scalar work beside the vectors (poly1305_beside.h).
-    template <class Meanwhile = Nothing>
-    [[gnu::always_inline]] static void tall(U32 (&x)[16], const Keys& keys, const Lanes<V>& lanes,
-                                            Meanwhile&& meanwhile = {}) {
-        const U32 message = V::load32(lanes.message);
-        for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, message, i);
+    // x[i] becomes word i of each lane's block.
+    [[gnu::always_inline]] static void tall(U32 (&x)[16], Keys& keys, const Lanes<V>& lanes) {
+        Nothing nothing;
+        rounds(x, keys, lanes, nothing);
+        for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start_word(keys, lanes, i));
+    }
+    // As tall(), but for adding what the rounds began with. A V that has rounds of its own lets `meanwhile`
+    // do its steps between them: scalar work beside the vectors (poly1305_beside.h).
+    template <class Meanwhile>
+    [[gnu::always_inline]] static void rounds(U32 (&x)[16], Keys& keys, const Lanes<V>& lanes,
+                                              Meanwhile& meanwhile) {
+        look_up(keys, lanes);
+        for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, i);
         if constexpr (requires { V::chacha20_rounds(x, meanwhile); }) {
             V::chacha20_rounds(x, meanwhile);
         } else {
@@ -94,7 +109,6 @@ struct ChaCha20 {
                 round<1>(x);
             }
         }
-        for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start_word(keys, lanes, message, i));
     }
 
     // From words to bytes: vector q of lane j's block is x[q * kLanes + j] afterwards.

@@ -152,7 +152,6 @@ struct QuarterRounds {
                                                               3,  0, 1, 2,  7,  4,  5,  6,   //
                                                               11, 8, 9, 10, 15, 12, 13, 14};
 
-  private:
     struct Half {
         std::byte bytes[8];
     };
@@ -163,7 +162,6 @@ struct QuarterRounds {
 };
 
 #undef VERN_QUARTER_ROUNDS_AND_BLOCK
-#undef VERN_FEW_REGISTERS
 #undef VERN_KEEP
 #undef VERN_DROP
 

@@ -65,7 +65,8 @@ int main() {
     const Implementation* const all[] = {
         &kPortable,
 #if defined(__x86_64__)
-        &kAvx2
+        &kAvx2,
+        &kAvx2x2,
 #endif
     };
     for (const Implementation* one : all) {
