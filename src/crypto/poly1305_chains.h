@@ -1,7 +1,7 @@
-// Poly1305 (RFC 8439, 2.5) of one long message in the integer unit, as several chains of blocks. A block
-// waits for the one ahead of it, so three chains together take little longer than one of them alone. What a
-// chain comes to is multiplied with the power of r that stands for the blocks of the next one. For x86 CPUs
-// with BMI2.
+// Poly1305 (RFC 8439, 2.5) of one long message in the integer unit, as two chains of blocks. A block waits
+// for the one ahead of it, so two chains together take little longer than one of them alone. What the first
+// comes to is multiplied with the power of r that stands for the blocks of the second. For x86 CPUs with
+// BMI2.
 #pragma once
 
 #include <bit>
@@ -68,31 +68,29 @@ class Poly1305Chains {
     }
 
   private:
-    static constexpr std::uint32_t kChains = 3;
-
-    // The first chain has what the others, which are equally long, leave over.
+    // The first chain has what is over when both are equally long.
     static Number whole_blocks(const std::byte* text, std::uint32_t blocks, Powers& powers) {
-        const std::uint32_t turns = with_few_bits(blocks / kChains), first = blocks - kChains * turns;
-        Poly1305Cursor chains[kChains];
-        for (std::uint32_t i = 0; i < kChains; ++i)
-            chains[i] = {0, 0, 0, text + std::size_t{16} * (i == 0 ? 0 : first + i * turns)};
+        const std::uint32_t turns = with_few_bits(blocks / 2), over = blocks - 2 * turns;
+        Poly1305Cursor chains[2] = {{0, 0, 0, text}, {0, 0, 0, text + std::size_t{16} * (over + turns)}};
         const Poly1305Scalar& poly = powers.poly;
-        for (std::uint32_t i = 0; i < first; ++i) QuarterRounds::block_alone(poly, chains[0]);
-        // r to the power of `turns`, which is no secret, a factor or two a turn: beside the blocks.
+        for (std::uint32_t i = 0; i < over; ++i) QuarterRounds::block_alone(poly, chains[0]);
+        // r to the power of `turns`, which is no secret, a factor or two a turn: beside the blocks. The turns
+        // after that have a loop of their own, since factors leave too few registers.
         const Number r = {{poly.r0, poly.r1, 0}};
         powers.of_r = r;
-        int bit = static_cast<int>(std::bit_width(turns)) - 2;
-        for (std::uint32_t i = 0; i < turns; ++i) {
+        std::uint32_t turn = 0;
+        for (int bit = static_cast<int>(std::bit_width(turns)) - 2; bit >= 0; --bit, ++turn) {
             for (Poly1305Cursor& chain : chains) QuarterRounds::block_alone(poly, chain);
-            if (bit < 0) continue;
             const Number power = powers.of_r;
             multiply(powers.of_r, power);
-            if (turns >> bit-- & 1) multiply(powers.of_r, r);
+            if (turns >> bit & 1) multiply(powers.of_r, r);
         }
+        for (; turn < turns; ++turn)
+            for (Poly1305Cursor& chain : chains) QuarterRounds::block_alone(poly, chain);
         Number sum = number(chains[0]);
-        for (std::uint32_t i = 1; i < kChains && turns > 0; ++i) {
+        if (turns > 0) {
             multiply(sum, powers.of_r);
-            add(sum, number(chains[i]), 1);
+            add(sum, number(chains[1]), 1);
         }
         wipe_secrets(chains, sizeof chains);
         return sum;
@@ -101,7 +99,7 @@ class Poly1305Chains {
 
     // Rounded down: each bit of an exponent may want a factor.
     static std::uint32_t with_few_bits(std::uint32_t count) {
-        const int rest = static_cast<int>(std::bit_width(count)) - 3;
+        const int rest = static_cast<int>(std::bit_width(count)) - 4;
         return rest > 0 ? count >> rest << rest : count;
     }
     // a += times b
