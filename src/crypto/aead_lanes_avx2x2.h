@@ -59,7 +59,7 @@ struct Avx2x2 {
         });
     }
     static U32 gather128(const std::byte* const* from) {
-        return each([&](int i) { return Avx2::gather128(from + 2 * i); });
+        return each([&](int i) { return Avx2::gather128(from + std::ptrdiff_t{2} * i); });
     }
 
     // Rows become columns: a quarter of them at a time.
@@ -81,7 +81,9 @@ struct Avx2x2 {
             for (int i = 0; i < 4; ++i) rows[half][i] = x[i].half[half];
             Avx2::transpose128(rows[half]);
         }
-        for (int i = 0; i < 4; ++i) x[i] = {{rows[i / 2][i % 2 * 2], rows[i / 2][i % 2 * 2 + 1]}};
+        for (std::size_t half = 0; half < 2; ++half)
+            for (std::size_t i = 0; i < 2; ++i)
+                x[2 * half + i] = {{rows[half][2 * i], rows[half][2 * i + 1]}};
     }
 
     static U32 load_bytes(const std::byte* from) { return load(from); }
@@ -126,7 +128,7 @@ struct Avx2x2 {
         return each([&](int i) { return Avx2::multiply32(a.half[i], b.half[i]); });
     }
     static U64 widen(const std::uint32_t* from) {
-        return each([&](int i) { return Avx2::widen(from + 4 * i); });
+        return each([&](int i) { return Avx2::widen(from + std::ptrdiff_t{4} * i); });
     }
     static Mask greater(const U64& a, const U64& b) {
         return each([&](int i) { return Avx2::greater(a.half[i], b.half[i]); });
@@ -211,7 +213,8 @@ struct Avx2x2 {
                     square[i] = Avx2::add32(x[8 * words + i].half[half], start(8 * words + i).half[half]);
                 Avx2::transpose32(square);
                 for (int i = 0; i < 8; ++i) {
-                    const int lane = 8 * half + i, at = 32 * words;
+                    const int lane = 8 * half + i;
+                    const std::ptrdiff_t at = std::ptrdiff_t{32} * words;
                     Avx2::store(to[lane] + at, Avx2::xor32(Avx2::load(from[lane] + at), square[i]));
                 }
             }
@@ -223,10 +226,12 @@ struct Avx2x2 {
         return {{function(0), function(1)}};
     }
     static Halves load(const void* from) {
-        return each([&](int i) { return Avx2::load(static_cast<const std::byte*>(from) + 32 * i); });
+        return each(
+            [&](int i) { return Avx2::load(static_cast<const std::byte*>(from) + std::ptrdiff_t{32} * i); });
     }
     static void store(void* to, const Halves& x) {
-        for (int i = 0; i < 2; ++i) Avx2::store(static_cast<std::byte*>(to) + 32 * i, x.half[i]);
+        for (int i = 0; i < 2; ++i)
+            Avx2::store(static_cast<std::byte*>(to) + std::ptrdiff_t{32} * i, x.half[i]);
     }
 };
 
