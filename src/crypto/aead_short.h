@@ -64,6 +64,7 @@ class ShortMessage {
             std::memset(job.sealed, 0, job.length);
         wipe_secrets(&secret, sizeof secret);
     }
+
     // Vectors go by reference: by value they would be part of an ABI that not every target has.
     template <int N>
     [[gnu::always_inline]] static void rotate(Rows& x) {
