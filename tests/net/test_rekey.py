@@ -1,12 +1,34 @@
 """Sessions grow old: after 120 s the one who began a session begins the next, and traffic notices nothing. All implementations and both
 roles at the same time, so that it takes the time of one."""
 
+import time
 import unittest
 
 from lab import Lab, answered
 from tunnel import PEERS, SUBJECT, SUBJECT_IS_VERN, SUBJECTS, Implementation, Interface, at, genpsk
 
 PINGS, INTERVAL_S = 680, 0.2  # 136 s: past REKEY_AFTER_TIME, before a second time could be
+LOOK_S = 2  # less than REKEY_TIMEOUT: no handshake is missed
+
+
+class Tunnel:
+    """Traffic from one to the other, and the times of all handshakes that each of them tells of: whole seconds of the machine's clock."""
+
+    def __init__(self, one, two):
+        # boringtun tells the age where the protocol wants the time.
+        self.ends = [(end, other, [end.handshake(other)]) for end, other in ((one, two), (two, one)) if end.implementation.name != "boringtun"]
+        self.ping = one.host.start("ping", "-n", "-c", PINGS, "-i", INTERVAL_S, "-w", int(3 * PINGS * INTERVAL_S), two.addresses[0])
+
+    def look(self):
+        for end, other, times in self.ends:
+            if (now := end.handshake(other)) != times[-1]:
+                times.append(now)
+
+    def gaps(self):
+        """Seconds between handshakes, of each end. wireguard-go begins one more 5 s after one whose answer was there before it had set its
+        timer, as happens on busy machines: that is not counted."""
+        least = 6 if any("wireguard-go" in end.implementation.name for end, _, _ in self.ends) else 0
+        return [[now - then for then, now in zip(times, times[1:]) if now - then > least] for _, _, times in self.ends]
 
 
 class Rekey(unittest.TestCase):
@@ -43,24 +65,27 @@ class Rekey(unittest.TestCase):
                     far.peer(hub, ["10.77.255.1/32"], endpoint=None if we_begin else at(hub.host.v4), psk=psk)
                     one, two = (hub, far) if we_begin else (far, hub)
                     one.host.ping(two.addresses[0])
-                    running.append((subject_name, other_name, we_begin, one, two, (one.handshake(two), two.handshake(one)),
-                                    one.host.start("ping", "-n", "-c", PINGS, "-i", INTERVAL_S, "-w", int(3 * PINGS * INTERVAL_S), two.addresses[0])))
-        for subject_name, other_name, we_begin, one, two, before, ping in running:
-            ping.wait(4 * PINGS * INTERVAL_S)
-            cls.tunnels_made[subject_name, other_name, we_begin] = (before, (one.handshake(two), two.handshake(one)), ping.output())
+                    running.append(((subject_name, other_name, we_begin), Tunnel(one, two)))
+        began = time.monotonic()
+        while any(tunnel.ping.alive() for _, tunnel in running) and time.monotonic() - began < 4 * PINGS * INTERVAL_S:
+            time.sleep(LOOK_S)
+            for _, tunnel in running:
+                tunnel.look()
+        for key, tunnel in running:
+            tunnel.ping.wait(1)
+            cls.tunnels_made[key] = (tunnel.gaps(), tunnel.ping.output())
 
     def tunnel(self, subject_name, other_name, we_begin):
         if reason := SUBJECTS[subject_name].why_not():
             self.skipTest(reason)
         if isinstance(PEERS.get(other_name), str):
             self.skipTest(PEERS[other_name])
-        before, after, output = self.tunnels[subject_name, other_name, we_begin]
+        all_gaps, output = self.tunnels[subject_name, other_name, we_begin]
         self.assertEqual(set(range(1, PINGS + 1)) - answered(output), set())  # not one is lost by it
-        if other_name == "boringtun":  # tells the handshake's age where the protocol wants its time
-            before, after = ([seconds for seconds in pair if seconds > 1_000_000_000] for pair in (before, after))
-        for then, now in zip(before, after, strict=True):
-            # Whole seconds of the machine's clock, begun by the first packet after 120 s; 5 s more if a handshake message was lost.
-            self.assertTrue(119 <= now - then <= 130, f"handshake before: {before}, after: {after}")
+        self.assertTrue(all_gaps)
+        for gaps in all_gaps:
+            # Begun by the first packet after 120 s; 5 s more if a handshake message was lost.
+            self.assertEqual([119 <= gap <= 130 for gap in gaps], [True], all_gaps)
 
 
 MAIN_SUBJECTS = ("io_uring", "epoll") if SUBJECT_IS_VERN else tuple(SUBJECTS)
