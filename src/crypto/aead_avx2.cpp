@@ -1,6 +1,7 @@
 // The AVX2 kernel: 8 blocks a pass, Poly1305 in 4 lanes of 26-bit limbs.
 #include "crypto/aead_implementations.h"
 #include "crypto/aead_lanes_avx2.h"
+#include "crypto/aead_long.h"
 #include "crypto/aead_train.h"
 #include "crypto/poly1305_field26.h"
 
@@ -9,8 +10,16 @@ namespace {
 
 using Kernel = Train<Avx2, Field26<Avx2>>;
 
-void seal(std::span<const SealJob> train) noexcept { Kernel::seal(train.data(), train.size()); }
-void open(std::span<OpenJob> train) noexcept { Kernel::open(train.data(), train.size()); }
+using Long = LongMessage<Avx2>;
+
+void seal(std::span<const SealJob> train) noexcept {
+    if (train.size() == 1 && train[0].length >= Long::kBytesMin) return Long::seal(train[0]);
+    Kernel::seal(train.data(), train.size());
+}
+void open(std::span<OpenJob> train) noexcept {
+    if (train.size() == 1 && train[0].length >= Long::kBytesMin) return Long::open(train[0]);
+    Kernel::open(train.data(), train.size());
+}
 
 }  // namespace
 

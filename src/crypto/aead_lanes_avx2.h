@@ -25,6 +25,8 @@ struct Avx2 {
     // Of a message by itself, from this length on: faster than its blocks in four lanes of 26-bit limbs.
     using Along = Poly1305Chains;
     static constexpr std::uint32_t kAlongFromBytes = 400;
+    // What passes, and what they call, have of the stack.
+    static constexpr std::size_t kStackBytes = 2048;
     using U32 = __m256i;
     using U64 = __m256i;
     using Mask = __m256i;  // all ones where set
@@ -77,9 +79,10 @@ struct Avx2 {
         };
         int done = 0;
         if constexpr (requires { meanwhile.turns(5); }) {
+            const int turns = meanwhile.turns(5);
             auto first = meanwhile.cursor(0), second = meanwhile.cursor(1);
             // Copies, to be found by the stack pointer: no register is left for a pointer to them.
-            typename Meanwhile::Key keys[] = {meanwhile.key(0), meanwhile.key(1)};
+            Poly1305Key keys[] = {meanwhile.key(0), meanwhile.key(1)};
             const auto with_blocks = [&](int begin) __attribute__((always_inline)) {
                 double_round([&](int i, auto&... words) __attribute__((always_inline)) {
                     const int which = (begin + i) % 2;
@@ -89,7 +92,7 @@ struct Avx2 {
                         QuarterRounds::alone(words...);
                 });
             };
-            for (const int turns = meanwhile.turns(5); done < 2 * turns; done += 2) {
+            for (; done < 2 * turns; done += 2) {
                 with_blocks(0);
                 with_blocks(1);
             }

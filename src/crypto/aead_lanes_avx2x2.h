@@ -25,6 +25,8 @@ struct Avx2x2 {
     struct Halves {
         __m256i half[2];
     };
+    // What passes, and what they call, have of the stack.
+    static constexpr std::size_t kStackBytes = 3072;
     using U32 = Halves;
     using U64 = Halves;
     using Mask = Halves;
@@ -177,10 +179,11 @@ struct Avx2x2 {
         };
         int done = 0;
         if constexpr (requires { meanwhile.turns(10); }) {
+            const int turns = meanwhile.turns(10);
             auto first = meanwhile.cursor(0), second = meanwhile.cursor(1);
             // Copies, to be found by the stack pointer.
-            typename Meanwhile::Key keys[] = {meanwhile.key(0), meanwhile.key(1)};
-            for (const int turns = meanwhile.turns(10); done < turns; ++done)
+            Poly1305Key keys[] = {meanwhile.key(0), meanwhile.key(1)};
+            for (; done < turns; ++done)
                 double_round([&](int i, auto&... words) __attribute__((always_inline)) {
                     const int which = (i - i / 4) % 2;
                     if (i % 4 < 3)

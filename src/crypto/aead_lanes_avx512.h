@@ -19,6 +19,8 @@ struct Avx512 {
     static constexpr int kMinimumForLanes = 4;  // messages from which on Poly1305 runs in lanes
     // Length from which on a message by itself has its blocks in lanes.
     static constexpr std::uint32_t kAlongFromBytes = 448;
+    // What passes, and what they call, have of the stack.
+    static constexpr std::size_t kStackBytes = 1280;
     using U32 = __m512i;
     using U64 = __m512i;
     using Mask = __mmask8;

@@ -16,6 +16,8 @@ struct Neon {
     static constexpr int kMinimumForLanes = 1 << 16;
     // Length from which on a message by itself has its blocks in lanes.
     static constexpr std::uint32_t kAlongFromBytes = 1u << 31;
+    // What passes, and what they call, have of the stack.
+    static constexpr std::size_t kStackBytes = 2048;
     using U32 = uint32x4_t;
     using U64 = uint64x2_t;
     using Mask = uint64x2_t;  // all ones where set

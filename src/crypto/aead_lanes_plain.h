@@ -22,6 +22,8 @@ struct PlainLanes {
     struct Vector {
         Word lane[Count];
     };
+    // What passes, and what they call, have of the stack.
+    static constexpr std::size_t kStackBytes = 4096;
     using U32 = Vector<std::uint32_t, kLanes>;
     using U64 = Vector<std::uint64_t, kWide>;
     using Mask = std::uint32_t;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #ifdef VERN_CONSTANT_TIME_TEST
 #include <valgrind/memcheck.h>
@@ -17,9 +18,11 @@ inline void wipe_secrets(void* secrets, std::size_t bytes) {
 }
 
 // What functions that the caller has called left on the stack, registers that the compiler put away among it:
-// this one's frame lies where theirs did.
-[[gnu::noinline]] inline void wipe_left_behind() {
-    alignas(64) std::byte frame[2048];
+// this one's frame lies where theirs did. An odd number of words, aligned to no more than one, and nothing
+// that compilers put above them: they begin right below the return address.
+template <std::size_t Bytes>
+__attribute__((noinline, no_stack_protector)) void wipe_left_behind() {
+    std::uint64_t frame[Bytes / 8 | 1];
     wipe_secrets(frame, sizeof frame);
 }
 

@@ -22,11 +22,11 @@ class ShortMessage {
 
     static void seal(const SealJob& job) noexcept {
         seal_it(job);
-        wipe_left_behind();
+        wipe_left_behind<1024>();
     }
     static void open(OpenJob& job) noexcept {
         open_it(job);
-        wipe_left_behind();
+        wipe_left_behind<1024>();
     }
 
   private:

@@ -148,7 +148,7 @@ class Train {
         });
         beside.finish();
         wipe_secrets(&group.secret, sizeof group.secret);
-        wipe_states();
+        wipe_left_behind<V::kStackBytes>();
     }
 
     [[gnu::noinline]] static void open_train(OpenJob* jobs, std::size_t count) noexcept {
@@ -194,12 +194,7 @@ class Train {
         if (undone != nullptr) decipher(*undone, undone->count);
         for (std::size_t i = 0; i < sizeof groups / sizeof *groups && i * kLanes < count; ++i)
             wipe_secrets(&groups[i].secret, sizeof groups[i].secret);
-        wipe_states();
-    }
-
-    // Kernels that have Poly1305 beside ChaCha20 have words of its state in memory.
-    static void wipe_states() {
-        if constexpr (kHasBeside) wipe_left_behind();
+        wipe_left_behind<V::kStackBytes>();
     }
 
     // Whether the group is authenticated beside ChaCha20: not if its messages are so short that they are
@@ -403,8 +398,10 @@ class Train {
         }
     }
 
-    // The first pass: the Poly1305 keys, and keystream for the first data blocks into `waiting`.
-    static void begin(Group& group) {
+    // The first pass: the Poly1305 keys, and keystream for the first data blocks into `waiting`. What has
+    // secrets in vectors is in functions of its own, for what they put away on the stack to be where it is
+    // wiped.
+    [[gnu::noinline]] static void begin(Group& group) {
         Pass& pass = group.first;
         for (int i = 0; i < group.count; ++i) {
             pass.lanes.message[i] = static_cast<std::uint32_t>(i);
@@ -420,11 +417,12 @@ class Train {
         U32 x[16];
         ChaCha::tall(x, group.secret.keys, pass.lanes);
         for (int w = 0; w < 8; ++w) V::store32(group.secret.poly_words[w], x[w]);
-        if (pass.end == group.count) return;
-        ChaCha::to_blocks(x);
-        for (int i = 0; i < kLanes; ++i)
-            for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
-                V::store_bytes(group.secret.waiting[i] + q * 4 * kLanes, x[q * kLanes + i]);
+        if (pass.end > group.count) {
+            ChaCha::to_blocks(x);
+            for (int i = 0; i < kLanes; ++i)
+                for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
+                    V::store_bytes(group.secret.waiting[i] + q * 4 * kLanes, x[q * kLanes + i]);
+        }
     }
 
     static void begin_flat(Group& group, const Pass& pass) {
@@ -433,6 +431,7 @@ class Train {
             std::uint32_t words[8];
             __builtin_memcpy(words, group.secret.waiting[i], 32);
             for (int w = 0; w < 8; ++w) group.secret.poly_words[w][i] = words[w];
+            wipe_secrets(words, sizeof words);
         }
     }
     static void flat(Group& group, const Pass& pass) {
@@ -533,7 +532,7 @@ class Train {
     }
 
     // The tags of the messages from `i` to `end`, at most kWide.
-    [[gnu::always_inline]] static void authenticate(Group& group, int i, int end) {
+    [[gnu::noinline]] static void authenticate(Group& group, int i, int end) {
         if (end - i < V::kMinimumForLanes) {
             for (; i < end; ++i) authenticate_one(group, i, group.messages[i].to);
             return;
@@ -557,7 +556,7 @@ class Train {
         }
     }
 
-    static void authenticate_one(Group& group, int i, const std::byte* text) {
+    [[gnu::noinline]] static void authenticate_one(Group& group, int i, const std::byte* text) {
         const auto word = [&](int w) { return poly_word(group, i, w); };
         if (group.messages[i].length >= V::kAlongFromBytes) {
             typename Along::Key key = {{word(0), word(1)}, {word(2), word(3)}};

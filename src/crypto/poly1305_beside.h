@@ -42,10 +42,7 @@ class Poly1305Beside {
         for (Chain& chain : chains_) chain.blocks -= kBlocksPerTurn * static_cast<std::uint32_t>(count);
         return count;
     }
-    struct Key {
-        std::uint64_t r0, r1, s1;
-    };
-    [[gnu::always_inline]] Key key(int which) const {
+    [[gnu::always_inline]] Poly1305Key key(int which) const {
         const Poly1305Scalar& poly = chains_[which].poly;
         return {poly.r0, poly.r1, poly.s1};
     }

@@ -102,6 +102,9 @@ struct Poly1305Cursor {
     std::uint64_t h0, h1, h2;
     const std::byte* text;
 };
+struct Poly1305Key {
+    std::uint64_t r0, r1, s1;  // as in Poly1305Scalar
+};
 
 struct QuarterRounds {
     using U32 = __m256i;
