@@ -1,6 +1,6 @@
-// ChaCha20-Poly1305 of one message of more than a few blocks, which comes by itself, for a V that has Poly1305
-// beside ChaCha20. Each pass of ChaCha20 after the first has blocks of the message itself beside it: to be
-// sealed, those that the passes ahead have enciphered; to be opened, those that lie there.
+// ChaCha20-Poly1305 of one message of more than a few blocks, which comes by itself, for a V that has
+// Poly1305 beside ChaCha20. Each pass of ChaCha20 after the first has blocks of the message itself beside it:
+// to be sealed, those that the passes ahead have enciphered; to be opened, those that lie there.
 #pragma once
 
 #include <cstddef>
@@ -115,8 +115,7 @@ class LongMessage {
         using ChaCha = ChaCha20<V>;
         typename V::U32 x[16];
         ChaCha::rounds(x, blocks.keys, blocks.lanes, meanwhile);
-        for (int i = 0; i < 16; ++i)
-            x[i] = V::add32(x[i], ChaCha::start_word(blocks.keys, blocks.lanes, i));
+        for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], ChaCha::start_word(blocks.keys, blocks.lanes, i));
         ChaCha::to_blocks(x);
         for (int lane = 0; lane < V::kLanes; ++lane, stream += kBlockBytes)
             for (int q = 0; q < ChaCha::kVectorsPerBlock; ++q)
