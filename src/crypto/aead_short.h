@@ -22,14 +22,17 @@ class ShortMessage {
 
     static void seal(const SealJob& job) noexcept {
         seal_it(job);
-        wipe_left_behind<1024>();
+        wipe_left_behind<kStackBytes>();
     }
     static void open(OpenJob& job) noexcept {
         open_it(job);
-        wipe_left_behind<1024>();
+        wipe_left_behind<kStackBytes>();
     }
 
   private:
+    // What seal_it() and open_it() have of the stack, where vectors have 16 bytes.
+    static constexpr std::size_t kStackBytes = 1280;
+
     typedef std::uint32_t Rows __attribute__((vector_size(32)));  // one row of two blocks
     typedef std::uint8_t Bytes __attribute__((vector_size(32)));
     typedef std::uint64_t Words __attribute__((vector_size(16)));

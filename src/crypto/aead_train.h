@@ -151,11 +151,15 @@ class Train {
         wipe_left_behind<V::kStackBytes>();
     }
 
+    // What Poly1305 has of the stack, of the kernel that has most.
+    static constexpr std::size_t kPolyStackBytes = std::size_t{24} << 10;
+
     [[gnu::noinline]] static void open_train(OpenJob* jobs, std::size_t count) noexcept {
         // By turns, where a group's first part is authenticated beside the last passes of the group ahead.
         Group groups[kHasBeside ? 2 : 1];
         Group* group = &groups[0];
         Group* undone = nullptr;  // its last part was judged, but is not deciphered
+        bool all_authentic = true;
         Beside beside;
         const auto decipher = [&](Group& which, int end) {
             encipher(
@@ -181,7 +185,9 @@ class Train {
                 for (int i = part; i < end; ++i) {
                     OpenJob& job = window[order[i]];
                     job.authentic = tag_is(group->secret.tags[i], job.sealed + job.length);
-                    if (!job.authentic) refuse(*group, i);
+                    if (job.authentic) continue;
+                    all_authentic = false;
+                    refuse(*group, i);
                 }
             }
             if constexpr (kHasBeside) {
@@ -194,6 +200,8 @@ class Train {
         if (undone != nullptr) decipher(*undone, undone->count);
         for (std::size_t i = 0; i < sizeof groups / sizeof *groups && i * kLanes < count; ++i)
             wipe_secrets(&groups[i].secret, sizeof groups[i].secret);
+        // The Poly1305 key of what was refused is good for what the peer may yet send under that counter.
+        if (!all_authentic) return wipe_left_behind<kPolyStackBytes>();
         wipe_left_behind<V::kStackBytes>();
     }
 

@@ -21,7 +21,8 @@ class Poly1305Chains {
     struct Key {
         std::uint64_t r[2], s[2];
     };
-    // A number modulo 2^130 - 5. The last limb is below 16.
+    // A number modulo 2^130 - 5. The last limb is below 16, and below 5 where a block follows: wrap() sees to
+    // it.
     struct Number {
         std::uint64_t limb[3];
     };
