@@ -213,7 +213,7 @@ void print(const Shape& shape, const char* what, Figures& figures) {
     const double ipsec = figures.contains("ipsec-mb") ? median(figures["ipsec-mb"]) : 0;
     for (auto& [name, values] : figures) {
         const double cycles = median(values);
-        std::printf("%-20s %-5s %-11s %9.0f %9.2f %8.2f", shape.name, what, name.c_str(), cycles,
+        std::printf("%-20s %-5s %-12s %9.0f %9.2f %8.2f", shape.name, what, name.c_str(), cycles,
                     cycles / bytes, evp / cycles);
         if (ipsec > 0) std::printf(" %8.2f", ipsec / cycles);
         std::printf("\n");
@@ -222,7 +222,7 @@ void print(const Shape& shape, const char* what, Figures& figures) {
 
 void table(std::size_t repetitions) {
     const auto all = contenders();
-    std::printf("\n%-20s %-5s %-11s %9s %9s %8s %8s\n", "train", "", "", "TSC/msg", "TSC/byte", "x EVP",
+    std::printf("\n%-20s %-5s %-12s %9s %9s %8s %8s\n", "train", "", "", "TSC/msg", "TSC/byte", "x EVP",
                 "x ipsec");
     for (const Shape& shape : shapes()) {
         Train train(shape);

@@ -11,11 +11,11 @@ namespace {
 
 constexpr std::array kBestFirst = {
 #if defined(__x86_64__)
-    &kAvx512Ifma, &kAvx512,    &kAvx2,     &kAvx2x2,
+    &kAvx512Ifma, &kAvx512IfmaX2, &kAvx512,   &kAvx2, &kAvx2x2,
 #elif defined(__aarch64__)
     &kNeon,
 #endif
-    &kOpenssl,    &kLibsodium, &kPortable,
+    &kOpenssl,    &kLibsodium,    &kPortable,
 #if defined(VERN_NULL_CIPHER)
     &kNull,
 #endif
@@ -34,9 +34,10 @@ std::span<const Implementation* const> implementations() noexcept {
     static const auto ordered = [] {
         auto result = kBestFirst;
 #if defined(__x86_64__)
-        if (cpu_prefers_avx2x2())
-            std::swap(*std::find(result.begin(), result.end(), &kAvx2),
-                      *std::find(result.begin(), result.end(), &kAvx2x2));
+        if (cpu_prefers_two_states())
+            for (const auto& [one, two] : {std::pair{&kAvx512Ifma, &kAvx512IfmaX2}, {&kAvx2, &kAvx2x2}})
+                std::swap(*std::find(result.begin(), result.end(), one),
+                          *std::find(result.begin(), result.end(), two));
 #endif
         std::stable_partition(result.begin(), result.end(), is_preferred);
         return result;

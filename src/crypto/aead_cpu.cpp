@@ -7,9 +7,9 @@ namespace vern::aead {
 
 // These builtins also ask the operating system whether it saves the registers (XCR0).
 bool cpu_has_avx2() noexcept { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
-// AMD's CPUs since Zen 2 have four vector units of AVX2, which one state of ChaCha20 leaves idle for two
-// fifths of the time (docs/performance.md); Intel's have three.
-bool cpu_prefers_avx2x2() noexcept { return __builtin_cpu_is("amd"); }
+// AMD's CPUs since Zen 2 have four vector units, which one state of ChaCha20 leaves idle for two fifths of the
+// time with AVX2, for one with AVX-512 (docs/performance.md); Intel's have three.
+bool cpu_prefers_two_states() noexcept { return __builtin_cpu_is("amd"); }
 bool cpu_has_avx512() noexcept {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && cpu_has_avx2();

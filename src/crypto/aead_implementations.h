@@ -34,8 +34,9 @@ inline const std::byte* whole_plaintext(const SealJob& job) noexcept {
 bool cpu_has_avx512ifma() noexcept;
 bool cpu_has_avx512() noexcept;
 bool cpu_has_avx2() noexcept;
-bool cpu_prefers_avx2x2() noexcept;
+bool cpu_prefers_two_states() noexcept;
 extern const Implementation kAvx512Ifma;
+extern const Implementation kAvx512IfmaX2;
 extern const Implementation kAvx512;
 extern const Implementation kAvx2;
 extern const Implementation kAvx2x2;

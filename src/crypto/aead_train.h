@@ -45,6 +45,17 @@ template <class V, class F>
 requires requires { typename V::Along; }
 struct AlongOf<V, F> : std::type_identity<typename V::Along> {};
 
+// How many passes V is given at once, where it is better off with several than with one after the other.
+template <class V>
+struct RunOf {
+    static constexpr int kPasses = 1;
+};
+template <class V>
+requires requires { V::kPassesAtOnce; }
+struct RunOf<V> {
+    static constexpr int kPasses = V::kPassesAtOnce;
+};
+
 // V: the vector type. F: the field of its Poly1305.
 template <class V, class F>
 class Train {
@@ -57,6 +68,7 @@ class Train {
     using Along = typename AlongOf<V, F>::type;
     using Beside = typename BesideOf<V>::type;
     static constexpr bool kHasBeside = !std::is_same_v<Beside, Nothing>;
+    static constexpr int kPassesAtOnce = RunOf<V>::kPasses;
 
     struct Message {
         const std::byte* from;
@@ -89,9 +101,10 @@ class Train {
         // The next block that has no lane yet.
         int message;
         std::uint32_t at;
-        // The first pass has the Poly1305 keys, too; its data blocks wait. The next ones come by turns.
+        // The first pass has the Poly1305 keys, too; its data blocks wait. The next ones come by turns, one
+        // of them laid out ahead.
         Pass first;
-        Pass passes[2];
+        Pass passes[kPassesAtOnce + 1];
         int turn;
         struct {
             Keys keys;
@@ -459,17 +472,44 @@ class Train {
         while (waited < first.end && message_of(first, waited) < end) ++waited;
         apply(first, waited, group.secret.waiting);
         for (;;) {
-            Pass& pass = group.passes[group.turn];
-            if (pass.end == 0 || !wanted(pass)) return;
-            group.turn ^= 1;
-            fill(group, group.passes[group.turn], 0);
-            if (pass.end <= kFlatLanes) {
-                flat(group, pass);
-                apply(pass, pass.end, group.secret.waiting);
-            } else {
-                tall_pass(group.secret.keys, pass, beside);
+            int count = 0;
+            for (; count < kPassesAtOnce; ++count) {
+                const Pass& pass = coming(group, count);
+                if (pass.end == 0 || !wanted(pass)) break;
+                fill(group, coming(group, count + 1), 0);
             }
+            if (count == 0) return;
+            for (int done = run(group, count); done < count; ++done) {
+                Pass& pass = coming(group, done);
+                if (pass.end <= kFlatLanes) {
+                    flat(group, pass);
+                    apply(pass, pass.end, group.secret.waiting);
+                } else {
+                    tall_pass(group.secret.keys, pass, beside);
+                }
+            }
+            group.turn = (group.turn + count) % (kPassesAtOnce + 1);
         }
+    }
+    // The passes that have not run yet, the next one first.
+    [[gnu::always_inline]] static Pass& coming(Group& group, int which) {
+        return group.passes[(group.turn + which) % (kPassesAtOnce + 1)];
+    }
+    // Those of the next `count` passes that V does at once, if it does: how many they were.
+    [[gnu::always_inline]] static int run(Group& group, int count) {
+        if constexpr (kPassesAtOnce > 1) {
+            if (coming(group, count - 1).end <= kFlatLanes) --count;
+            if (count < V::kPassesFrom || !group.secret.keys.one_key) return 0;
+            Pass* passes[kPassesAtOnce];
+            for (int i = 0; i < count; ++i) {
+                passes[i] = &coming(group, i);
+                ChaCha::look_up(group.secret.keys, passes[i]->lanes);
+            }
+            V::run(group.secret.keys, passes, count);
+            for (int i = 0; i < count; ++i) finish_tall(*passes[i]);
+            return count;
+        }
+        return 0;
     }
     // Keystream onto the blocks in the lanes before `end` that have not had it.
     static void apply(Pass& pass, int end, const std::byte (&stream)[kLanes][kBlockBytes]) {
@@ -499,7 +539,7 @@ class Train {
         Message& message = group.messages[index];
         __builtin_memset(message.to, 0, message.length);
         message.length = 0;
-        for (Pass* pass : {&group.first, &group.passes[group.turn]}) {
+        for (Pass* pass : {&group.first, &coming(group, 0)}) {
             for (int lane = pass->begin; lane < pass->end; ++lane)
                 if (message_of(*pass, lane) == index && pass->to[lane] != pass->whole[lane])
                     put_aside(*pass, lane, 0);
@@ -534,6 +574,9 @@ class Train {
                 V::store_bytes(pass.to[i] + at, x[q * kLanes + i]);
             });
         }
+        finish_tall(pass);
+    }
+    [[gnu::always_inline]] static void finish_tall(Pass& pass) {
         for (int lane = pass.end; lane < kLanes; ++lane) wipe_secrets(pass.whole[lane], kBlockBytes);
         pass.begin = pass.end;
         finish(pass);

@@ -24,9 +24,10 @@ struct alignas(64) Keys {
     std::uint32_t counter[2][kGroup];  // the low words, then the high ones
     const std::byte* raw[kGroup];      // the same keys, 32 bytes each
     bool one_key;                      // every message has the same
-    // What is whose in the lanes of a tall pass; keys only if there are several.
-    std::uint32_t lane_key[8][kGroup];
-    std::uint32_t lane_counter[2][kGroup];
+    // What is whose in the lanes of a tall pass, if there are several.
+    alignas(64) std::uint32_t lane_key[8][kGroup];
+    // Where words are put away by passes that have a register for each of them and none to spare.
+    std::uint32_t away[4][kGroup];
 };
 
 // Which block each lane computes. With room for who writes a whole vector from any lane on.
@@ -34,6 +35,7 @@ template <class V>
 struct alignas(64) Lanes {
     std::uint32_t message[2 * V::kLanes];
     std::uint32_t block[2 * V::kLanes];
+    std::uint32_t counter[2][V::kLanes];  // of the message; see look_up()
 };
 
 // Nothing to do beside ChaCha20. What there may be instead: poly1305_beside.h.
@@ -69,9 +71,9 @@ struct ChaCha20 {
     }
 
     // Before the words that a pass begins with are asked for: at its beginning and again at its end.
-    [[gnu::always_inline]] static void look_up(Keys& keys, const Lanes<V>& lanes) {
+    [[gnu::always_inline]] static void look_up(Keys& keys, Lanes<V>& lanes) {
         const U32 message = V::load32(lanes.message);
-        for (int i = 0; i < 2; ++i) V::store32(keys.lane_counter[i], V::lookup32(keys.counter[i], message));
+        for (int i = 0; i < 2; ++i) V::store32(lanes.counter[i], V::lookup32(keys.counter[i], message));
         if (keys.one_key) return;
         for (int i = 0; i < 8; ++i) V::store32(keys.lane_key[i], V::lookup32(keys.key[i], message));
     }
@@ -83,11 +85,11 @@ struct ChaCha20 {
         if (i < 12) return V::load32((keys.one_key ? keys.key : keys.lane_key)[i - 4]);
         if (i == 12) return V::load32(lanes.block);
         if (i == 13) return V::set32(0);
-        return V::load32(keys.lane_counter[i - 14]);
+        return V::load32(lanes.counter[i - 14]);
     }
 
     // x[i] becomes word i of each lane's block.
-    [[gnu::always_inline]] static void tall(U32 (&x)[16], Keys& keys, const Lanes<V>& lanes) {
+    [[gnu::always_inline]] static void tall(U32 (&x)[16], Keys& keys, Lanes<V>& lanes) {
         Nothing nothing;
         rounds(x, keys, lanes, nothing);
         for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start_word(keys, lanes, i));
@@ -95,7 +97,7 @@ struct ChaCha20 {
     // As tall(), but for adding what the rounds began with. A V that has rounds of its own lets `meanwhile`
     // do its steps between them: scalar work beside the vectors (poly1305_beside.h).
     template <class Meanwhile>
-    [[gnu::always_inline]] static void rounds(U32 (&x)[16], Keys& keys, const Lanes<V>& lanes,
+    [[gnu::always_inline]] static void rounds(U32 (&x)[16], Keys& keys, Lanes<V>& lanes,
                                               Meanwhile& meanwhile) {
         look_up(keys, lanes);
         for (int i = 0; i < 16; ++i) x[i] = start_word(keys, lanes, i);

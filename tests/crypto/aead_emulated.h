@@ -5,6 +5,7 @@
 
 namespace vern::aead {
 
+extern const Implementation kEmulatedAvx512IfmaX2;
 extern const Implementation kEmulatedAvx512Ifma;
 extern const Implementation kEmulatedAvx512;
 extern const Implementation kEmulatedAvx2;

@@ -14,7 +14,7 @@ namespace vern::aead {
 namespace {
 
 constexpr std::size_t kBlockBytes = 64;
-constexpr std::size_t kStackBytes = std::size_t{40} << 10;
+constexpr std::size_t kStackBytes = std::size_t{72} << 10;
 
 // The stack below the caller's frame: what functions that it called have left there.
 [[gnu::noinline]] void copy_stack(std::uint64_t* to) {

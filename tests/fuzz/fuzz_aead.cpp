@@ -32,12 +32,13 @@ Train train_of(Input& input) {
     Train train;
     for (auto& key : train.keys)
         for (std::byte& byte : key) byte = static_cast<std::byte>(input.number(256));
+    const std::uint32_t keys = 1 + input.number(3);
     const std::size_t count = input.number(80);
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t length = input.number(2101), shift = input.number(64);
         train.plain.emplace_back(shift + length, static_cast<std::byte>(input.number(256)));
         train.sealed.emplace_back(shift + length + kTagBytes);
-        const std::byte* key = train.keys[input.number(3)];
+        const std::byte* key = train.keys[input.number(keys)];
         const std::uint64_t counter = ~std::uint64_t{0} / (1 + input.number(65536));
         const std::uint32_t front = input.number(length / 64 + 1) * 64;
         train.seals.push_back({key, counter, train.plain[i].data() + shift + front,
@@ -87,7 +88,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Train train = train_of(input);
     for (const auto* one : aead::implementations())
         if (one->supported()) check(*one, train, damaged, where);
-    for (const auto* one : {&aead::kEmulatedAvx512Ifma, &aead::kEmulatedAvx512, &aead::kEmulatedAvx2})
+    for (const auto* one : {&aead::kEmulatedAvx512IfmaX2, &aead::kEmulatedAvx512Ifma, &aead::kEmulatedAvx512,
+                            &aead::kEmulatedAvx2})
         check(*one, train, damaged, where);
     return 0;
 }
