@@ -15,9 +15,12 @@ struct Avx512IfmaX2 : Avx512Ifma {
 
     template <class Pass>
     [[gnu::always_inline]] static void run(Keys& keys, Pass* const* passes, int count) {
-        const Pass* all[kPassesAtOnce + 2];
-        for (int i = 0; i < count + 2; ++i) all[i] = passes[i < count ? i : 0];
-        staggered_passes<Avx512IfmaX2>(keys, all, count);
+        KeyedPass<Pass> keyed[kPassesAtOnce + 2];
+        for (int i = 0; i < count + 2; ++i) {
+            const Pass* const pass = passes[i < count ? i : 0];
+            keyed[i] = {pass, ChaCha20<Avx512IfmaX2>::key_of(keys, pass->lanes, 0)};
+        }
+        staggered_passes<Avx512IfmaX2>(keys, keyed, count);
     }
 };
 using Kernel = Train<Avx512IfmaX2, Field44<Avx512IfmaX2>>;

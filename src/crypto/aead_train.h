@@ -499,14 +499,14 @@ class Train {
     [[gnu::always_inline]] static int run(Group& group, int count) {
         if constexpr (kPassesAtOnce > 1) {
             if (coming(group, count - 1).end <= kFlatLanes) --count;
-            if (count < V::kPassesFrom || !group.secret.keys.one_key) return 0;
+            if (count < V::kPassesFrom) return 0;
             Pass* passes[kPassesAtOnce];
             for (int i = 0; i < count; ++i) {
                 passes[i] = &coming(group, i);
                 ChaCha::look_up(group.secret.keys, passes[i]->lanes);
             }
             V::run(group.secret.keys, passes, count);
-            for (int i = 0; i < count; ++i) finish_tall(*passes[i]);
+            for (int i = 0; i < count; ++i) finish_tall(group.secret.keys, *passes[i]);
             return count;
         }
         return 0;
@@ -574,9 +574,10 @@ class Train {
                 V::store_bytes(pass.to[i] + at, x[q * kLanes + i]);
             });
         }
-        finish_tall(pass);
+        finish_tall(keys, pass);
     }
-    [[gnu::always_inline]] static void finish_tall(Pass& pass) {
+    [[gnu::always_inline]] static void finish_tall(const Keys& keys, Pass& pass) {
+        ChaCha::forget(keys, pass.lanes);
         for (int lane = pass.end; lane < kLanes; ++lane) wipe_secrets(pass.whole[lane], kBlockBytes);
         pass.begin = pass.end;
         finish(pass);

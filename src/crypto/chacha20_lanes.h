@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "crypto/aead_secrets.h"
+
 namespace vern::aead {
 namespace {
 
@@ -24,18 +26,18 @@ struct alignas(64) Keys {
     std::uint32_t counter[2][kGroup];  // the low words, then the high ones
     const std::byte* raw[kGroup];      // the same keys, 32 bytes each
     bool one_key;                      // every message has the same
-    // What is whose in the lanes of a tall pass, if there are several.
-    alignas(64) std::uint32_t lane_key[8][kGroup];
     // Where words are put away by passes that have a register for each of them and none to spare.
-    std::uint32_t away[4][kGroup];
+    alignas(64) std::uint32_t away[4][kGroup];
 };
 
-// Which block each lane computes. With room for who writes a whole vector from any lane on.
+// Which block each lane computes. With room for who writes a whole vector from any lane on. For tall passes,
+// also the counter of the lane's message, and its key if there are several: secret, see forget().
 template <class V>
 struct alignas(64) Lanes {
     std::uint32_t message[2 * V::kLanes];
     std::uint32_t block[2 * V::kLanes];
-    std::uint32_t counter[2][V::kLanes];  // of the message; see look_up()
+    std::uint32_t counter[2][V::kLanes];
+    std::uint32_t key[8][V::kLanes];
 };
 
 // Nothing to do beside ChaCha20. What there may be instead: poly1305_beside.h.
@@ -75,14 +77,23 @@ struct ChaCha20 {
         const U32 message = V::load32(lanes.message);
         for (int i = 0; i < 2; ++i) V::store32(lanes.counter[i], V::lookup32(keys.counter[i], message));
         if (keys.one_key) return;
-        for (int i = 0; i < 8; ++i) V::store32(keys.lane_key[i], V::lookup32(keys.key[i], message));
+        for (int i = 0; i < 8; ++i) V::store32(lanes.key[i], V::lookup32(keys.key[i], message));
+    }
+    // The words 4 to 11 that each lane begins with.
+    [[gnu::always_inline]] static const std::uint32_t* key_of(const Keys& keys, const Lanes<V>& lanes,
+                                                              int i) {
+        return keys.one_key ? keys.key[i] : lanes.key[i];
+    }
+    // Behind a pass.
+    [[gnu::always_inline]] static void forget(const Keys& keys, Lanes<V>& lanes) {
+        if (!keys.one_key) wipe_secrets(lanes.key, sizeof lanes.key);
     }
     // Words are loaded, also the sigma words. Compilers make a vector of a constant by a broadcast from a
     // general register, for which AVX-512 has one port only: the one at which the shuffles that end the pass
     // ahead queue. Rounds, which begin by adding to these words, would wait behind them.
     [[gnu::always_inline]] static U32 start_word(const Keys& keys, const Lanes<V>& lanes, int i) {
         if (i < 4) return V::load32(keys.sigma[i]);
-        if (i < 12) return V::load32((keys.one_key ? keys.key : keys.lane_key)[i - 4]);
+        if (i < 12) return V::load32(key_of(keys, lanes, i - 4));
         if (i == 12) return V::load32(lanes.block);
         if (i == 13) return V::set32(0);
         return V::load32(lanes.counter[i - 14]);
@@ -93,6 +104,7 @@ struct ChaCha20 {
         Nothing nothing;
         rounds(x, keys, lanes, nothing);
         for (int i = 0; i < 16; ++i) x[i] = V::add32(x[i], start_word(keys, lanes, i));
+        forget(keys, lanes);
     }
     // As tall(), but for adding what the rounds began with. A V that has rounds of its own lets `meanwhile`
     // do its steps between them: scalar work beside the vectors (poly1305_beside.h).

@@ -1,4 +1,4 @@
-// ChaCha20 (RFC 8439, 2.3) of many blocks of one key with AVX-512: two states of 16 blocks, half a pass
+// ChaCha20 (RFC 8439, 2.3) of many blocks with AVX-512: two states of 16 blocks, half a pass
 // apart. While one has its rounds, the other is added to what it began with, transposed, applied to the text
 // and begun anew: shuffles, loads and stores find time between rounds, and twice as many chains hide each
 // other's latency. The states fill all 32 registers, and compilers would put some of them away in every
@@ -100,31 +100,38 @@ namespace {
     VERN_LINE("dec %k[turns]") \
     VERN_LINE("jnz " label "b")
 
-// What a pass begins with, and what is added again at its end: sigma and the key are every pass's, words 12,
-// 14 and 15 (word 13 is zero) each lane's own. `pass` is a register that points to the pass.
-#define VERN_COMMON(a)    "64*" #a "(%[keys])"
-#define VERN_OWN(a, pass) "%c[word" #a "](" pass ")"
-#define VERN_LOAD(S, a)           VERN_LINE("vmovdqa64 " VERN_COMMON(a) "," S##a)
-#define VERN_LOAD_OWN(S, a, pass) VERN_LINE("vmovdqa64 " VERN_OWN(a, pass) "," S##a)
-#define VERN_ADD(S, a)            VERN_LINE("vpaddd " VERN_COMMON(a) "," S##a "," S##a)
-#define VERN_ADD_OWN(S, a, pass)  VERN_LINE("vpaddd " VERN_OWN(a, pass) "," S##a "," S##a)
+// What a pass begins with, and what is added again at its end. Words 0 to 3 are every pass's. Of 4 to 11, the
+// key, rcx has the address when a pass begins, and rax when it ends. 12, 14 and 15 are each lane's own, 13 is
+// zero; `pass` is a register that points to the pass.
+#define VERN_SIGMA(a)      "64*" #a "(%[sigma])"
+#define VERN_KEY(a, where) "64*(" #a "-4)(" where ")"
+#define VERN_OWN(a, pass)  "%c[word" #a "](" pass ")"
+#define VERN_LOAD(S, a, from) VERN_LINE("vmovdqa64 " from "," S##a)
+#define VERN_ADD(S, a, from)  VERN_LINE("vpaddd " from "," S##a "," S##a)
+#define VERN_LOAD_KEY(S, a)   VERN_LOAD(S, a, VERN_KEY(a, "%%rcx"))
+#define VERN_ADD_KEY(S, a)    VERN_ADD(S, a, VERN_KEY(a, "%%rax"))
 
-#define VERN_BEGIN0(S) VERN_LOAD(S, 0) VERN_LOAD(S, 1) VERN_LOAD(S, 2) VERN_LOAD(S, 3)
-#define VERN_BEGIN1(S) VERN_LOAD(S, 4) VERN_LOAD(S, 5) VERN_LOAD(S, 6) VERN_LOAD(S, 7)
-#define VERN_BEGIN2(S) VERN_LOAD(S, 8) VERN_LOAD(S, 9) VERN_LOAD(S, 10) VERN_LOAD(S, 11)
+#define VERN_BEGIN0(S) \
+    VERN_LOAD(S, 0, VERN_SIGMA(0)) VERN_LOAD(S, 1, VERN_SIGMA(1)) \
+    VERN_LOAD(S, 2, VERN_SIGMA(2)) VERN_LOAD(S, 3, VERN_SIGMA(3))
+#define VERN_BEGIN1(S) VERN_LOAD_KEY(S, 4) VERN_LOAD_KEY(S, 5) VERN_LOAD_KEY(S, 6) VERN_LOAD_KEY(S, 7)
+#define VERN_BEGIN2(S) VERN_LOAD_KEY(S, 8) VERN_LOAD_KEY(S, 9) VERN_LOAD_KEY(S, 10) VERN_LOAD_KEY(S, 11)
 #define VERN_BEGIN3(S, pass) \
-    VERN_LOAD_OWN(S, 12, pass) \
+    VERN_LOAD(S, 12, VERN_OWN(12, pass)) \
     VERN_LINE("vpxord " S##13 "," S##13 "," S##13) \
-    VERN_LOAD_OWN(S, 14, pass) \
-    VERN_LOAD_OWN(S, 15, pass)
+    VERN_LOAD(S, 14, VERN_OWN(14, pass)) \
+    VERN_LOAD(S, 15, VERN_OWN(15, pass))
 #define VERN_BEGIN(S, pass) VERN_BEGIN0(S) VERN_BEGIN1(S) VERN_BEGIN2(S) VERN_BEGIN3(S, pass)
 
 #define VERN_END0(S) \
-    VERN_ADD(S, 0) VERN_ADD(S, 1) VERN_ADD(S, 2) VERN_ADD(S, 3) \
-    VERN_ADD(S, 4) VERN_ADD(S, 5) VERN_ADD(S, 6) VERN_ADD(S, 7)
+    VERN_ADD(S, 0, VERN_SIGMA(0)) VERN_ADD(S, 1, VERN_SIGMA(1)) \
+    VERN_ADD(S, 2, VERN_SIGMA(2)) VERN_ADD(S, 3, VERN_SIGMA(3)) \
+    VERN_ADD_KEY(S, 4) VERN_ADD_KEY(S, 5) VERN_ADD_KEY(S, 6) VERN_ADD_KEY(S, 7)
 #define VERN_END1(S, pass) \
-    VERN_ADD(S, 8) VERN_ADD(S, 9) VERN_ADD(S, 10) VERN_ADD(S, 11) \
-    VERN_ADD_OWN(S, 12, pass) VERN_ADD_OWN(S, 14, pass) VERN_ADD_OWN(S, 15, pass)
+    VERN_ADD_KEY(S, 8) VERN_ADD_KEY(S, 9) VERN_ADD_KEY(S, 10) VERN_ADD_KEY(S, 11) \
+    VERN_ADD(S, 12, VERN_OWN(12, pass)) \
+    VERN_ADD(S, 14, VERN_OWN(14, pass)) \
+    VERN_ADD(S, 15, VERN_OWN(15, pass))
 
 // Words become blocks. Of each pair, the first gets the even pieces of both and the second the odd ones:
 // pieces of 4, 8, 16 and 16 bytes. By way of memory, since there is no register for a third.
@@ -164,8 +171,8 @@ namespace {
 // Ends a pass in S and begins the one after the next there, beside two double rounds of the next one in T.
 #define VERN_CHANGE(S, T) \
     VERN_LINE("mov (%[passes]),%[ending]") \
-    VERN_LINE("mov 16(%[passes]),%[beginning]") \
-    VERN_LINE("add $8,%[passes]") \
+    VERN_LINE("mov 8(%[passes]),%%rax") \
+    VERN_LINE("add $16,%[passes]") \
     VERN_R0(T) VERN_END0(S) \
     VERN_R1(T) VERN_END1(S, "%[ending]") \
     VERN_R2(T) VERN_END2(S) \
@@ -178,27 +185,38 @@ namespace {
     VERN_R1(T) VERN_END9(S, "%[ending]") \
     VERN_R2(T) VERN_END10(S, "%[ending]") \
     VERN_R3(T) VERN_END11(S, "%[ending]") \
+    VERN_LINE("mov 16(%[passes]),%[beginning]") \
+    VERN_LINE("mov 24(%[passes]),%%rcx") \
     VERN_R4(T) VERN_BEGIN0(S) \
     VERN_R5(T) VERN_BEGIN1(S) \
     VERN_R6(T) VERN_BEGIN2(S) \
     VERN_R7(T) VERN_BEGIN3(S, "%[beginning]")
 
-// Of `keys`, sigma and key are set; `away` is where words are put away. There are `count` passes, at least
-// two, and two more entries of `passes`, which point to any of them: what begins when there is nothing left
-// to begin, and has no end. Of a pass: `lanes`, with blocks and counters; from[i] and to[i], where lane i's 64
-// bytes of text are read and written. V: the vector type.
+// A pass, and the words 4 to 11 that its lanes begin with. Of a Pass: `lanes`, with blocks and counters;
+// from[i] and to[i], where lane i's 64 bytes of text are read and written.
+template <class Pass>
+struct KeyedPass {
+    const Pass* pass;
+    const std::uint32_t* key;
+};
+
+// There are `count` passes, at least two, and two more entries of `passes`, which are any of them: what
+// begins when there is nothing left to begin, and has no end. `keys`: sigma is set; `away` is where words are
+// put away. V: the vector type.
 template <class V, class Pass>
-[[gnu::noinline]] void staggered_passes(Keys& keys, const Pass* const* passes, long count) {
-    static_assert(offsetof(Keys, sigma) == 0 && offsetof(Keys, key) == 4 * 64);
+[[gnu::noinline]] void staggered_passes(Keys& keys, const KeyedPass<Pass>* passes, long count) {
+    static_assert(sizeof *passes == 16 && offsetof(KeyedPass<Pass>, key) == 8);
     constexpr std::size_t kLanesAt = offsetof(Pass, lanes);
     long turns;
     const Pass *ending, *beginning;
     // Even passes are in X. Before a change, S has had ten double rounds and T four; after it, none and six.
     __asm__ volatile(
-        VERN_LINE("mov (%[passes]),%[ending]")
-        VERN_LINE("mov 8(%[passes]),%[beginning]")
-        VERN_BEGIN(VERN_X, "%[ending]")
+        VERN_LINE("mov (%[passes]),%[beginning]")
+        VERN_LINE("mov 8(%[passes]),%%rcx")
+        VERN_BEGIN(VERN_X, "%[beginning]")
         VERN_FOUR_TIMES("1", VERN_DOUBLE_ROUND(VERN_X))
+        VERN_LINE("mov 16(%[passes]),%[beginning]")
+        VERN_LINE("mov 24(%[passes]),%%rcx")
         VERN_BEGIN(VERN_Y, "%[beginning]")
         VERN_DOUBLE_ROUND(VERN_X)
         VERN_DOUBLE_ROUND(VERN_X)
@@ -214,23 +232,25 @@ template <class V, class Pass>
         VERN_LINE("jnz 2b")
         VERN_FOUR_TIMES("6", VERN_DOUBLE_ROUND(VERN_X))
         VERN_LINE("mov (%[passes]),%[ending]")
+        VERN_LINE("mov 8(%[passes]),%%rax")
         VERN_END(VERN_X, "%[ending]")
         VERN_LINE("jmp 8f")
         VERN_LINE("5:")
         VERN_FOUR_TIMES("7", VERN_DOUBLE_ROUND(VERN_Y))
         VERN_LINE("mov (%[passes]),%[ending]")
+        VERN_LINE("mov 8(%[passes]),%%rax")
         VERN_END(VERN_Y, "%[ending]")
         VERN_LINE("8:")
         : [passes] "+&r"(passes), [count] "+&r"(count), [turns] "=&r"(turns), [ending] "=&r"(ending),
           [beginning] "=&r"(beginning)
-        : [keys] "r"(&keys), [away] "r"(&keys.away), [from] "i"(offsetof(Pass, from)),
+        : [sigma] "r"(keys.sigma), [away] "r"(&keys.away), [from] "i"(offsetof(Pass, from)),
           [to] "i"(offsetof(Pass, to)), [word12] "i"(kLanesAt + offsetof(Lanes<V>, block)),
           [word14] "i"(kLanesAt + offsetof(Lanes<V>, counter)),
           [word15] "i"(kLanesAt + offsetof(Lanes<V>, counter) + sizeof(Lanes<V>::counter[0]))
         : "rax", "rcx", "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
           "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
-          "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30",
-          "xmm31");
+          "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29",
+          "xmm30", "xmm31");
 }
 
 // clang-format on

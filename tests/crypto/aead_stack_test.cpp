@@ -46,6 +46,10 @@ void add_key(Words& secrets, const std::byte* key) {
     }
 }
 
+void add_keys(Words& secrets, const std::vector<std::byte>& keys) {
+    for (std::size_t at = 0; at < keys.size(); at += 32) add_key(secrets, &keys[at]);
+}
+
 // The text is zeros, so what was sealed is keystream: the state after the rounds plus the key. Beside a word
 // is the same one of the next block, in the next lane, or the next one of its row.
 void add_states(Words& secrets, const SealJob& job) {
@@ -85,26 +89,30 @@ struct AeadStack : ::testing::TestWithParam<const Implementation*> {
     }
 
     struct Train {
-        std::vector<std::byte> key, plain, sealed;
+        std::vector<std::byte> key;  // or two, which messages have in turn
+        std::vector<std::byte> plain, sealed;
         std::vector<SealJob> seals;
         std::vector<OpenJob> opens;
-        Train(std::size_t messages, std::uint32_t length)
-            : key(32), plain(length, std::byte{0}), sealed(messages * (length + 16)) {
+        Train(std::size_t keys, std::size_t messages, std::uint32_t length)
+            : key(keys * 32), plain(length, std::byte{0}), sealed(messages * (length + 16)) {
             for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::byte>(i * 37 + 11);
             for (std::size_t i = 0; i < messages; ++i) {
-                seals.push_back({key.data(), i, plain.data(), &sealed[i * (length + 16)], length});
-                opens.push_back({key.data(), i, &sealed[i * (length + 16)], length, false});
+                const std::byte* of_message = &key[i % keys * 32];
+                seals.push_back({of_message, i, plain.data(), &sealed[i * (length + 16)], length});
+                opens.push_back({of_message, i, &sealed[i * (length + 16)], length, false});
             }
         }
     };
     template <class Function>
     static void each_shape(Function function) {
-        for (const std::size_t messages : {1u, 2u, 5u, 9u, 16u, 33u})
-            for (const std::uint32_t length : {0u, 48u, 128u, 400u, 448u, 1408u, 1424u}) {
-                SCOPED_TRACE(testing::Message() << messages << " x " << length);
-                Train train(messages, length);
-                function(train);
-            }
+        for (const std::size_t keys : {1u, 2u})
+            for (const std::size_t messages : {1u, 2u, 5u, 9u, 16u, 33u})
+                for (const std::uint32_t length : {0u, 48u, 128u, 400u, 448u, 1408u, 1424u}) {
+                    SCOPED_TRACE(testing::Message()
+                                 << messages << " x " << length << ", " << keys << " keys");
+                    Train train(keys, messages, length);
+                    function(train);
+                }
     }
     template <class Function>
     const std::vector<std::uint64_t>& after(Function function) {
@@ -121,7 +129,7 @@ TEST_P(AeadStack, HasNothingOfTheKeyAfterATrain) {
     each_shape([&](Train& train) {
         after([&] { GetParam()->seal(train.seals); });
         Words secrets;
-        add_key(secrets, train.key.data());
+        add_keys(secrets, train.key);
         for (const SealJob& job : train.seals) add_states(secrets, job);
         EXPECT_EQ(count(secrets, stack), 0u) << "sealed";
         EXPECT_EQ(count(secrets, after([&] { GetParam()->open(train.opens); })), 0u) << "opened";
@@ -135,7 +143,7 @@ TEST_P(AeadStack, HasNoPoly1305KeyAfterARefusal) {
         after([&] { GetParam()->open(train.opens); });
         ASSERT_FALSE(train.opens.back().authentic);
         Words secrets;
-        add_key(secrets, train.key.data());
+        add_keys(secrets, train.key);
         for (const SealJob& job : train.seals) add_poly1305_key(secrets, job);
         EXPECT_EQ(count(secrets, stack), 0u);
     });
