@@ -15,8 +15,8 @@ struct Avx512IfmaX2 : Avx512Ifma {
 
     template <class Pass>
     [[gnu::always_inline]] static void run(Keys& keys, Pass* const* passes, int count) {
-        KeyedPass<Pass> keyed[kPassesAtOnce + 2];
-        for (int i = 0; i < count + 2; ++i) {
+        KeyedPass<Pass> keyed[kPassesAtOnce + 1];
+        for (int i = 0; i < count + 1; ++i) {
             const Pass* const pass = passes[i < count ? i : 0];
             keyed[i] = {pass, ChaCha20<Avx512IfmaX2>::key_of(keys, pass->lanes, 0)};
         }

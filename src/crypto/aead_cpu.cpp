@@ -7,8 +7,8 @@ namespace vern::aead {
 
 // These builtins also ask the operating system whether it saves the registers (XCR0).
 bool cpu_has_avx2() noexcept { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
-// AMD's CPUs since Zen 2 have four vector units. One state of ChaCha20 leaves them idle for two fifths of the
-// time with AVX2, for a quarter of it with AVX-512 (docs/performance.md). Intel's have three, or two.
+// AMD's CPUs since Zen 2 have four vector units, which one state of ChaCha20 does not fill; Intel's have
+// three, or two (docs/performance.md, measured on Zen 4).
 bool cpu_prefers_two_states() noexcept { return __builtin_cpu_is("amd"); }
 bool cpu_has_avx512() noexcept {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

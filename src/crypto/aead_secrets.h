@@ -11,10 +11,11 @@
 namespace vern::aead {
 namespace {
 
-// Wiping that the compiler must not leave out.
+// Where secrets were, zeros have been written: what writes them must not be left out by the compiler.
+inline void wiped(void* secrets) { __asm__ __volatile__("" : : "r"(secrets) : "memory"); }
 inline void wipe_secrets(void* secrets, std::size_t bytes) {
     __builtin_memset(secrets, 0, bytes);
-    __asm__ __volatile__("" : : "r"(secrets) : "memory");
+    wiped(secrets);
 }
 
 // What functions that the caller has called left on the stack, registers that the compiler put away among it:

@@ -11,7 +11,8 @@
 // Both go through the group in parts of as many messages as Poly1305 has lanes, so that what one has just had
 // is still in the first cache when the other wants it. With a V that has Poly1305 beside ChaCha20, parts are
 // smaller, and each is authenticated while another one, be it of the next group, is enciphered or deciphered.
-// What the first pass computed beyond the Poly1305 keys waits in a buffer.
+// A V that does several passes at once has them all laid out before the first begins. What the first pass
+// computed beyond the Poly1305 keys waits in a buffer.
 #pragma once
 
 #include <cstddef>
@@ -69,6 +70,7 @@ class Train {
     using Beside = typename BesideOf<V>::type;
     static constexpr bool kHasBeside = !std::is_same_v<Beside, Nothing>;
     static constexpr int kPassesAtOnce = RunOf<V>::kPasses;
+    static_assert(kPassesAtOnce == 1 || !kHasBeside, "nobody would do what is beside");
 
     struct Message {
         const std::byte* from;
@@ -101,8 +103,8 @@ class Train {
         // The next block that has no lane yet.
         int message;
         std::uint32_t at;
-        // The first pass has the Poly1305 keys, too; its data blocks wait. The next ones come by turns, one
-        // of them laid out ahead.
+        // The first pass has the Poly1305 keys, too; its data blocks wait. The others come by turns, and one
+        // is laid out that has not run yet.
         Pass first;
         Pass passes[kPassesAtOnce + 1];
         int turn;
@@ -495,9 +497,11 @@ class Train {
     [[gnu::always_inline]] static Pass& coming(Group& group, int which) {
         return group.passes[(group.turn + which) % (kPassesAtOnce + 1)];
     }
-    // Those of the next `count` passes that V does at once, if it does: how many they were.
+    // Of the next `count` passes, does those that V does at once: none or all, but for a last one that is
+    // flat. How many they were.
     [[gnu::always_inline]] static int run(Group& group, int count) {
         if constexpr (kPassesAtOnce > 1) {
+            static_assert(V::kPassesFrom > 1);
             if (coming(group, count - 1).end <= kFlatLanes) --count;
             if (count < V::kPassesFrom) return 0;
             Pass* passes[kPassesAtOnce];

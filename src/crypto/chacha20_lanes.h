@@ -86,7 +86,9 @@ struct ChaCha20 {
     }
     // Behind a pass.
     [[gnu::always_inline]] static void forget(const Keys& keys, Lanes<V>& lanes) {
-        if (!keys.one_key) wipe_secrets(lanes.key, sizeof lanes.key);
+        if (keys.one_key) return;
+        for (auto& row : lanes.key) V::store32(row, V::set32(0));
+        wiped(lanes.key);
     }
     // Words are loaded, also the sigma words. Compilers make a vector of a constant by a broadcast from a
     // general register, for which AVX-512 has one port only: the one at which the shuffles that end the pass

@@ -53,7 +53,7 @@ namespace {
 
 #define VERN_LINE(instruction) instruction "\n\t"
 
-// From here on S is VERN_X or VERN_Y, and a to d (p to z) are numbers of its words.
+// From here on S and T are VERN_X and VERN_Y, or the other way round; small letters are numbers of words.
 //
 // a += b; d = (d ^ a) <<< n: half of a quarter round, of four at once.
 #define VERN_ADD_XOR(S, a, b, d) \
@@ -108,6 +108,7 @@ namespace {
 #define VERN_OWN(a, pass)  "%c[word" #a "](" pass ")"
 #define VERN_LOAD(S, a, from) VERN_LINE("vmovdqa64 " from "," S##a)
 #define VERN_ADD(S, a, from)  VERN_LINE("vpaddd " from "," S##a "," S##a)
+#define VERN_CLEAR(S, a)      VERN_LINE("vpxord " S##a "," S##a "," S##a)
 #define VERN_LOAD_KEY(S, a)   VERN_LOAD(S, a, VERN_KEY(a, "%%rcx"))
 #define VERN_ADD_KEY(S, a)    VERN_ADD(S, a, VERN_KEY(a, "%%rax"))
 
@@ -118,7 +119,7 @@ namespace {
 #define VERN_BEGIN2(S) VERN_LOAD_KEY(S, 8) VERN_LOAD_KEY(S, 9) VERN_LOAD_KEY(S, 10) VERN_LOAD_KEY(S, 11)
 #define VERN_BEGIN3(S, pass) \
     VERN_LOAD(S, 12, VERN_OWN(12, pass)) \
-    VERN_LINE("vpxord " S##13 "," S##13 "," S##13) \
+    VERN_CLEAR(S, 13) \
     VERN_LOAD(S, 14, VERN_OWN(14, pass)) \
     VERN_LOAD(S, 15, VERN_OWN(15, pass))
 #define VERN_BEGIN(S, pass) VERN_BEGIN0(S) VERN_BEGIN1(S) VERN_BEGIN2(S) VERN_BEGIN3(S, pass)
@@ -150,12 +151,13 @@ namespace {
 #define VERN_END5(S) VERN_PAIRS(VERN_PAIR8,  S, 8, 10,  9, 11,   12, 14,  13, 15)
 #define VERN_END6(S) VERN_PAIRS(VERN_PAIR16, S, 0, 4,   1, 5,    2, 6,    3, 7)
 #define VERN_END7(S) VERN_PAIRS(VERN_PAIR16, S, 8, 12,  9, 13,   10, 14,  11, 15)
-// And the last step, after which a is the block of `lane` and b that of `lane` + 8.
+// a is the block of `lane`.
 #define VERN_APPLY(S, a, lane, pass) \
     VERN_LINE("mov %c[from]+8*(" lane ")(" pass "),%%rax") \
     VERN_LINE("mov %c[to]+8*(" lane ")(" pass "),%%rcx") \
     VERN_LINE("vpxord (%%rax)," S##a "," S##a) \
     VERN_LINE("vmovdqu64 " S##a ",(%%rcx)")
+// The last step, after which b is the block of `lane` + 8.
 #define VERN_BLOCKS(S, a, b, lane, pass, slot) \
     VERN_PAIR16(S, a, b, slot) \
     VERN_APPLY(S, a, #lane, pass) \
@@ -192,6 +194,11 @@ namespace {
     VERN_R6(T) VERN_BEGIN2(S) \
     VERN_R7(T) VERN_BEGIN3(S, "%[beginning]")
 
+// What has begun and has had no round still has its key.
+#define VERN_CLEAR_KEY(S) \
+    VERN_CLEAR(S, 4) VERN_CLEAR(S, 5) VERN_CLEAR(S, 6) VERN_CLEAR(S, 7) \
+    VERN_CLEAR(S, 8) VERN_CLEAR(S, 9) VERN_CLEAR(S, 10) VERN_CLEAR(S, 11)
+
 // A pass, and the words 4 to 11 that its lanes begin with. Of a Pass: `lanes`, with blocks and counters;
 // from[i] and to[i], where lane i's 64 bytes of text are read and written.
 template <class Pass>
@@ -200,13 +207,16 @@ struct KeyedPass {
     const std::uint32_t* key;
 };
 
-// There are `count` passes, at least two, and two more entries of `passes`, which are any of them: what
-// begins when there is nothing left to begin, and has no end. `keys`: sigma is set; `away` is where words are
-// put away. V: the vector type.
+// There are `count` passes, at least two, and one more entry of `passes`, which is any of them: what begins
+// when there is nothing left to begin, and has no end. `keys`: sigma is set; `away` is where words are put
+// away. V: the vector type.
 template <class V, class Pass>
 [[gnu::noinline]] void staggered_passes(Keys& keys, const KeyedPass<Pass>* passes, long count) {
     static_assert(sizeof *passes == 16 && offsetof(KeyedPass<Pass>, key) == 8);
+    static_assert(V::kLanes == 16 && kGroup == 16, "rows of 64 bytes");
     constexpr std::size_t kLanesAt = offsetof(Pass, lanes);
+    static_assert(kLanesAt % 64 == 0 && offsetof(Lanes<V>, block) % 64 == 0 &&
+                  offsetof(Lanes<V>, counter) % 64 == 0 && offsetof(Lanes<V>, key) % 64 == 0);
     long turns;
     const Pass *ending, *beginning;
     // Even passes are in X. Before a change, S has had ten double rounds and T four; after it, none and six.
@@ -234,13 +244,16 @@ template <class V, class Pass>
         VERN_LINE("mov (%[passes]),%[ending]")
         VERN_LINE("mov 8(%[passes]),%%rax")
         VERN_END(VERN_X, "%[ending]")
+        VERN_CLEAR_KEY(VERN_Y)
         VERN_LINE("jmp 8f")
         VERN_LINE("5:")
         VERN_FOUR_TIMES("7", VERN_DOUBLE_ROUND(VERN_Y))
         VERN_LINE("mov (%[passes]),%[ending]")
         VERN_LINE("mov 8(%[passes]),%%rax")
         VERN_END(VERN_Y, "%[ending]")
+        VERN_CLEAR_KEY(VERN_X)
         VERN_LINE("8:")
+        VERN_LINE("vzeroupper")
         : [passes] "+&r"(passes), [count] "+&r"(count), [turns] "=&r"(turns), [ending] "=&r"(ending),
           [beginning] "=&r"(beginning)
         : [sigma] "r"(keys.sigma), [away] "r"(&keys.away), [from] "i"(offsetof(Pass, from)),

@@ -76,7 +76,8 @@ struct Poly1305Along {
     }
     // Two vectors hold a row; their low and high halves of blocks come out with lane l holding this block.
     static constexpr std::uint64_t block_in(int lane) {
-        return static_cast<std::uint64_t>(lane % 2 * (kWide / 2) + lane / 2);
+        const int block = lane % 2 * (kWide / 2) + lane / 2;
+        return static_cast<std::uint64_t>(block);
     }
     [[gnu::always_inline]] static Element load(const std::byte* data) {
         U64 low, high;
