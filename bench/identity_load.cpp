@@ -101,7 +101,7 @@ class Exchange {
         }
     }
     unsigned status() const {
-        return answer_.size() < 12 ? 0 : static_cast<unsigned>(std::atoi(&answer_[9]));
+        return answer_.size() < 12 ? 0 : static_cast<unsigned>(std::stoul(answer_.substr(9, 3)));
     }
     json body() const {
         const auto end = answer_.find("\r\n\r\n");
@@ -253,7 +253,7 @@ sockaddr_in endpoint_of(const std::string& text) {
     must(colon != std::string::npos &&
              ::inet_pton(AF_INET, text.substr(0, colon).c_str(), &endpoint.sin_addr) == 1,
          "endpoint");
-    endpoint.sin_port = htons(static_cast<std::uint16_t>(std::atoi(text.c_str() + colon + 1)));
+    endpoint.sin_port = htons(static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1))));
     return endpoint;
 }
 
@@ -266,7 +266,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     const bool ssh = std::string_view(argv[1]) == "ssh";
-    const auto count = static_cast<std::size_t>(std::atoll(argv[2]));
+    const auto count = std::stoul(argv[2]);
     const trust::UnixSeconds now = std::time(nullptr);
     SystemRandom random;
     bench::TunnelFarm farm("farm0", count, random);
@@ -283,6 +283,6 @@ int main(int argc, char** argv) {
     farm.handshake(daemon, endpoint_of(argv[5]));
     std::cout << "joined" << std::endl;
     Load load(farm, daemon, users);
-    while (told()) std::cout << load.run(static_cast<std::size_t>(std::atoll(argv[3]))).dump() << std::endl;
+    while (told()) std::cout << load.run(std::stoul(argv[3])).dump() << std::endl;
     return 0;
 }

@@ -51,10 +51,9 @@ int main(int argc, char** argv) {
         return 2;
     }
     const bool ssh = std::string_view(argv[1]) == "ssh";
-    const trust::UnixSeconds from = std::time(nullptr) - 60, until = std::atoll(argv[5]);
+    const trust::UnixSeconds from = std::time(nullptr) - 60, until = std::stoll(argv[5]);
     const std::string directory = std::string(argv[6]) + "/";
-    const auto peers =
-        peers_with(peer, static_cast<std::size_t>(std::atoll(argv[2])), directory + "peers.conf");
+    const auto peers = peers_with(peer, std::stoul(argv[2]), directory + "peers.conf");
     nlohmann::json file{{"version", 1}, {"latest", from}, {"handed_in", nlohmann::json::array()}};
     const auto keep = [&](std::string_view means, const std::vector<bench::Minted>& proofs) {
         for (std::size_t i = 0; i < peers.size(); ++i)

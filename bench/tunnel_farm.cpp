@@ -36,7 +36,7 @@ std::span<std::byte> bytes_of(Message& message) {
 
 }  // namespace
 
-TunnelFarm::TunnelFarm(std::string tun, std::size_t peers, Random& random)
+TunnelFarm::TunnelFarm(const std::string& tun, std::size_t peers, Random& random)
     : random_(random), aead_(aead::best()), peers_(peers), packet_(kPacketBytesMax) {
     tun_.reset(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
     ifreq request{};

@@ -19,7 +19,7 @@ namespace vern::bench {
 class TunnelFarm {
   public:
     // Makes the interface `tun`. Ends the process when something is not to be had.
-    TunnelFarm(std::string tun, std::size_t peers, Random& random);
+    TunnelFarm(const std::string& tun, std::size_t peers, Random& random);
 
     std::size_t size() const { return peers_.size(); }
     const PublicKey& key(std::size_t peer) const { return peers_[peer].identity.public_key; }

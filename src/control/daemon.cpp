@@ -388,7 +388,7 @@ std::string Daemon::status_json() {
 }
 
 std::vector<Daemon::NamedOffload> Daemon::offloads() const {
-    const auto faulted = [](Offload o, bool fault, const char* reason) {
+    const auto faulted = [](const Offload& o, bool fault, const char* reason) {
         return fault ? Offload{false, reason} : o;
     };
     bool gso_fault = false, tun_fault = false;

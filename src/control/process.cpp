@@ -152,7 +152,7 @@ std::string find_program(std::string_view name) {
         path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     while (!rest.empty()) {
         const auto colon = rest.find(':');
-        const std::string file = std::string(rest.substr(0, colon)) + "/" + std::string(name);
+        std::string file = std::string(rest.substr(0, colon)) + "/" + std::string(name);
         if (file.front() == '/' && ::access(file.c_str(), X_OK) == 0) return file;
         rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
     }

@@ -96,7 +96,7 @@ struct SocketServer::State {
     bool receive(Client& client, TimePoint now);
     bool send(Client& client, TimePoint now);
     void answer_request(Client& client);
-    void refuse(Client& client, Error why);
+    void refuse(Client& client, const Error& why);
     std::size_t buffered() const;
     void drain_watcher() const;
 };
@@ -168,7 +168,7 @@ bool SocketServer::State::send(Client& client, TimePoint now) {
     return !client.closing;
 }
 
-void SocketServer::State::refuse(Client& client, Error why) {
+void SocketServer::State::refuse(Client& client, const Error& why) {
     client.closing = true;
     client.drop_input();
     client.output = protocol.refusal(why);

@@ -12,7 +12,7 @@ namespace po = boost::program_options;
 using nlohmann::json;
 
 std::string end_text(const json& flow, const char* address, const char* port) {
-    const std::string text = text_of(flow, address);
+    std::string text = text_of(flow, address);
     const auto number = number_of(flow, port);
     if (number == 0) return text;
     return text.find(':') == std::string::npos ? fmt::format("{}:{}", text, number)

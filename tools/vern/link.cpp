@@ -34,7 +34,7 @@ std::string find_daemon() {
         const std::string_view path(self.data(), static_cast<std::size_t>(length));
         const std::string directory(path.substr(0, path.rfind('/')));
         for (const char* candidate : {"/vernd", "/../sbin/vernd", "/../vernd"}) {
-            const std::string file = directory + candidate;
+            std::string file = directory + candidate;
             struct stat status {};
             if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
                 ::access(file.c_str(), X_OK) == 0)

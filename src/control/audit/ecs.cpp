@@ -17,7 +17,7 @@ struct Meaning {
 // event.category, event.type and event.outcome are out of the schema's own lists.
 Meaning meaning_of(Kind kind) {
     switch (kind) {
-        case Kind::flow_allowed: return {"network", "allowed", "success"};
+        case Kind::flow_allowed:
         case Kind::would_deny: return {"network", "allowed", "success"};
         case Kind::flow_denied:
         case Kind::flow_rejected: return {"network", "denied", "failure"};

@@ -9,7 +9,7 @@ namespace {
 
 std::string end_text(const std::string& address, const Record::Number& port) {
     if (address.empty()) return port ? fmt::format("port {}", *port) : "?";
-    const std::string shown = printable(address);
+    std::string shown = printable(address);
     if (!port) return shown;
     return shown.find(':') == std::string::npos ? fmt::format("{}:{}", shown, *port)
                                                 : fmt::format("[{}]:{}", shown, *port);

@@ -316,6 +316,7 @@ void Identities::compile() {
     dirty_ = urgent_ = false;
     const auto settled = std::exchange(overdue_, {});
     std::vector<IdentityLimit> limits;
+    limits.reserve(settled.size());
     for (const auto& [peer, late] : settled) limits.push_back(limit_of(peer));
     peers_.set_identity_limits(limits);
 }
@@ -516,7 +517,7 @@ Verdict<void> Identities::trust(trust::X509CaText source, std::string_view by) {
 }
 
 Result<bool> Identities::distrust(Identity::Kind kind, std::string_view name, std::string_view by) {
-    const auto removed = store_.remove(kind, name);
+    auto removed = store_.remove(kind, name);
     if (removed && *removed) trust_changed(kind, name, "is no longer trusted", by);
     return removed;
 }

@@ -17,7 +17,7 @@ static_assert(kCost == std::chrono::milliseconds(50));
 RateLimiter::RateLimiter(Random& random) noexcept { random.fill(hash_key_); }
 
 bool RateLimiter::admit(const IpAddress& source, Instant now) noexcept {
-    if (!buckets_) buckets_.reset(new Bucket[kBuckets]{});
+    if (!buckets_) buckets_ = std::make_unique<Bucket[]>(kBuckets);
     std::uint64_t key[2] = {0, static_cast<std::uint64_t>(source.family)};
     std::memcpy(&key[0], source.bytes.data(), source.family == Family::v4 ? 4 : 8);
 
