@@ -89,7 +89,7 @@ int on_client_certificate(X509_STORE_CTX* context, void* server) {
         SSL* const ssl = ssl_of(context);
         delete verdict_of(ssl);
         if (SSL_set_ex_data(ssl, verdict_index(), verdict.get()) == 1) {
-            verdict.release();
+            static_cast<void>(verdict.release());  // it is the connection's now
             error = reason;
         }
     } catch (...) {  // between us and the caller is C

@@ -15,7 +15,7 @@ using NamesPtr = std::unique_ptr<GENERAL_NAMES, OpensslFree<GENERAL_NAMES_free>>
 std::string utf8(const ASN1_STRING* string) {
     unsigned char* text = nullptr;
     const int size = ASN1_STRING_to_UTF8(&text, string);
-    const std::string copy(reinterpret_cast<const char*>(text), static_cast<std::size_t>(std::max(size, 0)));
+    std::string copy(reinterpret_cast<const char*>(text), static_cast<std::size_t>(std::max(size, 0)));
     OPENSSL_free(text);
     return copy;
 }

@@ -57,7 +57,7 @@ class IdentityRoutes : public testing::Test {
     }
 
     // Trust in a CA, and a proof of the laptop's that it certified.
-    void trust(std::string name = "corp") {
+    void trust(const std::string& name = "corp") {
         const json body{{"key", Workshop::get().public_line(ca())}, {"groups", {"staff"}}};
         const Response response = ask(Method::put, "/v1/trust/ssh/" + name, body.dump());
         ASSERT_EQ(response.status, 200u) << response.body;

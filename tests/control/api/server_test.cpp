@@ -276,6 +276,7 @@ TEST_F(ServerTest, AnswersHaveALimitAloneAndTogether) {
 TEST_F(ServerTest, ConnectionsHaveALimit) {
     serve({.of_caller_max = 3});
     std::vector<RawClient> some;
+    some.reserve(3);
     for (int i = 0; i < 3; ++i) some.push_back(client());
     for (RawClient& one : some) EXPECT_EQ(one.ask(get("/echo")).status, 200u);
     auto over = client();

@@ -43,6 +43,7 @@ TEST_F(TunnelServerTest, SilenceOfOneSourceTakesNoPlacesOfOthers) {
     serve();
     if (!server) return;
     std::vector<RawClient> silent;
+    silent.reserve(4);
     for (int i = 0; i < 4; ++i) silent.push_back(client("127.0.0.2"));
     for (int i = 0; i < 10; ++i) EXPECT_TRUE(client("127.0.0.2").ended()) << i;
     EXPECT_EQ(server->counts().handshakes_limited, 10u);

@@ -11,7 +11,7 @@ TEST_F(IdentitiesTest, ASignedStatementThroughTheTunnelBindsUntilItEnds) {
     trust_ca();
     certify({"-V", "0x3b9aca00:0x" + [] {
                  char hex[32];
-                 std::snprintf(hex, sizeof hex, "%llx", static_cast<unsigned long long>(kNow + 100));
+                 std::snprintf(hex, sizeof hex, "%llx", static_cast<unsigned long long>(kNow) + 100);
                  return std::string(hex);
              }()});
     const auto bound = present(statement(nonce()));

@@ -239,7 +239,7 @@ class OverABrokenOne : public ControlTest {
     template <typename Change>
     json with_failing_disk(Change change) {
         armed = true;
-        const json answer = change();
+        json answer = change();
         armed = false;
         return answer;
     }

@@ -46,7 +46,7 @@ struct Issue {
     std::string arguments;  // one more, for `openssl ca`
 };
 
-inline Issue ca_issue(std::string more = "", std::string algorithm = "EC") {
+inline Issue ca_issue(const std::string& more = "", std::string algorithm = "EC") {
     return {.subject = {},
             .extensions = kCaExtensions + more,
             .algorithm = std::move(algorithm),

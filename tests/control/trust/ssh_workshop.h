@@ -51,7 +51,7 @@ class Workshop {
 
     // "ed25519", "ecdsa-384", "rsa-2048"; the file's name is that and `suffix`.
     std::string key(const std::string& type, const std::string& suffix = "") const {
-        const std::string name = type + suffix;
+        std::string name = type + suffix;
         if (!read(name).empty()) return name;
         const auto dash = type.find('-');
         std::vector<std::string> arguments{"-t", type.substr(0, dash), "-N", "", "-C", "", "-f", path(name)};
