@@ -10,7 +10,6 @@
 namespace vern {
 namespace {
 
-using test::clone;
 using test::FakeTarget;
 using test::key_bytes;
 

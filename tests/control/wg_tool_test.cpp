@@ -85,7 +85,7 @@ class WgTool : public ::testing::Test {
         service = std::make_unique<Service>();
     }
 
-    static ProcessResult run(std::vector<std::string> words) {
+    static ProcessResult run(const std::vector<std::string>& words) {
         auto result = run_process(words);
         EXPECT_TRUE(result) << result.error().message;
         return result ? *result : ProcessResult{.status = -1, .output = {}, .errors = {}};
@@ -97,7 +97,8 @@ class WgTool : public ::testing::Test {
         return result.output;
     }
     static std::string vern(std::vector<std::string> words) {
-        words.insert(words.begin(), std::getenv("VERN"));
+        const char* const program = std::getenv("VERN");
+        words.insert(words.begin(), program != nullptr ? program : "vern");
         const auto result = run(words);
         EXPECT_EQ(result.status, 0) << result.errors;
         return result.output;

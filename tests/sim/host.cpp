@@ -174,7 +174,8 @@ void Host::receive(Datagram datagram) {
         return mix(tail ^ mix(rest)) + place.port;
     };
     // As SO_REUSEPORT: by the 4-tuple, whatever that says about flows.
-    lane_of(number(datagram.from) ^ mix(number(datagram.to))).receive(std::move(datagram));
+    Lane& lane = lane_of(number(datagram.from) ^ mix(number(datagram.to)));
+    lane.receive(std::move(datagram));
 }
 
 void Host::schedule_turn(Lane& lane) {

@@ -48,13 +48,13 @@ struct CoalescerTest : ::testing::Test {
         return spec;
     }
     // Two packets of which the second was changed: into how many writes do they go?
-    std::size_t writes(PacketSpec first, PacketSpec second) {
+    std::size_t writes(const PacketSpec& first, const PacketSpec& second) {
         add(build(first));
         add(build(second));
         return flush().size();
     }
     template <typename Change>
-    std::size_t writes_when(Change change, PacketSpec first = tcp_segment(0),
+    std::size_t writes_when(Change change, const PacketSpec& first = tcp_segment(0),
                             PacketSpec second = tcp_segment(1)) {
         change(second);
         return writes(first, second);

@@ -346,10 +346,11 @@ TEST_F(DeviceConfig, APskChangeKeepsTheSessionAndCountsFromTheNextHandshake) {
     a.send_to(b);
     net.settle();
     EXPECT_EQ(a.count(Counter::handshake_bad_response), 1U);  // b does not have it yet
-    psk.public_key = a.public_key;
-    psk.preshared_key = private_key(77);
+    PeerChange same;
+    same.public_key = a.public_key;
+    same.preshared_key = private_key(77);
     b.take_written();
-    b.change(std::move(psk));
+    b.change(std::move(same));
     net.run(seconds(6));
     EXPECT_EQ(session(a, b)->born > before->born, true);
     EXPECT_TRUE(works());

@@ -19,7 +19,7 @@ struct Handshake : TwoDevices {
     Datagram initiation() {
         a.send_to(b);
         a.service();
-        const Datagram datagram = only(a);
+        Datagram datagram = only(a);
         EXPECT_EQ(datagram.type(), 1U);
         EXPECT_EQ(datagram.bytes.size(), 148U);
         return datagram;

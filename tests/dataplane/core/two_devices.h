@@ -147,7 +147,7 @@ class Host {
             worker_.push_back(std::make_unique<Worker>(device, i, Worker::Options{false, false}));
         DeviceChange change;
         change.private_key = key.clone();
-        apply(std::move(change));
+        apply(change);
     }
 
     void apply(const DeviceChange& change) { ASSERT_TRUE(device.apply(change, now)); }

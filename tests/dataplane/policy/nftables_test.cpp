@@ -57,7 +57,7 @@ std::optional<std::string> addresses(const std::vector<Prefix>& prefixes, Family
 
 std::string service(const Service& one) {
     if (one.protocol == Service::kAnyProtocol) return "";
-    const std::string protocol = "meta l4proto " + std::to_string(one.protocol) + " ";
+    std::string protocol = "meta l4proto " + std::to_string(one.protocol) + " ";
     if (one.first_port == 0 && one.last_port == 65535) return protocol;
     const std::string range = std::to_string(one.first_port) + "-" + std::to_string(one.last_port) + " ";
     const bool icmp = one.protocol == 1 || one.protocol == 58;

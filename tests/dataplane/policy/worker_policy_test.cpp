@@ -14,7 +14,6 @@ using policy::test::allow_in;
 using policy::test::allow_out;
 using policy::test::compile;
 using policy::test::rule_set;
-using policy::test::tcp_port;
 using policy::test::udp_port;
 
 struct WorkerPolicy : TwoDevices {
