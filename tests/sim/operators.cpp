@@ -9,7 +9,7 @@ namespace vern::sim {
 
 void Operators::set_up() {
     Rng& rng = world_.rng;
-    const auto hosts = static_cast<HostId>(world_.host_count());
+    const HostId hosts = world_.host_count();
     const auto join = [&](HostId a, HostId b) {
         rng.fill(psk(a, b).writable());
         if (rng.chance(0.5)) psk(a, b).wipe();

@@ -2,6 +2,7 @@
 // Everything a world decides comes from here, so a seed is a world.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -36,7 +37,7 @@ class Rng {
         return result;
     }
     // Uniform in [0, n), n > 0. The bias for n far below 2^64 does not matter here.
-    std::uint64_t below(std::uint64_t n) noexcept { return next() % n; }
+    std::uint64_t below(std::uint64_t n) noexcept { return next() % std::max<std::uint64_t>(n, 1); }
     unsigned index(std::size_t n) noexcept { return static_cast<unsigned>(below(n)); }
     std::int64_t range(std::int64_t low, std::int64_t high) noexcept {
         return low + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(high - low) + 1));

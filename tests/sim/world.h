@@ -54,7 +54,7 @@ class World {
 
     // --- for its parts
     Nanos now() const noexcept { return agenda.now(); }
-    std::size_t host_count() const noexcept { return hosts_.size(); }
+    HostId host_count() const noexcept { return static_cast<HostId>(hosts_.size()); }  // at most kHostsMax
     Host& host(std::size_t id) noexcept { return *hosts_[id]; }
     Host* host_at(const Place& place) noexcept;
     HostId host_with_key(const PublicKey& key) const noexcept;
