@@ -20,6 +20,7 @@
 #include <type_traits>
 
 #include "crypto/aead.h"
+#include "crypto/aead_groups.h"
 #include "crypto/aead_secrets.h"
 #include "crypto/aead_short.h"
 #include "crypto/chacha20_lanes.h"
@@ -29,8 +30,6 @@
 
 namespace vern::aead {
 namespace {
-
-constexpr std::size_t kWindow = 64;  // messages among which alike lengths are sought
 
 // Poly1305 beside ChaCha20, of a V that has it.
 template <class V>
@@ -46,17 +45,6 @@ template <class V, class F>
 requires requires { typename V::Along; }
 struct AlongOf<V, F> : std::type_identity<typename V::Along> {};
 
-// How many passes V is given at once, where it is better off with several than with one after the other.
-template <class V>
-struct RunOf {
-    static constexpr int kPasses = 1;
-};
-template <class V>
-requires requires { V::kPassesAtOnce; }
-struct RunOf<V> {
-    static constexpr int kPasses = V::kPassesAtOnce;
-};
-
 // V: the vector type. F: the field of its Poly1305.
 template <class V, class F>
 class Train {
@@ -69,7 +57,13 @@ class Train {
     using Along = typename AlongOf<V, F>::type;
     using Beside = typename BesideOf<V>::type;
     static constexpr bool kHasBeside = !std::is_same_v<Beside, Nothing>;
-    static constexpr int kPassesAtOnce = RunOf<V>::kPasses;
+    // Several, of a V that is better off with them than with one after the other.
+    static constexpr int kPassesAtOnce = [] {
+        if constexpr (requires { V::kPassesAtOnce; })
+            return V::kPassesAtOnce;
+        else
+            return 1;
+    }();
     static_assert(kPassesAtOnce == 1 || !kHasBeside, "nobody would do what is beside");
 
     struct Message {
@@ -137,7 +131,7 @@ class Train {
     [[gnu::noinline]] static void seal_train(const SealJob* jobs, std::size_t count) noexcept {
         Group group;
         Beside beside;
-        for_groups(jobs, count, [&](const std::uint8_t* order, int members, const SealJob* window) {
+        for_groups<kLanes>(jobs, count, [&](const std::uint8_t* order, int members, const SealJob* window) {
             group.count = members;
             for (int i = 0; i < members; ++i) {
                 const SealJob& job = window[order[i]];
@@ -180,7 +174,7 @@ class Train {
             encipher(
                 which, [&](const Pass& pass) { return message_of(pass, pass.end - 1) < end; }, end, beside);
         };
-        for_groups(jobs, count, [&](const std::uint8_t* order, int members, OpenJob* window) {
+        for_groups<kLanes>(jobs, count, [&](const std::uint8_t* order, int members, OpenJob* window) {
             group->count = members;
             for (int i = 0; i < members; ++i) {
                 const OpenJob& job = window[order[i]];
@@ -253,43 +247,6 @@ class Train {
                static_cast<std::uint64_t>(group.secret.poly_words[2 * w + 1][i]) << 32;
     }
 
-    // Calls `each` with the indices of a group's messages.
-    template <class Job, class Each>
-    [[gnu::always_inline]] static void for_groups(Job* jobs, std::size_t count, Each each) {
-        std::uint8_t order[kWindow];
-        while (count > 0) {
-            const std::size_t window = count < kWindow ? count : kWindow;
-            sort(order, jobs, window);
-            for (std::size_t i = 0; i < window; i += kLanes) {
-                const std::size_t left = window - i;
-                each(order + i, static_cast<int>(left < kLanes ? left : kLanes), jobs);
-            }
-            jobs += window;
-            count -= window;
-        }
-    }
-
-    // Longest first, by blocks: an order of lengths, which are no secret.
-    template <class Job>
-    static void sort(std::uint8_t* order, const Job* jobs, std::size_t count) {
-        constexpr std::size_t kClasses = 32;
-        const auto size_class = [&](std::size_t i) {
-            const std::uint32_t blocks = blocks_of(jobs[i].length);
-            return kClasses - 1 - (blocks < kClasses ? blocks : kClasses - 1);
-        };
-        bool alike = true;
-        for (std::size_t i = 0; i < count; ++i) {
-            order[i] = static_cast<std::uint8_t>(i);
-            alike &= jobs[i].length == jobs[0].length;
-        }
-        if (alike || count <= 2) return;
-        std::uint8_t place[kClasses + 1] = {};
-        for (std::size_t i = 0; i < count; ++i) ++place[size_class(i) + 1];
-        for (std::size_t i = 1; i < kClasses; ++i)
-            place[i] = static_cast<std::uint8_t>(place[i] + place[i - 1]);
-        for (std::size_t i = 0; i < count; ++i) order[place[size_class(i)]++] = static_cast<std::uint8_t>(i);
-    }
-
     [[gnu::always_inline]] static void admit(Group& group, int i, const std::byte* key, std::uint64_t counter,
                                              const Message& message) {
         group.messages[i] = message;
@@ -321,7 +278,6 @@ class Train {
     static const std::byte* before(const std::byte* at, std::uint32_t bytes) {
         return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(at) - bytes);
     }
-    static std::uint32_t blocks_of(std::uint32_t bytes) { return (bytes + kBlockBytes - 1) / kBlockBytes; }
     static int message_of(const Pass& pass, int lane) { return static_cast<int>(pass.lanes.message[lane]); }
 
     // Gives the lanes from `begin` on to the next blocks of data.

@@ -98,7 +98,8 @@ class WgTool : public ::testing::Test {
     }
     static std::string vern(std::vector<std::string> words) {
         const char* const program = std::getenv("VERN");
-        words.insert(words.begin(), program != nullptr ? program : "vern");
+        if (program == nullptr) throw std::runtime_error("VERN: where vern is, is not said");
+        words.insert(words.begin(), program);
         const auto result = run(words);
         EXPECT_EQ(result.status, 0) << result.errors;
         return result.output;
