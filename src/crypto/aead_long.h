@@ -89,12 +89,7 @@ class LongMessage {
     static void start(Secrets& secret, const std::byte* key, std::uint64_t counter, const std::byte* text) {
         Keys& keys = secret.blocks.keys;
         Lanes<V>& lanes = secret.blocks.lanes;
-        std::uint32_t words[8];
-        __builtin_memcpy(words, key, sizeof words);
-        for (int w = 0; w < 4; ++w) V::store32(keys.sigma[w], V::set32(kSigma[w]));
-        for (int w = 0; w < 8; ++w) V::store32(keys.key[w], V::set32(words[w]));
-        wipe_secrets(words, sizeof words);
-        keys.one_key = true;
+        ChaCha20<V>::spread_key(keys, key);
         // All lanes have message 0.
         V::store32(lanes.message, V::set32(0));
         V::store32(keys.counter[0], V::set32(static_cast<std::uint32_t>(counter)));

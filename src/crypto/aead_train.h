@@ -255,25 +255,6 @@ class Train {
         group.secret.keys.counter[1][i] = static_cast<std::uint32_t>(counter >> 32);
     }
 
-    // The keys in the form that tall passes want.
-    static void spread_keys(Group& group) {
-        Keys& keys = group.secret.keys;
-        for (int w = 0; w < 4; ++w) V::store32(keys.sigma[w], V::set32(kSigma[w]));
-        keys.one_key = true;
-        for (int i = 1; i < group.count; ++i) keys.one_key &= keys.raw[i] == keys.raw[0];
-        std::uint32_t words[8];
-        if (keys.one_key) {
-            __builtin_memcpy(words, keys.raw[0], 32);
-            for (int w = 0; w < 8; ++w) V::store32(keys.key[w], V::set32(words[w]));
-        } else {
-            for (int i = 0; i < group.count; ++i) {
-                __builtin_memcpy(words, keys.raw[i], 32);
-                for (int w = 0; w < 8; ++w) keys.key[w][i] = words[w];
-            }
-        }
-        wipe_secrets(words, sizeof words);
-    }
-
     // As a number: there need not be anything there.
     static const std::byte* before(const std::byte* at, std::uint32_t bytes) {
         return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(at) - bytes);
@@ -392,7 +373,7 @@ class Train {
         group.turn = 0;
         fill(group, group.passes[0], 0);
         if (pass.end <= kFlatLanes) return begin_flat(group, pass);
-        spread_keys(group);
+        ChaCha::spread_keys(group.secret.keys, group.count);
         U32 x[16];
         ChaCha::tall(x, group.secret.keys, pass.lanes);
         for (int w = 0; w < 8; ++w) V::store32(group.secret.poly_words[w], x[w]);

@@ -72,6 +72,24 @@ struct ChaCha20 {
         half_quarter<8, 12, 4, S, 7>(x);
     }
 
+    // The keys of the first `count` messages, at `raw`, in the form that tall passes want.
+    [[gnu::always_inline]] static void spread_keys(Keys& keys, int count) {
+        spread_key(keys, keys.raw[0]);
+        for (int i = 1; i < count; ++i) keys.one_key &= keys.raw[i] == keys.raw[0];
+        if (keys.one_key) return;
+        for (int i = 1; i < count; ++i)
+            for (int w = 0; w < 8; ++w) __builtin_memcpy(&keys.key[w][i], keys.raw[i] + 4 * w, 4);
+    }
+    // One for all messages.
+    [[gnu::always_inline]] static void spread_key(Keys& keys, const std::byte* key) {
+        for (int w = 0; w < 4; ++w) V::store32(keys.sigma[w], V::set32(kSigma[w]));
+        for (int w = 0; w < 8; ++w) {
+            std::uint32_t word;
+            __builtin_memcpy(&word, key + 4 * w, sizeof word);
+            V::store32(keys.key[w], V::set32(word));
+        }
+        keys.one_key = true;
+    }
     // Before the words that a pass begins with are asked for: at its beginning and again at its end.
     [[gnu::always_inline]] static void look_up(Keys& keys, Lanes<V>& lanes) {
         const U32 message = V::load32(lanes.message);
