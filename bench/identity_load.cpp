@@ -218,7 +218,8 @@ class Load {
             ::SSL_use_certificate(tls, users_.tls.users[peer].certificate.get());
             ::SSL_use_PrivateKey(tls, users_.tls.users[peer].key.get());
             ::SSL_set_connect_state(tls);
-            return exchange(peer, request_of("/v1/present", ""), tls);
+            const json keys{{"wg", to_base64(farm_.key(peer).bytes)}, {"audience", to_base64(daemon_.bytes)}};
+            return exchange(peer, request_of("/v1/present", keys.dump()), tls);
         }
         trust::Statement statement{.wg = farm_.key(peer), .audience = daemon_, .nonce = {}, .not_after = {}};
         const auto nonce = trust::decode_base64(invitation.value("nonce", ""), "", "nonce");

@@ -159,7 +159,8 @@ void Daemon::settle_tunnel_listener() {
         api::add_present_routes(tunnel_router_, *identities_, std::move(server->key));
     }
     auto tunnel = api::TunnelServer::open(options_.interface_name, options_.identity_port, tunnel_router_,
-                                          tunnel_tls_.get());
+                                          tunnel_tls_.get(),
+                                          [this](const IpAddress& source) { return peer_of(source); });
     if (!tunnel) return log_error("peers cannot prove who they are: " + tunnel.error().message);
     tunnel_ = std::move(*tunnel);
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
@@ -188,7 +189,7 @@ void Daemon::identity_event(const identity::IdentityEvent& event) {
     const std::string who = event.binding ? identity::label_of(event.binding->identity) : std::string();
     switch (event.kind) {
         case Kind::bound:
-            log_notice(fmt::format("{} is {} until {}", peer, who, identity::time_text(event.binding->ends)));
+            log_notice(fmt::format("{} is {} until {}", peer, who, date_text(event.binding->ends)));
             break;
         case Kind::renewed: break;
         case Kind::refused:

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include <fmt/chrono.h>
+
 #include <algorithm>
 #include <memory>
 #include <numeric>
@@ -324,10 +326,19 @@ std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::c
         unit = text.back() == 'h' ? 3600 : text.back() == 'm' ? 60 : 1;
         text.remove_suffix(1);
     }
-    const auto number = parse_decimal<std::uint64_t>(text, 1'000'000);
-    if (!number || *number == 0 || *number * unit > static_cast<std::uint64_t>(max.count()))
-        return std::nullopt;
+    const auto number = parse_decimal(text, static_cast<std::uint64_t>(max.count()) / unit);
+    if (!number || *number == 0) return std::nullopt;
     return std::chrono::seconds(*number * unit);
+}
+
+std::string date_text(std::int64_t unix_seconds) {
+    constexpr std::int64_t kLastSecond = 253402300799;  // of the year 9999
+    const auto seconds = static_cast<std::time_t>(std::clamp<std::int64_t>(unix_seconds, 0, kLastSecond));
+    return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(seconds));
+}
+
+std::string date_text(WallTime time) {
+    return date_text(std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count());
 }
 
 }  // namespace vern

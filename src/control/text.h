@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "crypto/error.h"
+#include "crypto/instant.h"
 #include "dataplane/core/address.h"
 
 namespace vern {
@@ -55,6 +56,10 @@ Result<HostPort> split_endpoint(std::string_view text);
 
 // "60", "60s", "5m", "1h": from a second to `max`.
 std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::chrono::seconds max);
+
+// RFC 3339 in UTC, to the second; nothing before 1970 or after 9999.
+std::string date_text(std::int64_t unix_seconds);
+std::string date_text(WallTime time);
 
 // Decimal digits only: no sign, no spaces, no leading zeros.
 template <std::unsigned_integral T>

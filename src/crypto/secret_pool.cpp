@@ -89,6 +89,13 @@ bool SecretPool::grow() noexcept {
     return true;
 }
 
+bool SecretPool::reserve(std::size_t count) noexcept {
+    while (capacity_ - in_use_ < count) {
+        if (!grow()) return false;
+    }
+    return true;
+}
+
 void* SecretPool::take() noexcept {
     if (!free_ && !grow()) return nullptr;
     Free* slot = free_;

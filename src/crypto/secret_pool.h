@@ -24,6 +24,8 @@ class SecretPool {
 
     void* take() noexcept;  // zeroed, 64-byte aligned; nullptr at the limit or when the system has no memory
     void give_back(void* slot) noexcept;
+    // Whether the next `count` calls of take() will give a slot; memory that this took stays for them.
+    bool reserve(std::size_t count) noexcept;
     std::size_t in_use() const noexcept { return in_use_; }
     std::size_t limit() const noexcept { return limit_; }
 

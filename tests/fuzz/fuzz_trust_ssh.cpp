@@ -91,7 +91,7 @@ SshCertificate some_certificate() {
     if (!taken(krl))
         return require(krl.error().code == Refusal::krl_invalid || krl.error().code == Refusal::too_large);
     if (krl->revokes(kCertificate.key)) require(krl->revokes(kCertificate));
-    require(krl->generated() >= 0);
+    require(krl->edition().made >= 0);
 }
 
 [[maybe_unused]] void fuzz_principals(std::string_view text) {

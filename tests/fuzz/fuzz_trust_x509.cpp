@@ -92,8 +92,8 @@ void require_sentence(const Verdict<T>& verdict) {
     require_sentence(crls);
     if (!crls) return;
     for (const Crl& crl : *crls) {
-        require(crl.this_update < crl.next_update && crl.number.size() <= 40);
-        require(!goes_back(crl, crl));
+        require(crl.edition.made < crl.next_update && crl.edition.number.size() <= 40);
+        require(!goes_back(crl.edition, crl.edition));
     }
 }
 

@@ -192,7 +192,13 @@ Result<Bound> present(const Wanted& wanted, std::string& code) {
                                                      .server_name = {},
                                                      .server_key = invitation->tls_key});
         if (!context) return tl::unexpected(context.error());
-        said = post(wanted, "/v1/present", "", context->get(), code);
+        // Whom we take both ends for, inside TLS: who passes the connection on cannot have it bound to
+        // himself.
+        said = post(wanted, "/v1/present",
+                    json{{"wg", to_base64(invitation->statement.wg.bytes)},
+                         {"audience", to_base64(invitation->statement.audience.bytes)}}
+                        .dump(),
+                    context->get(), code);
     }
     if (!said) return tl::unexpected(said.error());
     Bound bound{.identity = printable(member(*said, "identity"), 300)};
@@ -203,11 +209,10 @@ Result<Bound> present(const Wanted& wanted, std::string& code) {
 
 void print(const Wanted& wanted, const Bound& bound) {
     if (wanted.json)
-        fmt::print("{}\n",
-                   json{{"identity", bound.identity}, {"ends", identity::time_text(bound.ends)}}.dump());
+        fmt::print("{}\n", json{{"identity", bound.identity}, {"ends", date_text(bound.ends)}}.dump());
     else
         fmt::print("{} is {} until {}\n", to_text(wanted.address), "told that this peer is " + bound.identity,
-                   identity::time_text(bound.ends));
+                   date_text(bound.ends));
     std::fflush(stdout);
 }
 

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <map>
+#include <string>
 
 #include "control/api/budget.h"
 #include "control/api/limits.h"
-#include "dataplane/core/address.h"
 
 namespace vern::api {
 
@@ -21,7 +21,8 @@ class HandshakeBudget {
     explicit HandshakeBudget(const Limits& limits)
         : whole_(limits.tls_handshakes_a_second, limits.tls_handshakes_at_once) {}
 
-    bool take(const IpAddress& source, Budget::Clock::time_point now) {
+    // `source`: see source.h.
+    bool take(const std::string& source, Budget::Clock::time_point now) {
         if (sources_.size() >= kSourcesMax && now >= next_sweep_) {
             std::erase_if(sources_, [&](const auto& one) { return one.second.is_whole(now); });
             next_sweep_ = now + kSweepEvery;
@@ -32,7 +33,7 @@ class HandshakeBudget {
 
   private:
     const Budget whole_;
-    std::map<IpAddress, Budget> sources_;
+    std::map<std::string, Budget> sources_;
     Budget::Clock::time_point next_sweep_{};
 };
 

@@ -19,8 +19,11 @@ class JsonBody {
     using json = nlohmann::json;
 
   public:
-    explicit JsonBody(const std::string& text) : object_(json::parse(text, nullptr, false)) {
-        if (!object_.is_object()) wrong_ = "a JSON object is wanted";
+    explicit JsonBody(const std::string& text) {
+        // An object of texts and lists of them. What is nested more costs far more to read than to send.
+        constexpr unsigned kDepthMax = 2;
+        if (!is_deeper(text, kDepthMax)) object_ = json::parse(text, nullptr, false);
+        if (!object_.is_object()) wrong_ = "a JSON object of texts is wanted";
     }
     std::optional<std::string> text(const char* name) {
         const json* value = member(name);
@@ -33,6 +36,12 @@ class JsonBody {
         if (!object_.is_object() || object_.contains(name)) return text(name).value_or("");
         wrong(name, "is missing");
         return {};
+    }
+    PublicKey wanted_key(const char* name) {
+        PublicKey key;
+        if (const std::string coded = wanted_text(name); !coded.empty() && !from_base64(coded, key.bytes))
+            wrong(name, "a key in base64 is wanted");
+        return key;
     }
     std::vector<std::string> texts(const char* name) {
         std::vector<std::string> all;

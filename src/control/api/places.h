@@ -7,7 +7,6 @@
 #include "control/api/limits.h"
 #include "control/api/session.h"
 #include "control/api/statistics.h"
-#include "dataplane/core/address.h"
 
 namespace vern::api {
 
@@ -34,7 +33,8 @@ class Places {
         });
     }
     // For who has not said anything yet: one source that stays silent leaves places to others.
-    Session::Place take_for_handshake(const IpAddress& source) {
+    // `source`: see source.h.
+    Session::Place take_for_handshake(const std::string& source) {
         const auto of_source = sources_.find(source);
         const bool has_enough =
             of_source != sources_.end() && of_source->second >= limits_.handshakes_of_source_max;
@@ -53,7 +53,7 @@ class Places {
     const Limits& limits_;
     Statistics& statistics_;
     std::map<std::string, unsigned> callers_;
-    std::map<IpAddress, unsigned> sources_;  // of handshakes
+    std::map<std::string, unsigned> sources_;  // of handshakes
     unsigned total_ = 0, readers_ = 0, strangers_ = 0, handshakes_ = 0;
 };
 

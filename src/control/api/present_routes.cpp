@@ -6,6 +6,7 @@
 #include "control/api/parameters.h"
 #include "control/api/refusal_response.h"
 #include "control/api/when_settled.h"
+#include "control/text.h"
 
 namespace vern::api {
 namespace {
@@ -22,7 +23,7 @@ Response bound(const Identities& identities, const trust::Verdict<Binding>& bind
         const Binding* one = identities.registry().find(id);
         if (one == nullptr) return over_response(identities, id);
         return json_response({{"identity", identity::label_of(one->identity)},
-                              {"ends", identity::time_text(one->ends)},
+                              {"ends", date_text(one->ends)},
                               {"ends_s", one->ends}});
     });
 }
@@ -44,16 +45,22 @@ Response invite(Identities& identities, const std::string& tls_key, const Reques
                           {"tls_key", tls_key}});
 }
 
-// A certificate that was shown in TLS, or a statement that is signed.
+// A certificate that was shown in TLS, with the keys of both ends; or a statement that is signed.
 Response present(Identities& identities, const Request& request) {
     if (auto wrong = Parameters(request).refusal()) return *wrong;
     const Caller& caller = request.caller;
-    if (!caller.certificates.empty())
-        return bound(identities, identities.present_tls(*caller.address, caller.certificates));
+    const auto presenter = identities.presenter(*caller.address);
+    if (!presenter) return refusal_response(presenter.error(), 403);
     JsonBody body(request.body);
+    if (!caller.certificates.empty()) {
+        const PublicKey wg = body.wanted_key("wg"), audience = body.wanted_key("audience");
+        if (auto refused = body.refused()) return *refused;
+        return bound(identities,
+                     identities.present_tls(*presenter, *caller.address, caller.certificates, wg, audience));
+    }
     const std::string statement = body.wanted_text("statement"), signature = body.wanted_text("signature");
     if (auto refused = body.refused()) return *refused;
-    return bound(identities, identities.present_ssh(*caller.address, statement, signature));
+    return bound(identities, identities.present_ssh(*presenter, *caller.address, statement, signature));
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
-// Where a client comes from, as limits count it.
+// Where a client comes from. Limits count by a name of it: of the internet that of a network, of the tunnel
+// the key of the peer that has the address.
 #pragma once
 
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <optional>
 #include <span>
+#include <string>
 
-#include "dataplane/core/address.h"
+#include "control/text.h"
 
 namespace vern::api {
 
@@ -31,9 +33,9 @@ inline std::optional<IpAddress> source_of(const boost::asio::ip::tcp::socket& so
 }
 
 // Of somebody on the internet, who has a /64 as easily as an address.
-inline IpAddress source_network(IpAddress address) {
+inline std::string source_network(IpAddress address) {
     if (address.family == Family::v6) std::fill(address.bytes.begin() + 8, address.bytes.end(), std::byte{});
-    return address;
+    return to_text(address);
 }
 
 }  // namespace vern::api

@@ -70,8 +70,10 @@ Limits tunnel_limits() {
 }
 
 struct TunnelServer::State {
-    State(const Router& router, const Limits& most, std::unique_ptr<JobQueue> queue, SSL_CTX* tls)
+    State(const Router& router, const Limits& most, std::unique_ptr<JobQueue> queue, SSL_CTX* tls,
+          PeerOf owner)
         : limits(most),
+          peer_of(std::move(owner)),
           jobs(std::move(queue)),
           common{
               .router = router, .limits = limits, .jobs = *jobs, .statistics = statistics, .listeners = {}},
@@ -87,10 +89,16 @@ struct TunnelServer::State {
 
     // A connection of which not a byte has come yet.
     struct Silent {
-        Silent(net::io_context& io, Tcp::socket of, const IpAddress& from, Session::Place taken)
-            : socket(std::move(of)), source(from), patience(io), place(std::move(taken)) {}
+        Silent(net::io_context& io, Tcp::socket of, const IpAddress& from, std::string whose,
+               Session::Place taken)
+            : socket(std::move(of)),
+              source(from),
+              peer(std::move(whose)),
+              patience(io),
+              place(std::move(taken)) {}
         Tcp::socket socket;
-        const IpAddress source;  // by the address: peers that share a /64 are not one
+        const IpAddress source;
+        const std::string peer;
         net::steady_timer patience;
         Session::Place place;
     };
@@ -99,6 +107,7 @@ struct TunnelServer::State {
     void run();
 
     const Limits limits;
+    const PeerOf peer_of;
     Statistics statistics;
     Places places{limits, statistics};
     HandshakeBudget handshakes{limits};
@@ -113,9 +122,13 @@ struct TunnelServer::State {
 void TunnelServer::State::greet(Tcp::socket socket) {
     const auto source = source_of(socket);
     if (!source) return;
-    auto place = places.take_for_handshake(*source);
+    const auto owner = peer_of(*source);
+    if (!owner) return statistics.add(&Counts::connections_refused);
+    std::string peer = to_base64(owner->bytes);
+    auto place = places.take_for_handshake(peer);
     if (!place) return;
-    auto silent = std::make_shared<Silent>(common.io, std::move(socket), *source, std::move(place));
+    auto silent =
+        std::make_shared<Silent>(common.io, std::move(socket), *source, std::move(peer), std::move(place));
     silent->patience.expires_after(limits.handshake);
     silent->patience.async_wait([silent](const Failure& ended) {
         Failure ignored;
@@ -133,11 +146,11 @@ void TunnelServer::State::begin(Silent& silent) {
     Caller caller;
     caller.role = Role::peer;
     caller.address = silent.source;
-    caller.name = to_text(silent.source);
+    caller.name = silent.peer;
     Failure error;
     silent.socket.set_option(Tcp::no_delay(true), error);
     if (first == kTlsHandshake) {
-        if (!handshakes.take(silent.source, Budget::Clock::now()))
+        if (!handshakes.take(silent.peer, Budget::Clock::now()))
             return statistics.add(&Counts::handshakes_limited);
         const auto identify = [caller](SSL* ssl) {
             Caller known = caller;
@@ -172,12 +185,12 @@ TunnelServer::~TunnelServer() = default;
 
 Result<std::unique_ptr<TunnelServer>> TunnelServer::open(const std::string& interface, std::uint16_t port,
                                                          const Router& router, ssl_ctx_st* context,
-                                                         const Limits& limits) {
+                                                         PeerOf peer_of, const Limits& limits) {
     auto fd = listen_on(interface, port);
     if (!fd) return tl::unexpected(fd.error());
     auto jobs = JobQueue::make(limits.jobs_max);
     if (!jobs) return tl::unexpected(jobs.error());
-    auto state = std::make_unique<State>(router, limits, std::move(*jobs), context);
+    auto state = std::make_unique<State>(router, limits, std::move(*jobs), context, std::move(peer_of));
     State& made = *state;
     made.listener.emplace(made.common.io, [&made](Tcp::socket socket) { made.greet(std::move(socket)); });
     sockaddr_storage bound{};

@@ -6,7 +6,9 @@
 
 #include <poll.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,8 @@
 #include "control/api/router.h"
 #include "control/api/statistics.h"
 #include "crypto/error.h"
+#include "crypto/keys.h"
+#include "dataplane/core/address.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX
 
@@ -25,11 +29,14 @@ Limits tunnel_limits();
 class TunnelServer {
   public:
     // Listens on all addresses that the interface has, and will have (SO_BINDTODEVICE). `router` must outlive
-    // the server, and stay as it is; a request's caller has the role `peer`, an address, and over TLS the
-    // certificates that were shown. `context`: as trust::make_tls_proof_server() makes it.
+    // the server, and stay as it is; a request's caller has the role `peer`, an address, the peer's key as
+    // its name, and over TLS the certificates that were shown. `context`: as trust::make_tls_proof_server()
+    // makes it. `peer_of`: whose address it is, asked from the listener's thread; limits are each peer's,
+    // however many addresses it has, and nobody's address is turned away.
+    using PeerOf = std::function<std::optional<PublicKey>(const IpAddress&)>;
     static Result<std::unique_ptr<TunnelServer>> open(const std::string& interface, std::uint16_t port,
                                                       const Router& router, ssl_ctx_st* context,
-                                                      const Limits& limits = tunnel_limits());
+                                                      PeerOf peer_of, const Limits& limits = tunnel_limits());
     ~TunnelServer();  // ends the thread and every connection
 
     std::uint16_t port() const;

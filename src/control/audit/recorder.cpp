@@ -7,6 +7,7 @@
 
 #include "control/audit/flow.h"
 #include "control/log.h"
+#include "control/text.h"
 
 namespace vern::audit {
 namespace {
@@ -51,7 +52,7 @@ void set_identity(Record& record, const identity::Binding& binding) {
     record.identity = identity::label_of(binding.identity);
     record.issuer = binding.identity.issuer;
     record.serial = binding.identity.serial;
-    record.not_after = identity::time_text(binding.ends);
+    record.not_after = date_text(binding.ends);
 }
 
 }  // namespace

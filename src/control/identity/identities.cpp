@@ -20,6 +20,7 @@ using trust::UnixSeconds;
 using trust::Verdict;
 
 constexpr std::string_view kFile = "identities.json";
+constexpr std::string_view kBroken = "identities.broken.json";  // nothing reads it
 constexpr std::size_t kFileBytesMax = std::size_t{256} << 20;
 constexpr UnixSeconds kKeepTimeSeconds = 60;
 // So many times as long as settling took there is none for proofs, or less, if that is longer than a wait
@@ -32,8 +33,7 @@ constexpr std::chrono::milliseconds kPauseMax{500};
 // Rules say sooner than this that somebody has ended. Else (this thread is held up by a disk, is not run, or
 // rules cannot be compiled) the data plane passes nothing of that peer from then on.
 constexpr std::chrono::milliseconds kRulesLate{250};
-constexpr std::chrono::seconds kWriteAgain{5};     // a disk that was full
-constexpr UnixSeconds kLastSecond = 253402300799;  // of the year 9999
+constexpr std::chrono::seconds kWriteAgain{5};  // a disk that was full
 
 UnixSeconds seconds_of(WallTime wall) {
     return std::chrono::floor<std::chrono::seconds>(wall).time_since_epoch().count();
@@ -105,9 +105,11 @@ std::vector<std::string> Identities::start() {
     json handed_in = json::array();
     if (!stored) {
         wrong.push_back(stored.error().message);
+        unread_ = true;
     } else if (*stored) {
         const json file = json::parse((*stored)->text, nullptr, false);
-        if (!file.is_object() || !file.value("handed_in", json()).is_array())
+        unread_ = !file.is_object() || !file.value("handed_in", json()).is_array();
+        if (unread_)
             wrong.push_back(files_.path_of(kFile) + ": is not what was written there");
         else
             handed_in = file["handed_in"];
@@ -136,9 +138,10 @@ std::string text_in(const json& one, const char* key) {
 
 }  // namespace
 
-// At the start neither peers nor a key are there: those come by the UAPI.
+// At the start neither peers nor a key are there: those come by the UAPI. While it is not known who is
+// trusted, nobody is refused for good.
 void Identities::prove_waiting() {
-    if (waiting_.empty() || !peers_.own_public_key()) return;
+    if (waiting_.empty() || !store_.readable() || !peers_.own_public_key()) return;
     for (json& one : std::exchange(waiting_, {})) {
         if (PublicKey peer; from_base64(text_in(one, "peer"), peer.bytes) && !peers_.has_peer(peer)) {
             waiting_.push_back(std::move(one));
@@ -375,31 +378,41 @@ bool Identities::too_often(const PublicKey& peer) {
     return ++attempts.count > kPresentationsPerSecond;
 }
 
-Verdict<Binding> Identities::present_ssh(const IpAddress& source, std::string_view statement,
-                                         std::string_view signature) {
+Verdict<PublicKey> Identities::presenter(const IpAddress& source) {
     const auto peer = peer_at(source);
-    if (!peer) return refused(peer.error(), std::nullopt, "");
+    if (!peer) return tl::unexpected(refused(peer.error(), std::nullopt, "").error());
     if (too_often(*peer)) return refuse(Refusal::limit, "more than 8 proofs in a second");
+    return *peer;
+}
+
+Verdict<Binding> Identities::present_ssh(const PublicKey& presenter, const IpAddress& source,
+                                         std::string_view statement, std::string_view signature) {
     const auto own = own_key();
-    if (!own) return refused(own.error(), *peer, "");
-    const Expected expected{*own, *peer, source};
+    if (!own) return refused(own.error(), presenter, "");
+    const Expected expected{*own, presenter, source};
     const auto said = read_statement(statement, expected, now());
-    if (!said) return refused(said.error(), *peer, "");
-    if (!nonces_.take(*peer, said->nonce, peers_.now().boot))
+    if (!said) return refused(said.error(), presenter, "");
+    if (!nonces_.take(presenter, said->nonce, peers_.now().boot))
         return refused(
             {Refusal::nonce, "the nonce is not one that this peer has been given, or was used already"},
-            *peer, "");
+            presenter, "");
     auto proof = prove_by_ssh(statement, signature, expected, trusted());
-    if (!proof) return refused(proof.error(), *peer, "");
+    if (!proof) return refused(proof.error(), presenter, "");
     return bind(std::move(proof), Means::tunnel_ssh, source, {}, "");
 }
 
-Verdict<Binding> Identities::present_tls(const IpAddress& source, const TlsChain& chain) {
-    const auto peer = peer_at(source);
-    if (!peer) return refused(peer.error(), std::nullopt, "");
-    if (too_often(*peer)) return refuse(Refusal::limit, "more than 8 proofs in a second");
-    auto proof = prove_by_tls(chain, *peer, trusted());
-    if (!proof) return refused(proof.error(), *peer, "");
+Verdict<Binding> Identities::present_tls(const PublicKey& presenter, const IpAddress& source,
+                                         const TlsChain& chain, const PublicKey& wg,
+                                         const PublicKey& audience) {
+    const auto own = own_key();
+    if (!own) return refused(own.error(), presenter, "");
+    if (audience != *own)
+        return refused({Refusal::audience, "the proof is for another daemon"}, presenter, "");
+    if (wg != presenter)
+        return refused({Refusal::peer_key, "the proof names another peer than the one that it came from"},
+                       presenter, "");
+    auto proof = prove_by_tls(chain, presenter, trusted());
+    if (!proof) return refused(proof.error(), presenter, "");
     return bind(std::move(proof), Means::tunnel_tls, source, {}, "");
 }
 
@@ -494,6 +507,7 @@ void Identities::keep() {
     json file{{"version", 1}, {"latest", kept_at_}, {"handed_in", json::array()}};
     for (const auto& [id, one] : handed_in_) file["handed_in"].push_back(one);
     for (const json& one : waiting_) file["handed_in"].push_back(one);
+    if (std::exchange(unread_, false)) (void)files_.rename(kFile, kBroken);
     const auto kept = files_.replace(kFile, file.dump(-1, ' ', true, json::error_handler_t::replace) + "\n");
     if (!kept && !write_failed_)
         log_error("what is handed in and what is removed will not outlive a restart: " +
@@ -550,11 +564,6 @@ void Identities::trust_changed(Identity::Kind kind, std::string_view name, std::
     finish();
 }
 
-std::string time_text(UnixSeconds time) {
-    const auto seconds = static_cast<std::time_t>(std::clamp<UnixSeconds>(time, 0, kLastSecond));
-    return fmt::format("{:%Y-%m-%dT%H:%M:%S}Z", fmt::gmtime(seconds));
-}
-
 std::string label_of(const Identity& identity) {
     constexpr std::size_t kLabelBytesMax = 256;
     const bool ssh = identity.kind == Identity::Kind::ssh;
@@ -582,8 +591,8 @@ json to_json(const Binding& binding) {
              {"serial", identity.serial},
              {"key", identity.key},
              {"groups", identity.groups},
-             {"bound_at", time_text(binding.bound_at)},
-             {"ends", time_text(binding.ends)}};
+             {"bound_at", date_text(binding.bound_at)},
+             {"ends", date_text(binding.ends)}};
     if (ssh) {
         out["key_id"] = identity.key_id;
         out["principals"] = identity.principals;

@@ -93,9 +93,15 @@ class Identities {
         Nonces::Nonce nonce;
     };
     trust::Verdict<Invitation> invite(const IpAddress& source);
-    trust::Verdict<Binding> present_ssh(const IpAddress& source, std::string_view statement,
-                                        std::string_view signature);
-    trust::Verdict<Binding> present_tls(const IpAddress& source, const TlsChain& chain);
+    // Whose proof it is that comes from there. Before anything of it is read: it refuses who tries too often.
+    trust::Verdict<PublicKey> presenter(const IpAddress& source);
+    trust::Verdict<Binding> present_ssh(const PublicKey& presenter, const IpAddress& source,
+                                        std::string_view statement, std::string_view signature);
+    // `wg` and `audience` are whom the client takes itself and this daemon for, said inside TLS: without them
+    // another peer could pass the connection on, and have the certificate bound to itself.
+    trust::Verdict<Binding> present_tls(const PublicKey& presenter, const IpAddress& source,
+                                        const TlsChain& chain, const PublicKey& wg,
+                                        const PublicKey& audience);
 
     // --- handed in
 
@@ -171,6 +177,7 @@ class Identities {
     bool dirty_ = false;                      // `changed_` is due
     bool urgent_ = false;                     // and not only because somebody is bound
     bool rules_failed_ = false;               // `changed_` could not do it
+    bool unread_ = false;                     // what the file holds is not known: it is set aside
     bool unwritten_ = false;                  // keep() is due
     bool write_failed_ = false;               // at `written_`
     std::function<void()> settled_hook_;
@@ -186,8 +193,6 @@ class Identities {
 };
 
 nlohmann::json to_json(const Binding& binding);
-std::string time_text(
-    trust::UnixSeconds time);  // RFC 3339, UTC; what is beyond the year 9999 is its last second
 // In a few words of printable ASCII: "ssh:ada@corp (dba, web)", "x509:CN@ca".
 std::string label_of(const trust::Identity& identity);
 

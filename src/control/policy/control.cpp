@@ -25,12 +25,6 @@ std::string hash_of(std::string_view text) {
     return to_hex(hash).substr(0, 16);
 }
 
-std::string date_text(WallTime time) {
-    return fmt::format(
-        "{:%Y-%m-%dT%H:%M:%S}Z",
-        fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::floor<std::chrono::seconds>(time))));
-}
-
 std::string shown_name(const std::string& name) {
     return name.empty() ? "policy without a name" : "policy '" + printable(name) + "'";
 }

@@ -37,7 +37,9 @@ unsigned line_of_deep_key(std::string_view text) {
                     break;
                 }
             }
+            // Its last three quotes end a long text: of up to five in a row, the first two are its own.
             if (long_text) i += 2;
+            for (int own = 0; long_text && own < 2 && i + 1 < text.size() && text[i + 1] == c; ++own) ++i;
         } else if (c == '#') {
             while (i + 1 < text.size() && text[i + 1] != '\n') ++i;
         } else if (c == '.') {

@@ -78,8 +78,7 @@ Verdict<Crl> check(CrlPtr x509_crl) {
         return refuse(Refusal::crl_invalid, what + ": its times are no times or in the wrong order");
     return Crl{.x509_crl = std::shared_ptr<X509_CRL>(std::move(x509_crl)),
                .issuer = name_rfc2253(X509_CRL_get_issuer(crl)),
-               .number = std::move(*number),
-               .this_update = *from,
+               .edition = {.number = std::move(*number), .made = *from},
                .next_update = *until,
                .signer = nullptr,
                .speaks_for = {},
@@ -118,12 +117,6 @@ Verdict<std::vector<Crl>> parse_crls(std::string_view text, std::size_t count_ma
         crls.push_back(std::move(*crl));
     }
     return crls;
-}
-
-bool goes_back(const Crl& known, const Crl& next) {
-    if (known.number.empty()) return next.this_update < known.this_update;
-    if (next.number.size() != known.number.size()) return next.number.size() < known.number.size();
-    return next.number < known.number;
 }
 
 bool lists(const Crl& crl, const ASN1_INTEGER* serial) {

@@ -13,6 +13,7 @@
 
 #include "control/trust/certificate.h"
 #include "control/trust/der.h"
+#include "control/trust/edition.h"
 #include "control/trust/identity.h"
 #include "control/trust/refusal.h"
 
@@ -23,9 +24,8 @@ inline constexpr std::size_t kCrlBytesMax = std::size_t{8} << 20;
 struct Crl {
     std::shared_ptr<X509_CRL> x509_crl;  // for OpenSSL's functions; never changed
     std::string issuer;                  // RFC 2253
-    std::string number;                  // crlNumber in lower-case hexadecimal; empty: it has none
-    UnixSeconds this_update = 0;
-    UnixSeconds next_update = 0;   // the first second that it is stale
+    Edition edition;                     // crlNumber in lower-case hexadecimal, thisUpdate
+    UnixSeconds next_update = 0;         // the first second that it is stale
     std::shared_ptr<X509> signer;  // the CA certificate whose key signed it; nullptr: nobody has looked yet
     Issuer speaks_for;             // its name, and the signer's key
     std::string file;              // the name of what held it, for sentences; empty: it has none
@@ -34,10 +34,6 @@ struct Crl {
 // `text` is one DER object or PEM of one or more. Refuses with crl_invalid, weak_hash, too_large, malformed.
 Verdict<std::vector<Crl>> parse_crls(std::string_view text, std::size_t count_max);
 Verdict<Crl> parse_crl(Bytes der);
-
-// `next` is older than `known`, of the same issuer: taking it would forget revocations. By crlNumber, which a
-// list may not lose; by thisUpdate where there never was one.
-bool goes_back(const Crl& known, const Crl& next);
 
 // By serial number; whether certificate and list are of the same issuer is for the caller to know.
 bool lists(const Crl& crl, const ASN1_INTEGER* serial);

@@ -291,7 +291,7 @@ Verdict<Krl> parse_krl(Bytes bytes) {
 }
 
 std::uint64_t Krl::version() const noexcept { return lists_->version; }
-UnixSeconds Krl::generated() const noexcept { return lists_->generated; }
+Edition Krl::edition() const { return {std::to_string(lists_->version), lists_->generated}; }
 
 bool Krl::revokes(const SshPublicKey& key) const {
     const std::string& blob = key.blob();

@@ -13,7 +13,7 @@
 // The format cannot tell a list that ends between two sections from one that was cut there: a file is put in
 // place whole, by renaming.
 // An older list must not take the place of a newer one (OpenSSH does not care): that is for whoever keeps
-// them to see, by version().
+// them to see, by edition().
 //
 // Threads: any; immutable, and copies share what it holds.
 #pragma once
@@ -22,6 +22,7 @@
 #include <memory>
 #include <string>
 
+#include "control/trust/edition.h"
 #include "control/trust/identity.h"
 #include "control/trust/ssh_certificate.h"
 #include "control/trust/ssh_key.h"
@@ -35,7 +36,7 @@ inline constexpr std::size_t kKrlCasMax = 4096;
 class Krl {
   public:
     std::uint64_t version() const noexcept;  // krl_version: grows with each list of one kind
-    UnixSeconds generated() const noexcept;
+    Edition edition() const;                 // that, and when it was made
 
     bool revokes(const SshCertificate& certificate) const;
     bool revokes(const SshPublicKey& key) const;

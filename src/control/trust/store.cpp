@@ -47,9 +47,15 @@ Verdict<SshCa> read(const SshSource& source) {
     return ca;
 }
 
-// Numbers without leading zeros, decimal or hexadecimal.
-bool below(std::string_view a, std::string_view b) {
-    return a.size() != b.size() ? a.size() < b.size() : a < b;
+// Why `next` may not take the place of `known`; empty: it may. `number` is what theirs is called.
+std::string why_older(const Edition& known, const Edition& next, const std::string& list,
+                      std::string_view number) {
+    if (!goes_back(known, next)) return {};
+    if (known.number.empty() || known.number == next.number)
+        return fmt::format("{}: it was made at {}, and one made at {} was here already", list,
+                           date_text(next.made), date_text(known.made));
+    return fmt::format("{}: its {} is {}, and {} was here already", list, number,
+                       next.number.empty() ? "none" : next.number, known.number);
 }
 
 std::string floor_of(const SshCa& ca) { return "ssh " + ca.key.fingerprint(); }
@@ -77,15 +83,13 @@ Verdict<void> TrustStore::put(SshSource source) {
     Floors floors = floors_;
     if (const auto before = floors.find(floor_of(*ca)); before != floors.end()) {
         if (!ca->krl)
-            return refuse(Refusal::krl_invalid, "this CA had a KRL (version " + before->second +
+            return refuse(Refusal::krl_invalid, "this CA had a KRL (version " + before->second.number +
                                                     "): without one everything would be valid again");
-        if (const std::string version = std::to_string(ca->krl->version()); below(version, before->second))
-            return tl::unexpected(
-                in_file(source.krl_file,
-                        {Refusal::krl_invalid, "the KRL is of version " + version + ", and version " +
-                                                   before->second + " was here already"}));
+        if (std::string older = why_older(before->second, ca->krl->edition(), "the KRL", "version");
+            !older.empty())
+            return tl::unexpected(in_file(source.krl_file, {Refusal::krl_invalid, std::move(older)}));
     }
-    if (ca->krl) floors[floor_of(*ca)] = std::to_string(ca->krl->version());
+    if (ca->krl) floors[floor_of(*ca)] = ca->krl->edition();
     std::string name = source.name;
     ssh.insert_or_assign(std::move(name), SshEntry{std::move(source), std::move(*ca), {}});
     return commit(std::move(ssh), x509_sources_, std::move(floors));
@@ -105,13 +109,11 @@ Verdict<void> TrustStore::put(X509CaText source, UnixSeconds now) {
                               ": had a CRL, and without one everything would be valid again");
     }
     for (const Crl& crl : (*ca)->crls) {
-        std::string& floor = floors[floor_of(crl)];
-        if (below(crl.number, floor))
-            return tl::unexpected(
-                in_file(crl.file, {Refusal::crl_invalid, "the CRL of " + crl.issuer + " has number " +
-                                                             (crl.number.empty() ? "none" : crl.number) +
-                                                             ", and number " + floor + " was here already"}));
-        floor = crl.number;
+        Edition& floor = floors[floor_of(crl)];
+        if (std::string older = why_older(floor, crl.edition, "the CRL of " + crl.issuer, "number");
+            !older.empty())
+            return tl::unexpected(in_file(crl.file, {Refusal::crl_invalid, std::move(older)}));
+        floor = crl.edition;
     }
     std::string name = source.name;
     x509.insert_or_assign(std::move(name), X509Source{std::move(source), std::move(*ca), {}});
@@ -133,6 +135,10 @@ Result<bool> TrustStore::remove(Identity::Kind kind, std::string_view name) {
 
 // First on disk, then in force.
 Verdict<void> TrustStore::commit(SshSources ssh, X509Sources x509, Floors floors) {
+    if (!unread_.empty())
+        return refuse(Refusal::limit, "nothing was changed: " + unread_ +
+                                          ": mend the file, or move it away to begin without one (older "
+                                          "lists of revocations would be taken then), and start vernd again");
     std::vector<SshCa> cas;
     for (const auto& [name, entry] : ssh) {
         if (entry.ca) cas.push_back(*entry.ca);
@@ -140,7 +146,9 @@ Verdict<void> TrustStore::commit(SshSources ssh, X509Sources x509, Floors floors
     auto trusted = SshTrust::make(std::move(cas));
     if (!trusted) return tl::unexpected(trusted.error());
     auto chains = std::make_shared<X509Trust>();
-    json file{{"version", 1}, {"ssh", json::array()}, {"x509", json::array()}, {"floors", floors}};
+    json file{{"version", 1}, {"ssh", json::array()}, {"x509", json::array()}, {"floors", json::object()}};
+    for (const auto& [ca, floor] : floors)
+        file["floors"][ca] = {{"number", floor.number}, {"made", floor.made}};
     for (const auto& [name, entry] : ssh) {
         json one{{"name", name}, {"key", entry.source.key}, {"groups", entry.source.groups}};
         if (entry.source.krl) one["krl"] = encode_base64(*entry.source.krl);
@@ -205,6 +213,12 @@ X509CaText x509_source(const json& from) {
 }  // namespace
 
 Result<void> TrustStore::load(UnixSeconds now) {
+    auto loaded = read_file(now);
+    if (!loaded) unread_ = loaded.error().message;
+    return loaded;
+}
+
+Result<void> TrustStore::read_file(UnixSeconds now) {
     const auto stored = files_.read(kFile, kTrustBytesMax);
     if (!stored) return tl::unexpected(stored.error());
     if (!*stored) return {};
@@ -236,7 +250,10 @@ Result<void> TrustStore::load(UnixSeconds now) {
         }
         auto trusted = SshTrust::make(std::move(cas));
         if (!trusted) return fail(files_.path_of(kFile) + ": " + trusted.error().sentence);
-        floors_ = file.at("floors").get<Floors>();
+        Floors floors;
+        for (const auto& [ca, floor] : file.at("floors").items())
+            floors[ca] = {.number = floor.at("number"), .made = floor.at("made")};
+        floors_ = std::move(floors);
         ssh_sources_ = std::move(ssh);
         x509_sources_ = std::move(x509);
         ssh_ = std::make_shared<const SshTrust>(std::move(*trusted));

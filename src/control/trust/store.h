@@ -44,7 +44,8 @@ class TrustStore {
         : files_(std::move(directory), std::move(before_step)) {}
 
     // What the disk holds. A CA that cannot be used any more (its CRL is stale) is kept, and trusted by
-    // nobody: see entries(). Errors: the file cannot be read; then nothing is trusted.
+    // nobody: see entries(). Errors: the file cannot be read; then nothing is trusted, and nothing changes:
+    // what would be written had lost the CAs and the floors that it holds.
     Result<void> load(UnixSeconds now);
 
     // Adds a CA, or replaces the one of that name. On an error nothing has changed. A disk that fails is
@@ -56,6 +57,8 @@ class TrustStore {
 
     std::shared_ptr<const SshTrust> ssh() const { return ssh_; }
     std::shared_ptr<const X509Trust> x509() const { return x509_; }
+    // What the disk holds is known. If it is not, the daemon's start said why.
+    bool readable() const { return unread_.empty(); }
     bool empty() const { return ssh_sources_.empty() && x509_sources_.empty(); }
 
     struct Entry {
@@ -82,14 +85,16 @@ class TrustStore {
     };
     using SshSources = std::map<std::string, SshEntry, std::less<>>;
     using X509Sources = std::map<std::string, X509Source, std::less<>>;
-    using Floors = std::map<std::string, std::string, std::less<>>;
+    using Floors = std::map<std::string, Edition, std::less<>>;
 
+    Result<void> read_file(UnixSeconds now);
     Verdict<void> commit(SshSources ssh, X509Sources x509, Floors floors);
 
     StateDirectory files_;
     SshSources ssh_sources_;
     X509Sources x509_sources_;
-    Floors floors_;  // the highest KRL version or CRL number that was seen, by CA
+    Floors floors_;       // the newest KRL or CRL that was seen, by CA
+    std::string unread_;  // why the file could not be read; empty: it was
     std::shared_ptr<const SshTrust> ssh_ = std::make_shared<const SshTrust>();
     std::shared_ptr<const X509Trust> x509_ = std::make_shared<const X509Trust>();
 };

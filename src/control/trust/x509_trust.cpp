@@ -33,7 +33,7 @@ Verdict<void> check_is_ca(const Certificate& certificate) {
 }
 
 Verdict<void> check_times(const Crl& crl, UnixSeconds now) {
-    if (crl.this_update > now + kNotBeforeSkewSeconds)
+    if (crl.edition.made > now + kNotBeforeSkewSeconds)
         return refuse(Refusal::crl_invalid, named(crl) + ": is from the future");
     if (crl.next_update <= now) return refuse(Refusal::crl_expired, named(crl) + ": is stale");
     return {};

@@ -93,8 +93,9 @@ class Device {
     // Whole or not at all. Sessions go on but for peers that are removed and for a changed private key.
     // listen_port and fwmark are the caller's to carry out; they are only kept for status() here.
     Result<void> apply(const DeviceChange& change, Instant now);
-    // Would apply() take it? For callers that have to change something else along with it.
-    Result<void> check(const DeviceChange& change) const;
+    // Whether apply() will take it: memory for it is kept. For callers that have to change something else
+    // along with it.
+    Result<void> check(const DeviceChange& change);
     DeviceStatus status() const;
     // An interface that is down sends nothing and forgets its sessions.
     void set_running(bool running, Instant now);
@@ -220,7 +221,7 @@ class Device {
     };
 
     // device_config.cpp: everything below with the lock held
-    Result<void> check_limits(const DeviceChange& change) const;
+    Result<void> check_limits(const DeviceChange& change);
     void set_private_key(const PrivateKey& key);
     void apply_peer(const PeerChange& change, Instant now);
     void sweep_allowed_ips(const DeviceChange& change);

@@ -70,14 +70,15 @@ Result<void> Device::apply(const DeviceChange& change, Instant now) {
     return {};
 }
 
-Result<void> Device::check(const DeviceChange& change) const {
+Result<void> Device::check(const DeviceChange& change) {
     const std::lock_guard hold(lock_);
     return check_limits(change);
 }
 
-// Everything that could fail is looked at here, before anything changes. The bounds are upper ones: a change
-// that names the same new peer twice counts it once, one that moves prefixes counts them as new.
-Result<void> Device::check_limits(const DeviceChange& change) const {
+// Everything that could fail is looked at here, before anything changes, and the memory for keys is there
+// afterwards. The bounds are upper ones: a change that names the same new peer twice counts it once, one that
+// moves prefixes counts them as new.
+Result<void> Device::check_limits(const DeviceChange& change) {
     std::unordered_set<PublicKey, KeyHash> added;
     std::size_t prefixes = change.replace_peers ? 0 : allowed_ips_.size();
     for (const PeerChange& peer : change.peers) {
@@ -94,6 +95,8 @@ Result<void> Device::check_limits(const DeviceChange& change) const {
     if (prefixes > kAllowedIpsMax) return fail("more than 4194304 allowed IPs", ENOSPC);
     if (peer_pool_.in_use() + added.size() > peer_pool_.limit())
         return fail("too many peers were replaced at once: try again", EBUSY);
+    if (!peer_pool_.reserve(added.size()) || (change.private_key && !identity_ && !identity_pool_.reserve(1)))
+        return fail("no memory for keys", ENOMEM);
     return {};
 }
 
@@ -124,7 +127,6 @@ void Device::apply_peer(const PeerChange& change, Instant now) {
     if (!peer) {
         if (change.update_only) return;
         peer = add_peer(change.public_key);
-        if (!peer) return;
     }
     // A new preshared key counts from the next handshake on; the live session goes on.
     if (change.preshared_key) peer->preshared_key.assign(change.preshared_key->span());
@@ -185,11 +187,7 @@ void Device::apply_allowed_ips(Peer& peer, const PeerChange& change) {
 }
 
 Peer* Device::add_peer(const PublicKey& key) {
-    Peer* peer = peer_pool_.make<Peer>(key, next_serial_);
-    if (!peer) {
-        counters_.add(Counter::handshake_no_memory);
-        return nullptr;
-    }
+    Peer* peer = peer_pool_.make<Peer>(key, next_serial_);  // check_limits() has reserved it
     peer->stale_jitter = jitter();
     peer->barred = !admission_.admits(key);
     ++next_serial_;

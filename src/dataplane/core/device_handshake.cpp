@@ -134,9 +134,9 @@ void Device::consume_response(const HandshakeMessage& message, Instant now, Wall
         !noise::consume_response(response, peer->initiator, identity_->keys, peer->preshared_key, keys))
         return counters_.add(Counter::handshake_bad_response);
 
-    const std::uint32_t index = std::exchange(peer->initiator_index, 0);
-    Session* session = make_session(*peer, keys, index, response.sender_index, true, now);
+    Session* session = make_session(*peer, keys, peer->initiator_index, response.sender_index, true, now);
     if (!session) return end_handshake(*peer);
+    peer->initiator_index = 0;  // it is the session's now
     peer->handshake_running = false;
     peer->initiator.wipe();
     heard_from(*peer, message, now);

@@ -70,9 +70,9 @@ class UringEngine final : public EpollEngine {
             requests->receiving = requests->awaiting_writable = requests->broken = false;
         }
         ++generation_;
-        auto set = EpollEngine::set_sockets(sockets);
-        if (by_ring_) unwatch();
-        return set;
+        if (!by_ring_) return EpollEngine::set_sockets(sockets);
+        egress_.set_sockets(sockets);  // nothing is watched
+        return {};
     }
 
     Turn wait(std::optional<Duration> timeout) noexcept override {

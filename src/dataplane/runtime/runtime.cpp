@@ -287,18 +287,10 @@ Result<void> Runtime::set_listen_port(std::uint16_t port) {
         options_.udp.port = underlay_.port;
         return tl::unexpected(fresh.error());
     }
-    for (std::size_t i = 0; i < workers_.size(); ++i) {
-        WorkerThread& worker = *workers_[i];
-        if (!worker.thread.joinable()) {
-            if (auto set = worker.engine->set_sockets(fresh->workers[i]); !set) return set;
-            continue;
-        }
-        std::unique_lock hold(worker.lock);
-        worker.new_sockets = &fresh->workers[i];
-        worker.engine->wake();
-        worker.answered.wait(hold, [&] { return worker.new_sockets == nullptr || worker.ended; });
-        if (worker.ended) return fail("the interface is gone", ENODEV);
-        if (!worker.socket_answer) return worker.socket_answer;
+    if (auto given = give_sockets(*fresh); !given) {
+        options_.udp.port = underlay_.port;
+        (void)give_sockets(underlay_);  // the others are closed on return
+        return given;
     }
     {
         const std::lock_guard hold(underlay_lock_);
@@ -308,9 +300,35 @@ Result<void> Runtime::set_listen_port(std::uint16_t port) {
     return {};
 }
 
+// To every worker, whatever the ones before it said. The first error.
+Result<void> Runtime::give_sockets(Underlay& underlay) {
+    Result<void> answer;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        WorkerThread& worker = *workers_[i];
+        Result<void> set;
+        if (!worker.thread.joinable()) {
+            set = worker.engine->set_sockets(underlay.workers[i]);
+        } else {
+            std::unique_lock hold(worker.lock);
+            worker.new_sockets = &underlay.workers[i];
+            worker.engine->wake();
+            worker.answered.wait(hold, [&] { return worker.new_sockets == nullptr || worker.ended; });
+            set = worker.socket_answer;
+            if (worker.ended) set = fail("the interface is gone", ENODEV);
+        }
+        if (!set && answer) answer = set;
+    }
+    return answer;
+}
+
 Result<void> Runtime::set_fwmark(std::uint32_t fwmark) {
+    if (fwmark == options_.udp.fwmark) return {};
+    if (auto set = vern::set_fwmark(underlay_, fwmark); !set) {
+        (void)vern::set_fwmark(underlay_, options_.udp.fwmark);  // some may have it
+        return set;
+    }
     options_.udp.fwmark = fwmark;
-    return vern::set_fwmark(underlay_, fwmark);
+    return {};
 }
 
 const OffloadFaults& Runtime::faults(unsigned worker) const noexcept {

@@ -65,7 +65,7 @@ class Runtime {
     // use. Any thread.
     void attend() noexcept;
 
-    // Control thread only, one at a time. Sessions live on.
+    // Control thread only, one at a time. Sessions live on; on an error everything is as before.
     Result<void> set_listen_port(std::uint16_t port);  // 0: any free one
     Result<void> set_fwmark(std::uint32_t fwmark);
     std::uint16_t listen_port() const noexcept { return underlay_.port; }
@@ -73,7 +73,7 @@ class Runtime {
     // Becomes readable when the interface is gone.
     int gone_fd() const noexcept { return gone_.get(); }
 
-    // For status.
+    // For status; by the control thread, which alone changes what they tell.
     std::string_view engine_name() const noexcept { return engine_name_; }
     const std::string& engine_reason() const noexcept { return engine_reason_; }  // why not the better one
     const Underlay& underlay() const noexcept { return underlay_; }
@@ -94,6 +94,7 @@ class Runtime {
     void run_worker(WorkerThread& worker);
     void run_helper(HelperThread& helper);
     void take_commands(WorkerThread& worker);
+    Result<void> give_sockets(Underlay& underlay);
     void run_slow_path();
     void wait_for_attention(std::optional<Instant> deadline);
     void wake_workers();

@@ -6,6 +6,7 @@
 #include "../identity/fake_peers.h"
 #include "../trust/ssh_workshop.h"
 #include "control/api/target.h"
+#include "control/text.h"
 #include "control/trust/statement.h"
 
 namespace vern::api {
@@ -95,9 +96,11 @@ TEST_F(IdentityRoutes, BodiesThatAreNotWhatIsWanted) {
         Method method;
         const char *target, *body, *sentence;
     } kWrong[] = {
-        {Method::put, "/v1/trust/ssh/corp", "", "a JSON object is wanted"},
-        {Method::put, "/v1/trust/ssh/corp", "{", "a JSON object is wanted"},
-        {Method::put, "/v1/trust/ssh/corp", "[]", "a JSON object is wanted"},
+        {Method::put, "/v1/trust/ssh/corp", "", "a JSON object of texts is wanted"},
+        {Method::put, "/v1/trust/ssh/corp", "{", "a JSON object of texts is wanted"},
+        {Method::put, "/v1/trust/ssh/corp", "[]", "a JSON object of texts is wanted"},
+        {Method::put, "/v1/trust/ssh/corp", R"({"key":[["x"]]})", "a JSON object of texts is wanted"},
+        {Method::put, "/v1/trust/ssh/corp", R"({"key":"[[{\"[["})", "the line holds no key"},
         {Method::put, "/v1/trust/ssh/corp", "{}", "key: is missing"},
         {Method::put, "/v1/trust/ssh/corp", R"({"key":3})", "key: a text is wanted"},
         {Method::put, "/v1/trust/ssh/corp", R"({"key":"x","kry":"y"})", "'kry' is not known here"},
@@ -115,7 +118,7 @@ TEST_F(IdentityRoutes, BodiesThatAreNotWhatIsWanted) {
          "crls: a list of texts is wanted"},
         {Method::put, "/v1/trust/x509/corp", R"({"certificates":"x","krl":"AAAA"})",
          "'krl' is not known here"},
-        {Method::post, "/v1/identities", "", "a JSON object is wanted"},
+        {Method::post, "/v1/identities", "", "a JSON object of texts is wanted"},
         {Method::post, "/v1/identities", "{}", "one proof is wanted"},
         {Method::post, "/v1/identities", R"({"cms":null})", "one proof is wanted"},
         {Method::post, "/v1/identities", R"({"statement":"x"})", "one proof is wanted"},
@@ -215,7 +218,7 @@ TEST_F(IdentityRoutes, FromTrustToWhoisAndBack) {
     EXPECT_EQ(ada["label"], "ssh:alice@laptop@corp (dba, web)");
     EXPECT_EQ(ada["serial"], "4711");
     EXPECT_EQ(ada["means"], "statement-ssh");
-    EXPECT_EQ(ada["ends"], identity::time_text(kNow + 60));
+    EXPECT_EQ(ada["ends"], date_text(kNow + 60));
 
     for (const char* query : {"addr=10.100.0.2", "addr=10.100.0.2:43210", "addr=::ffff:10.100.0.2",
                               "addr=10.100.0.2&require=ssh:principal%3Ddba",

@@ -77,7 +77,18 @@ class IdentitiesTest : public ::testing::Test {
     }
     Verdict<Binding> present(const Statement& said, const IpAddress& from = kLaptopAddress) {
         const std::string text = encode_statement(said);
-        return identities->present_ssh(from, text, signed_text(text));
+        return present_ssh(from, text, signed_text(text));
+    }
+    Verdict<Binding> present_ssh(const IpAddress& from, const std::string& text,
+                                 const std::string& signature) {
+        const auto presenter = identities->presenter(from);
+        if (!presenter) return tl::unexpected(presenter.error());
+        return identities->present_ssh(*presenter, from, text, signature);
+    }
+    Verdict<Binding> present_tls(const IpAddress& from, const TlsChain& chain) {
+        const auto presenter = identities->presenter(from);
+        if (!presenter) return tl::unexpected(presenter.error());
+        return identities->present_tls(*presenter, from, chain, *presenter, kDaemon);
     }
     static std::string code_of(const Verdict<Binding>& verdict) {
         return verdict ? "bound" : std::string(refusal_code(verdict.error().code));

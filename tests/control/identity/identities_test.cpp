@@ -57,10 +57,10 @@ TEST_F(IdentitiesTest, EachLieHasItsOwnRefusal) {
     peers.pass(seconds(120));
     EXPECT_EQ(code_of(present(late)), "nonce");
     const std::string text = encode_statement(statement(nonce()));
-    EXPECT_EQ(code_of(identities->present_ssh(kLaptopAddress, text, signed_text(text, "file"))), "namespace");
+    EXPECT_EQ(code_of(present_ssh(kLaptopAddress, text, signed_text(text, "file"))), "namespace");
     const std::string other = encode_statement(statement(nonce()));
-    EXPECT_EQ(code_of(identities->present_ssh(kLaptopAddress, other, signed_text(text))), "bad-signature");
-    EXPECT_EQ(code_of(identities->present_ssh(kLaptopAddress, "{}\n", "")), "malformed");
+    EXPECT_EQ(code_of(present_ssh(kLaptopAddress, other, signed_text(text))), "bad-signature");
+    EXPECT_EQ(code_of(present_ssh(kLaptopAddress, "{}\n", "")), "malformed");
     EXPECT_EQ(identities->registry().size(), 1u);
 }
 
@@ -152,19 +152,26 @@ TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
     EXPECT_EQ(bound->ends, trust::test::kNow + 60);
     EXPECT_EQ(label_of(bound->identity), "x509:ada@pki (DBA)");
 
-    const auto by_tls = identities->present_tls(kLaptopAddress, {pki.shown("ada")});
+    const auto by_tls = present_tls(kLaptopAddress, {pki.shown("ada")});
     ASSERT_TRUE(by_tls) << by_tls.error().sentence;
     EXPECT_EQ(by_tls->means, Means::tunnel_tls);
     EXPECT_EQ(by_tls->ends, trust::test::kLeafUntil + 1);
     EXPECT_EQ(identities->registry().size(), 1u);
-    EXPECT_EQ(code_of(identities->present_tls(kOtherAddress, {pki.shown("ada")})), "duplicate");
-    EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {})), "malformed");
+    EXPECT_EQ(code_of(present_tls(kOtherAddress, {pki.shown("ada")})), "duplicate");
+    EXPECT_EQ(code_of(present_tls(kLaptopAddress, {})), "malformed");
+    // Passed on by another peer, or from another daemon: the client says inside TLS whom it means.
+    const auto passed_on = [&](const PublicKey& wg, const PublicKey& audience) {
+        return code_of(identities->present_tls(kLaptop, kLaptopAddress, {pki.shown("ada")}, wg, audience));
+    };
+    EXPECT_EQ(passed_on(kOther, kDaemon), "peer-key");
+    EXPECT_EQ(passed_on(kLaptop, kOther), "audience");
+    EXPECT_EQ(passed_on(kLaptop, kDaemon), "bound");
     trust::test::Issue agrees;
     agrees.extensions =
         "basicConstraints = CA:false\nkeyUsage = critical, keyAgreement\nextendedKeyUsage = clientAuth\n"
         "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n";
     pki.issue("agrees", "ca", agrees);
-    EXPECT_EQ(code_of(identities->present_tls(kLaptopAddress, {pki.shown("agrees")})), "purpose");
+    EXPECT_EQ(code_of(present_tls(kLaptopAddress, {pki.shown("agrees")})), "purpose");
     EXPECT_EQ(code_of(identities->add_certificate(pki.read("ada.pem"), "uid 0")), "peer-key");
     ASSERT_TRUE(identities->distrust(Identity::Kind::x509, "pki", "uid 0"));
     EXPECT_EQ(identities->registry().size(), 0u);

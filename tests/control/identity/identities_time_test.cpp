@@ -1,4 +1,7 @@
 // How long it lasts what was bound: ends, clocks and restarts.
+#include <filesystem>
+#include <fstream>
+
 #include "identities_fixture.h"
 
 namespace vern::identity {
@@ -151,6 +154,35 @@ TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARestart) {
 
 // What was handed in and then proven through the tunnel is the tunnel's: nothing of it is left on the disk
 // that could come back after a removal and kill -9.
+// It is not known then who is trusted, which refuses nobody for good.
+TEST_F(IdentitiesTest, WhatWasHandedInOutlivesAFileOfTrustThatCannotBeRead) {
+    trust_ca();
+    certify();
+    const std::string text = encode_statement(statement());
+    ASSERT_EQ(code_of(identities->add_ssh(text, signed_text(text), "uid 0")), "bound");
+    identities.reset();
+    const std::string file = state.path() + "/wg0/trust.json", good = read_file(file);
+    std::ofstream(file) << good.substr(0, good.size() / 2);
+    EXPECT_EQ(open().size(), 1u);
+    EXPECT_EQ(identities->registry().size(), 0u);
+    identities->peers_changed();
+    identities->tick();
+    identities.reset();
+    std::ofstream(file) << good;
+    EXPECT_TRUE(open().empty());
+    EXPECT_EQ(identities->registry().size(), 1u);
+}
+
+TEST_F(IdentitiesTest, AFileOfWhatWasHandedInThatIsNotOneIsSetAside) {
+    std::filesystem::create_directories(state.path() + "/wg0");
+    const std::string file = state.path() + "/wg0/identities.json";
+    std::ofstream(file) << "{\"handed_in\":3}";
+    EXPECT_EQ(open().size(), 1u);
+    trust_ca();
+    EXPECT_EQ(read_file(state.path() + "/wg0/identities.broken.json"), "{\"handed_in\":3}");
+    EXPECT_NE(read_file(file).find("\"handed_in\":[]"), std::string::npos);
+}
+
 TEST_F(IdentitiesTest, WhatIsRemovedAfterARenewalThroughTheTunnelStaysAway) {
     bool dead = false;
     open([&](std::string_view) { return dead ? EIO : 0; });

@@ -141,7 +141,7 @@ TEST_F(IdentitiesTest, ANewerListIsGoodForLonger) {
             .has_value();
     };
     ASSERT_TRUE(trusted_with("20270115100000Z"));
-    const auto bound = identities->present_tls(kLaptopAddress, {pki.shown("ada")});
+    const auto bound = present_tls(kLaptopAddress, {pki.shown("ada")});
     ASSERT_TRUE(bound) << bound.error().sentence;
     EXPECT_EQ(bound->ends, trust::test::kNow + 7200);
     const std::string text = encode_statement(statement({}, trust::test::kNow + 9000));
@@ -179,8 +179,7 @@ TEST_F(IdentitiesTest, ARefusedListIsNamedByItsFile) {
     ssh.krl = workshop().krl("serial: 1\n", ca_, {"-z", "4"});
     refused = identities->trust(ssh, "uid 0");
     ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().sentence,
-              "revoked.krl: the KRL is of version 4, and version 5 was here already");
+    EXPECT_EQ(refused.error().sentence, "revoked.krl: the KRL: its version is 4, and 5 was here already");
 
     peers.clock.wall = WallTime(seconds(trust::test::kNow));
     trust::test::Pki pki;
@@ -202,8 +201,34 @@ TEST_F(IdentitiesTest, ARefusedListIsNamedByItsFile) {
     x509.crls[0] = first;
     refused = identities->trust(x509, "uid 0");
     ASSERT_FALSE(refused);
-    EXPECT_TRUE(refused.error().sentence.starts_with("good.crl: the CRL of CN=ca has number "))
+    EXPECT_TRUE(refused.error().sentence.starts_with("good.crl: the CRL of CN=ca: its number is "))
         << refused.error().sentence;
+}
+
+// ssh-keygen writes version 0 unless it is told: then lists are told apart by when they were made.
+TEST_F(IdentitiesTest, AListWithoutAVersionDoesNotGoBackInTime) {
+    const std::string krl = workshop().krl("serial: 1\n", ca_);
+    const auto trust_one_made = [&](char at) {
+        std::string made = krl;
+        made.at(27) = at;  // the last byte of generated_date
+        trust::SshSource source;
+        source.name = "corp";
+        source.key = workshop().public_line(ca_);
+        source.krl = made;
+        const auto done = identities->trust(source, "uid 0");
+        EXPECT_TRUE(done || done.error().sentence.starts_with("the KRL: it was made at "))
+            << done.error().sentence;
+        return done.has_value();
+    };
+    EXPECT_TRUE(trust_one_made(5));
+    EXPECT_FALSE(trust_one_made(4));
+    EXPECT_TRUE(trust_one_made(5)) << "the same again";
+    EXPECT_TRUE(trust_one_made(6));
+    EXPECT_TRUE(identities->distrust(Identity::Kind::ssh, "corp", "uid 0").value_or(false));
+    EXPECT_FALSE(trust_one_made(5)) << "also when its CA was away";
+    EXPECT_TRUE(open().empty());
+    EXPECT_FALSE(trust_one_made(5)) << "also after a restart";
+    EXPECT_TRUE(trust_one_made(6));
 }
 
 // A name is a segment of a path, where these two mean something else.
@@ -297,6 +322,18 @@ TEST_F(IdentitiesTest, AFileThatIsNotOneTrustsNobodyAndSaysSo) {
         ASSERT_EQ(wrong.size(), 1u) << text;
         EXPECT_TRUE(wrong[0].starts_with("nobody is trusted: ")) << wrong[0];
         EXPECT_TRUE(identities->store().empty());
+        // What is there may be mended: it is not written over.
+        trust::SshSource source;
+        source.name = "corp";
+        source.key = workshop().public_line(ca_);
+        const auto refused = identities->trust(source, "uid 0");
+        ASSERT_FALSE(refused);
+        EXPECT_TRUE(refused.error().sentence.starts_with("nothing was changed: "))
+            << refused.error().sentence;
+        EXPECT_FALSE(identities->distrust(Identity::Kind::ssh, "corp", "uid 0").value_or(false));
+        identities.reset();
+        std::ifstream file(state.path() + "/wg0/trust.json");
+        EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), text);
     }
 }
 

@@ -175,26 +175,32 @@ TEST_F(CrlTest, NumbersDoNotGoBack) {
     const auto parsed = [&](const CrlIssue& what = {}) {
         return parse_crls(pki.crl("root", what), 1)->front();
     };
-    const Crl first = parsed(), second = parsed();
+    const Crl list = parsed();
+    EXPECT_EQ(list.issuer, "CN=root");
+    EXPECT_EQ(list.next_update, kCrlUntil);
+    const Edition first = list.edition, second = parsed().edition;
     EXPECT_EQ(first.number, "1000");
     EXPECT_EQ(second.number, "1001");
-    EXPECT_EQ(first.issuer, "CN=root");
-    EXPECT_EQ(first.this_update, kCrlFrom);
-    EXPECT_EQ(first.next_update, kCrlUntil);
+    EXPECT_EQ(first.made, kCrlFrom);
     EXPECT_FALSE(goes_back(first, second));
     EXPECT_FALSE(goes_back(first, first));
     EXPECT_TRUE(goes_back(second, first));
-    Crl without = first, shorter = first, later = first;
+    Edition without = first, shorter = first, later = first, later_without = first;
     without.number.clear();
     shorter.number = "fff";
-    later.number.clear();
-    later.this_update += 1;
+    later.made += 1;
+    later_without.number.clear();
+    later_without.made += 1;
     EXPECT_TRUE(goes_back(first, without));
     EXPECT_FALSE(goes_back(without, first));
+    EXPECT_TRUE(goes_back(later_without, first)) << "a number does not make it newer";
+    EXPECT_TRUE(goes_back(first, later_without)) << "a number is not lost";
     EXPECT_TRUE(goes_back(first, shorter));
     EXPECT_FALSE(goes_back(shorter, first));
-    EXPECT_TRUE(goes_back(later, without));
-    EXPECT_FALSE(goes_back(without, later));
+    EXPECT_TRUE(goes_back(later, first)) << "the same number";
+    EXPECT_FALSE(goes_back(first, later));
+    EXPECT_TRUE(goes_back(later_without, without));
+    EXPECT_FALSE(goes_back(without, later_without));
 }
 
 }  // namespace

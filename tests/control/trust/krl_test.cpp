@@ -71,7 +71,8 @@ TEST(Krl, OfSshKeygenBySerialAndKeyId) {
     const auto krl = parse(bytes);
     ASSERT_TRUE(krl) << krl.error().sentence;
     EXPECT_EQ(krl->version(), 12U);
-    EXPECT_GT(krl->generated(), kNow);
+    EXPECT_EQ(krl->edition().number, "12");
+    EXPECT_GT(krl->edition().made, kNow);
 
     const auto revoked = [&](const std::string& by, const std::string& serial, const std::string& key_id) {
         return krl->revokes(
