@@ -320,8 +320,8 @@ void memory(benchmark::State& state) {
             FlowKey key;
             store_be32(key.remote.data(), i);
             key.protocol = 17;
-            const auto made = flows.insert(key, flows.hash(key), 1 + i % kPeers, kFlowsMax,
-                                           Instant(std::chrono::seconds(1)));
+            const auto made = flows.insert(key, flows.hash(key), 1 + i % kPeers, begun_by(1 + i % kPeers),
+                                           kFlowsMax, Instant(std::chrono::seconds(1)));
             if (made.room != FlowTable::Room::made) return state.SkipWithError("no room");
             made.flow->state = FlowState::unanswered;
             made.flow->last_seen = Instant(std::chrono::seconds(1));

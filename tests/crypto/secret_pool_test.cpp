@@ -4,10 +4,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "crypto/secret.h"
 
@@ -60,6 +62,23 @@ TEST(SecretPool, GivesZeroedAlignedDistinctSlotsUpToItsLimit) {
     EXPECT_EQ(pool.take(), *slots.begin());
     for (std::byte* slot : slots) pool.give_back(slot);
     EXPECT_EQ(pool.in_use(), 0u);
+}
+
+TEST(SecretPool, WhatIsReservedIsThere) {
+    constexpr std::size_t kLimit = 5000;
+    SecretPool pool(1024, kLimit);
+    EXPECT_FALSE(pool.reserve(kLimit + 1));
+    EXPECT_TRUE(pool.reserve(0));
+    ASSERT_TRUE(pool.reserve(kLimit));
+    EXPECT_EQ(pool.in_use(), 0u);
+    std::vector<void*> slots;
+    for (std::size_t i = 0; i < kLimit; ++i) slots.push_back(pool.take());
+    EXPECT_EQ(std::count(slots.begin(), slots.end(), nullptr), 0);
+    EXPECT_FALSE(pool.reserve(1));
+    pool.give_back(slots.back());
+    EXPECT_TRUE(pool.reserve(1));
+    slots.pop_back();
+    for (void* slot : slots) pool.give_back(slot);
 }
 
 TEST(SecretPool, NothingToGiveWithALimitOfZero) {

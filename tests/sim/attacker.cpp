@@ -124,9 +124,11 @@ const Datagram* Attacker::overheard(std::uint8_t type) const {
 
 Place Attacker::from_anywhere() {
     const auto choice = world_.rng.below(3);
-    return choice == 0   ? place_
-           : choice == 1 ? world_.network.fresh_place()
-                         : world_.host(world_.rng.below(world_.host_count())).place();
+    Place place = choice == 0   ? place_
+                  : choice == 1 ? world_.network.fresh_place()
+                                : world_.host(world_.rng.below(world_.host_count())).place();
+    if (world_.rng.chance(0.02)) place.port = 0;
+    return place;
 }
 
 void Attacker::send(Host& target, std::vector<std::byte> bytes, Fault how, const Place& from,

@@ -274,7 +274,9 @@ class GateWorld {
         const std::string why =
             passed ? model_.passed(in, peer, packet, seconds()) : model_.refused(in, peer, packet, seconds());
         if (!why.empty()) fail(why, packet);
-        if (tables_->flows->size_of(peer) > cap_) fail("cap", packet);
+        if (tables_->flows->size_of(policy::begun_by(peer)) > cap_ ||
+            tables_->flows->size_of(policy::begun_towards(peer)) > cap_)
+            fail("cap", packet);
         if (verdict == policy::Verdict::reject) check_answer(in, peer, packet, *parsed);
         count(passed, packet);
         return passed;

@@ -127,7 +127,7 @@ void Lane::feed_underlay() {
         const std::uint64_t refused_before = worker_.counters()[Counter::handshake_queue_full];
         for (std::size_t i = begin; i < end; ++i) {
             const Entered& one = entered_[i];
-            if (is_handshake(std::span(arena_).subspan(one.offset, one.bytes))) {
+            if (first.from.port != 0 && is_handshake(std::span(arena_).subspan(one.offset, one.bytes))) {
                 ++handshake_messages_;
                 handshakes.push_back({one.wire, one.from});
             }
@@ -459,8 +459,8 @@ void Lane::check_accounts(bool final) {
     using enum Counter;
     const std::uint64_t out =
         delivered_ + keepalives_ + handshake_messages_ + worker_.gate().refused(policy::Direction::in) +
-        sum({underlay_empty, underlay_short, underlay_length, underlay_type, unknown_index, session_expired,
-             replayed, bad_tag, inner_malformed, inner_source, inner_ecn});
+        sum({underlay_empty, underlay_port, underlay_short, underlay_length, underlay_type, unknown_index,
+             session_expired, replayed, bad_tag, inner_malformed, inner_source, inner_ecn});
     if (in_datagrams_ != out)
         return world_.fail(
             "accounts",
@@ -470,9 +470,10 @@ void Lane::check_accounts(bool final) {
     // A superpacket is counted once by some counters and by segments by others, so only plain packets can be
     // balanced.
     if (!whole_packets_only_) return;
-    const std::uint64_t gone = out_messages_ + worker_.gate().refused(policy::Direction::out) +
-                               sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_too_large,
-                                    staged_overflow, staged_given_up, no_send_buffer, session_exhausted});
+    const std::uint64_t gone =
+        out_messages_ + worker_.gate().refused(policy::Direction::out) +
+        sum({tun_malformed, tun_gso, tun_no_route, tun_no_endpoint, tun_loop, tun_too_large, staged_overflow,
+             staged_given_up, no_send_buffer, session_exhausted});
     if (gone > in_packets_ || in_packets_ - gone > (final ? 0 : kStagedMax))
         world_.fail(
             "accounts",

@@ -18,6 +18,8 @@ namespace vern {
     X(underlay_short, "datagram shorter than its message type needs")                                 \
     X(underlay_length, "handshake message of a wrong length")                                         \
     X(underlay_type, "unknown message type or reserved bytes set")                                    \
+    X(underlay_port, "datagram from port 0, which nobody can answer")                                 \
+    X(endpoint_held, "new address of a peer that moves too often, not followed")                      \
     X(unknown_index, "data message for a session we do not have")                                     \
     X(session_expired, "data message for a session past its time or message limit")                   \
     X(replayed, "data message whose counter was seen or is older than the window")                    \
@@ -29,6 +31,7 @@ namespace vern {
     X(tun_gso, "superpacket whose segmentation fields make no sense")                                 \
     X(tun_no_route, "packet from the TUN device to an address of no peer")                            \
     X(tun_no_endpoint, "packet for a peer whose endpoint is not known")                               \
+    X(tun_loop, "our own datagram, sent back into the tunnel: a peer's endpoint is inside of it")     \
     X(tun_too_large, "packet from the TUN device that is larger than a message can carry")            \
     X(staged_overflow, "oldest packet given up while a handshake runs: too many wait")                \
     X(staged_given_up, "packet given up because the handshake did not succeed")                       \

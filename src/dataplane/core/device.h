@@ -32,6 +32,7 @@
 #include "dataplane/core/config.h"
 #include "dataplane/core/counters.h"
 #include "dataplane/core/fair_mutex.h"
+#include "dataplane/core/loop_guard.h"
 #include "dataplane/core/peer.h"
 #include "dataplane/core/random.h"
 #include "dataplane/core/rate_limiter.h"
@@ -189,6 +190,7 @@ class Device {
     policy::Tables* policy_tables() const noexcept { return live_tables_.load(std::memory_order_acquire); }
     const SessionTable& sessions() const noexcept { return sessions_; }
     WorkerQueues& queues(unsigned worker) noexcept { return *queues_[worker]; }
+    LoopGuard& loops() noexcept { return loops_; }
     unsigned workers() const noexcept { return static_cast<unsigned>(queues_.size()); }
     std::uint32_t mtu() const noexcept { return mtu_.load(std::memory_order_relaxed); }
     const aead::Implementation& aead() const noexcept { return aead_; }
@@ -305,6 +307,7 @@ class Device {
     Instant pick_up_until_{};
     Instant next_sweep_{};
     Retired retired_;
+    LoopGuard loops_;
 };
 
 }  // namespace vern

@@ -311,6 +311,7 @@ void Device::send_handshake(Peer& peer, std::span<std::byte> message, Instant no
     peer.transmit_bytes.fetch_add(message.size(), std::memory_order_relaxed);
     peer.last_sent.set(now);
     peer.unanswered_received.clear();
+    loops_.sent(to, message);
     if (!sink.send(to, message, kHandshakeDscp)) {
         const std::lock_guard hold(peer.lock);
         peer.endpoint.clear_source();
@@ -323,7 +324,7 @@ void Device::heard_from(Peer& peer, const HandshakeMessage& message, Instant now
     peer.last_received.set(now);
     peer.unanswered_sent.clear();
     const std::lock_guard hold(peer.lock);
-    peer.endpoint = message.from;
+    if (!peer.follow(message.from, now)) counters_.add(Counter::endpoint_held);
 }
 
 }  // namespace vern

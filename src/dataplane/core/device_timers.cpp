@@ -179,6 +179,7 @@ void Device::send_keepalive(Peer& peer, Instant now, WallTime wall, DatagramSink
     }
     peer.transmit_bytes.fetch_add(message.size(), std::memory_order_relaxed);
     peer.last_sent.set(now);
+    loops_.sent(to, message);
     if (!sink.send(to, message, 0)) {
         const std::lock_guard hold(peer.lock);
         peer.endpoint.clear_source();

@@ -52,7 +52,7 @@ inline constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08
                               kCwr = 0x80;
 }  // namespace tcp
 namespace udp {
-inline constexpr std::size_t kHeaderBytes = 8, kLength = 4, kChecksum = 6;
+inline constexpr std::size_t kHeaderBytes = 8, kDestinationPort = 2, kLength = 4, kChecksum = 6;
 }
 
 // The IP header of a packet, checked: version known, header whole, the length it claims within what is there.

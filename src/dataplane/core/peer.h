@@ -61,6 +61,21 @@ struct Peer {
     Session* next = nullptr;      // the responder's, until its first message came
     Session* previous = nullptr;  // still received with
     Endpoint endpoint;
+    Instant moves_full_at{};
+
+    // Under the lock: the peer spoke from there. A port is followed at once (NAT), an address once a second
+    // and a few times at once: each is a neighbour that the kernel may have to look for, with packets
+    // waiting. False: it was not followed.
+    bool follow(const Endpoint& from, Instant now) noexcept {
+        if (endpoint.known() && !(from.address == endpoint.address)) {
+            constexpr Duration kCost = std::chrono::seconds(1), kAtOnce = std::chrono::seconds(5);
+            const Instant full_at = std::max(moves_full_at, now) + kCost;
+            if (full_at - now > kAtOnce) return false;
+            moves_full_at = full_at;
+        }
+        endpoint = from;
+        return true;
+    }
 
     // atomic
     std::atomic<std::uint32_t> attention{0};

@@ -20,6 +20,21 @@ class Segmenter {
     static std::optional<Segmenter> plan(const InnerPacket& packet, const VnetHeader& header) noexcept;
 
     std::size_t count() const noexcept { return count_; }
+    // What write() changes of the packet, as offsets into it: the checksum at `at`, over what is there from
+    // `begin` on; of a superpacket (`cut`) also fields of the header of `protocol` that begins there.
+    struct Rewrites {
+        bool checksum;
+        bool cut;
+        std::uint8_t protocol;
+        std::size_t begin, at;
+    };
+    Rewrites rewrites() const noexcept {
+        return {.checksum = kind_ != Kind::plain,
+                .cut = kind_ == Kind::tcp || kind_ == Kind::udp,
+                .protocol = static_cast<std::uint8_t>(kind_ == Kind::tcp ? IpProtocol::tcp : IpProtocol::udp),
+                .begin = transport_at_,
+                .at = checksum_at_};
+    }
     // Bytes of packet `i`; all but the last are equally long.
     std::size_t size(std::size_t i) const noexcept { return header_bytes_ + payload_bytes(i); }
     // Where packet `i` is, with its checksums: `front` bytes at `to`, which has room for all, and the others,

@@ -139,6 +139,9 @@ class Worker {
     void deliver(Peer& peer, std::span<std::byte> plain, std::uint8_t outer_ecn, Outlet& outlet) noexcept;
 
     // worker_policy.cpp
+    bool admit_out(Peer& peer, const InnerPacket& packet, const Segmenter& plan, Outlet& outlet) noexcept;
+    // Whose source address it is; 0: no peer's.
+    static std::uint64_t source_serial(const void* worker, const InnerPacket& packet) noexcept;
     bool admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets,
                Outlet& outlet) noexcept;
     void answer_rejected(policy::Direction direction, Peer& peer, const InnerPacket& packet,

@@ -8,9 +8,11 @@ namespace vern {
 
 void Worker::from_underlay(const UnderlayTrain& train, Outlet& outlet) noexcept {
     if (train.bytes.empty()) return counters_.add(Counter::underlay_empty);
+    const std::size_t segment = std::clamp<std::size_t>(train.segment_bytes, 1, train.bytes.size());
+    if (train.from.port == 0)
+        return counters_.add(Counter::underlay_port, (train.bytes.size() + segment - 1) / segment);
     if (arriving_trains_count_ == arriving_trains_.size()) open_arrivals(outlet);
     arriving_trains_[arriving_trains_count_++] = {train.from, train.ecn};
-    const std::size_t segment = std::clamp<std::size_t>(train.segment_bytes, 1, train.bytes.size());
     for (std::size_t at = 0; at < train.bytes.size(); at += segment)
         take_datagram(train.bytes.subspan(at, std::min(segment, train.bytes.size() - at)), train, outlet);
 }
@@ -179,7 +181,7 @@ void Worker::heard_from(Peer& peer, Session& session, const Endpoint& from, bool
     bool current = false;
     {
         const std::lock_guard hold(peer.lock);
-        if (!(peer.endpoint == from)) peer.endpoint = from;
+        if (!(peer.endpoint == from) && !peer.follow(from, now_)) counters_.add(Counter::endpoint_held);
         current = peer.current == &session;
     }
     if (!session.confirmed.load(std::memory_order_relaxed)) {

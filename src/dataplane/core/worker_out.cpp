@@ -14,7 +14,7 @@ Worker::Worker(Device& device, unsigned id, const Options& options)
       desk_(board_.desk(id)),
       scratch_(new std::byte[kTrainBytesMax]),
       coalescer_(options.coalesce_tcp, options.coalesce_udp),
-      gate_(id, counters_),
+      gate_(id, counters_, {this, &source_serial}),
       answer_buffers_(new std::byte[kAnswersPerTurn * policy::kRejectBytesMax]) {
     staged_peers_.reserve(Staging::kPeersMax);
 }
@@ -40,9 +40,10 @@ void Worker::from_tun(const TunTrain& train, Outlet& outlet) noexcept {
     if (!packet) return counters_.add(Counter::tun_malformed);
     const auto plan = Segmenter::plan(*packet, train.header);
     if (!plan) return counters_.add(Counter::tun_gso);
+    if (device_.loops().is_own(*packet)) return counters_.add(Counter::tun_loop);
     Peer* peer = snapshot_->allowed_ips.find_destination(*packet);
     if (!peer) return counters_.add(Counter::tun_no_route);
-    if (gate_.active() && !admit(policy::Direction::out, *peer, *packet, plan->count(), outlet)) return;
+    if (gate_.active() && !admit_out(*peer, *packet, *plan, outlet)) return;
     // What waits for this peer goes first, or the flow would be out of order.
     if (!staging_.empty() && staging_.has(peer->serial)) release_staged(*peer, outlet);
     if (!send_packet(*peer, *packet, *plan, Keep::turn, outlet)) stage(*peer, train);
@@ -205,6 +206,7 @@ void Worker::emit(const Departure& departure, Outlet& outlet) noexcept {
     peer.last_sent.set(now_);
     peer.unanswered_received.clear();
     peer.unanswered_sent.set_if_clear(now_);
+    device_.loops().sent(departure.to, departure.train);
     outlet.send(departure.to, departure.train, departure.segment_bytes, departure.tos);
     if (departure.session->due_for_rekey_on_send(now_)) want_handshake(peer);
 }
@@ -261,8 +263,7 @@ void Worker::release_staged(Peer& peer, Outlet& outlet) noexcept {
         // The prefix may have moved to another peer meanwhile, and a session may end at its message limit.
         const bool ours = plan && snapshot_->allowed_ips.find_destination(*packet) == &peer;
         // And so may the policy have changed.
-        if (ours && gate_.active() && !staged_still_valid(peer) &&
-            !admit(policy::Direction::out, peer, *packet, plan->count(), outlet))
+        if (ours && gate_.active() && !staged_still_valid(peer) && !admit_out(peer, *packet, *plan, outlet))
             continue;
         // The next one is put together where this one is.
         if (ours && send_packet(peer, *packet, *plan, Keep::call, outlet))

@@ -8,6 +8,7 @@ namespace {
 
 constexpr Duration kAnswerCost = std::chrono::milliseconds(10);
 constexpr Duration kAnswerAllowance = 32 * kAnswerCost;  // at once
+constexpr std::size_t kIcmpChecksum = 2;
 
 // Looked up by key once a policy, and kept beside the peer. Workers that look at the same time write the
 // same.
@@ -19,7 +20,32 @@ std::uint32_t policy_class(Peer& peer, const policy::Policy& policy) noexcept {
     return found;
 }
 
+// A checksum is the transport header's own, or one of what the transport carries (a tunnel's).
+bool leaves_judged(const Segmenter::Rewrites& rewrites, const policy::Transport& judged) noexcept {
+    if (!rewrites.checksum) return true;
+    if (judged.fragment == policy::Fragment::later) return false;
+    const std::size_t begin = judged.offset;
+    if (rewrites.cut && (rewrites.begin != begin || judged.protocol != rewrites.protocol ||
+                         judged.fragment != policy::Fragment::none))
+        return false;
+    std::size_t own = 0, header = 0;
+    switch (judged.protocol) {
+        case policy::kTcp: own = tcp::kChecksum, header = tcp::kHeaderBytes; break;
+        case policy::kUdp: own = udp::kChecksum, header = udp::kHeaderBytes; break;
+        case policy::kIcmp:
+        case policy::kIcmp6:  // errors are judged by all that they quote
+            return rewrites.begin == begin && rewrites.at == begin + kIcmpChecksum;
+        default: return rewrites.begin >= begin;  // nothing of it is judged
+    }
+    return rewrites.begin == begin ? rewrites.at == begin + own : rewrites.begin >= begin + header;
+}
+
 }  // namespace
+
+std::uint64_t Worker::source_serial(const void* worker, const InnerPacket& packet) noexcept {
+    const Peer* owner = static_cast<const Worker*>(worker)->snapshot_->allowed_ips.find_source(packet);
+    return owner ? owner->serial : 0;
+}
 
 // `peer` carries the packet; that its source is the peer's was checked before.
 bool Worker::admit(policy::Direction direction, Peer& peer, const InnerPacket& packet, std::size_t packets,
@@ -29,6 +55,15 @@ bool Worker::admit(policy::Direction direction, Peer& peer, const InnerPacket& p
                     packet, packets);
     if (verdict == policy::Verdict::reject) answer_rejected(direction, peer, packet, outlet);
     return verdict == policy::Verdict::pass;
+}
+
+// What is written into the packet afterwards must not change what was judged.
+bool Worker::admit_out(Peer& peer, const InnerPacket& packet, const Segmenter& plan,
+                       Outlet& outlet) noexcept {
+    if (!admit(policy::Direction::out, peer, packet, plan.count(), outlet)) return false;
+    if (leaves_judged(plan.rewrites(), gate_.transport())) return true;
+    counters_.add(Counter::tun_gso);
+    return false;
 }
 
 // A packet that was just admitted is about to wait.

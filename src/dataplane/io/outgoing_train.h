@@ -23,7 +23,8 @@ struct OutgoingTrain {
     std::size_t segment_bytes = 0;
     std::size_t sent_bytes = 0;
     std::uint8_t tos = 0;
-    bool segmented = false;  // one send with UDP_SEGMENT; else one send a datagram
+    bool segmented = false;       // one send with UDP_SEGMENT; else one send a datagram
+    bool source_dropped = false;  // it had one, which may be why it was refused
 
     bool done() const noexcept { return sent_bytes >= bytes; }
 
@@ -38,7 +39,10 @@ struct OutgoingTrain {
             case SendRemedy::retry: return true;
             case SendRemedy::unsegmented:
             case SendRemedy::unsegmented_from_now_on: segmented = false; return true;
-            case SendRemedy::without_source: to.clear_source(); return true;
+            case SendRemedy::without_source:
+                to.clear_source();
+                source_dropped = true;
+                return true;
             case SendRemedy::wait:
             case SendRemedy::give_up: break;
         }

@@ -53,6 +53,7 @@ void SendQueue::sent(unsigned messages) noexcept {
     for (unsigned i = 0; i < messages; ++i) {
         OutgoingTrain& front = at(0);
         front.sent_bytes += storage_[i].payload.iov_len;
+        source_refused_ |= front.source_dropped;  // it was the source; else the endpoint is to blame
         if (front.done()) pop();
     }
 }
@@ -70,7 +71,6 @@ void SendQueue::recover(int code) noexcept {
         gso_refused_.store(true, std::memory_order_relaxed);
         for (std::size_t i = 0; i < count_; ++i) at(i).segmented = false;
     }
-    if (remedy == SendRemedy::without_source) source_refused_ = true;
     if (front.apply(remedy)) return;
     counters_.add(Counter::send_failed);
     pop();

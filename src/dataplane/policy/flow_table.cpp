@@ -156,7 +156,7 @@ void FlowTable::remove(Held held) noexcept {
 }
 
 void FlowTable::take_out(Shard& shard, Flow& flow) noexcept {
-    account(flow.peer).fetch_sub(1, std::memory_order_relaxed);
+    accounts_[flow.account].fetch_sub(1, std::memory_order_relaxed);
     const auto at = static_cast<std::uint32_t>(&flow - flows_.data()) + 1;
     unindex(shard, at, flow.hash);
     --shard.live;
@@ -211,19 +211,19 @@ void FlowTable::sweep(Instant now, std::size_t budget) noexcept {
     }
 }
 
-bool FlowTable::evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept {
-    const std::uint32_t own = account(peer).load(std::memory_order_relaxed);
+bool FlowTable::evict(Shard& shard, std::uint32_t account, Whose whose) noexcept {
+    const std::uint32_t own = accounts_[account].load(std::memory_order_relaxed);
     Flow* victim = nullptr;
     for (std::size_t i = 0; i < std::min<std::size_t>(kSearch, shard.used); ++i) {
         if (shard.hand >= shard.used) shard.hand = 0;
         Flow& flow = place(shard, shard.hand++);
         if (!half_open(flow.state)) continue;
-        if (flow.peer == peer) {
+        if (flow.account == account) {
             victim = &flow;
             break;
         }
         if (whose == Whose::greedier_too && victim == nullptr &&
-            account(flow.peer).load(std::memory_order_relaxed) > own + 1)
+            accounts_[flow.account].load(std::memory_order_relaxed) > own + 1)
             victim = &flow;
     }
     if (victim == nullptr) return false;
@@ -232,15 +232,15 @@ bool FlowTable::evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept {
     return true;
 }
 
-// In a few other shards: a peer at its limit need not have anything half-open in the one where its new flow
+// In a few other shards: a payer at its limit need not have anything half-open in the one where its new flow
 // belongs.
-bool FlowTable::evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept {
+bool FlowTable::evict_elsewhere(const Shard& but, std::uint32_t account) noexcept {
     const std::size_t from = sweep_at_.fetch_add(1, std::memory_order_relaxed);
     for (std::size_t i = 0; i < std::min<std::size_t>(shards_count_, 8); ++i) {
         Shard& shard = shards_[(from + i) % shards_count_];
         if (&shard == &but) continue;
         const std::lock_guard hold(shard.lock);
-        if (evict(shard, peer, Whose::own)) return true;
+        if (evict(shard, account, Whose::own)) return true;
     }
     return false;
 }
@@ -257,24 +257,27 @@ Flow* FlowTable::take_place(Shard& shard) noexcept {
     return &place(shard, shard.used++);
 }
 
-FlowTable::Made FlowTable::insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer,
-                                  std::size_t peer_max, Instant now) noexcept {
+FlowTable::Made FlowTable::insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer, Payer payer,
+                                  std::size_t payer_max, Instant now) noexcept {
+    const std::uint32_t account = account_of(payer);
     Shard& shard = shard_of(hash);
     Made out{Room::made, false, {}};
     const auto full = [&] {
         return count_.load(std::memory_order_relaxed) >= flows_max_ ||
                (shard.free == 0 && shard.used == pool_);
     };
-    const auto peer_is_full = [&] { return account(peer).load(std::memory_order_relaxed) >= peer_max; };
-    if (peer_is_full()) {
+    const auto payer_is_full = [&] {
+        return accounts_[account].load(std::memory_order_relaxed) >= payer_max;
+    };
+    if (payer_is_full()) {
         {
             const std::lock_guard hold(shard.lock);
             sweep_shard(shard, now, kSearch);
-            out.evicted = peer_is_full() && evict(shard, peer, Whose::own);
+            out.evicted = payer_is_full() && evict(shard, account, Whose::own);
         }
-        if (peer_is_full() && evict_elsewhere(shard, peer)) out.evicted = true;
+        if (payer_is_full() && evict_elsewhere(shard, account)) out.evicted = true;
         out.room = Room::peer_full;
-        if (peer_is_full()) return out;
+        if (payer_is_full()) return out;
     }
     shard.lock.lock();
     Held held(&shard, nullptr);
@@ -285,10 +288,10 @@ FlowTable::Made FlowTable::insert(const FlowKey& key, std::uint64_t hash, std::u
     out.room = Room::table_full;
     if (!in_place_of_another && full()) {
         sweep_shard(shard, now, kSearch);
-        if (full()) out.evicted |= evict(shard, peer, Whose::greedier_too);
+        if (full()) out.evicted |= evict(shard, account, Whose::greedier_too);
         if (full()) return out;
     }
-    account(peer).fetch_add(1, std::memory_order_relaxed);
+    accounts_[account].fetch_add(1, std::memory_order_relaxed);
     if (!in_place_of_another) count_.fetch_add(1, std::memory_order_relaxed);
     if (2 * ++shard.live > kWays * (shard.buckets_mask.load(std::memory_order_relaxed) + 1) &&
         shard.buckets_mask.load(std::memory_order_relaxed) + 1 < buckets_)
@@ -297,6 +300,7 @@ FlowTable::Made FlowTable::insert(const FlowKey& key, std::uint64_t hash, std::u
     std::memcpy(static_cast<void*>(&place), &kFresh, sizeof place);  // `place = {}` would be a slow rep stos
     place.key = key;
     place.peer = peer;
+    place.account = account;
     place.hash = static_cast<std::uint32_t>(hash);
     index(shard, static_cast<std::uint32_t>(&place - flows_.data()) + 1, place.hash);
     out.room = Room::made;

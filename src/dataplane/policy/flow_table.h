@@ -12,9 +12,9 @@
 // locked instruction waits for all stores before it, so the atomic counts are settled before anything is
 // written to memory that may be far away.
 //
-// Who may stay when room is needed, in this order: what has timed out goes; then a half-open flow of the peer
-// that asks; then a half-open flow of a peer that holds more flows than it, as far as a hand that goes round
-// finds one near. An answered flow is never given up for a new one: the new one is denied.
+// Who may stay when room is needed, in this order: what has timed out goes; then a half-open flow of the
+// payer that asks; then a half-open flow of one that holds more flows than it, as far as a hand that goes
+// round finds one near. An answered flow is never given up for a new one: the new one is denied.
 #pragma once
 
 #include <array>
@@ -33,6 +33,7 @@
 #include "dataplane/core/spin_lock.h"
 #include "dataplane/policy/flow_key.h"
 #include "dataplane/policy/flow_state.h"
+#include "dataplane/policy/payer.h"
 #include "dataplane/policy/reserved.h"
 #include "dataplane/policy/rules.h"
 #include "dataplane/policy/siphash.h"
@@ -56,7 +57,8 @@ struct Flow {
         0;  // in that policy: index, or Policy::kNoRule (let through by a policy that only observes)
     std::array<std::uint64_t, 2> packets{};  // in, out
     std::array<std::uint64_t, 2> bytes{};
-    std::uint32_t next = 0;  // of the free ones; index + 1
+    std::uint32_t next = 0;     // of the free ones; index + 1
+    std::uint32_t account = 0;  // of its Payer
 
     bool expired(Instant now) const noexcept { return now - last_seen >= timeout_of(state, key.protocol); }
 };
@@ -106,15 +108,16 @@ class FlowTable {
     // find() will be asked for a flow of that hash soon.
     void expect(std::uint64_t hash) const noexcept { __builtin_prefetch(&bucket(shard_of(hash), hash)); }
     // Unless one of that key is there by now (another worker was faster).
-    Made insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer, std::size_t peer_max,
-                Instant now) noexcept;
+    // `payer_max`: the most that `payer` may have.
+    Made insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer, Payer payer,
+                std::size_t payer_max, Instant now) noexcept;
 
     // Takes out what has timed out among the next `budget` places. For the slow path.
     void sweep(Instant now, std::size_t budget) noexcept;
 
     std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
-    std::size_t size_of(std::uint64_t peer) const noexcept {
-        return account(peer).load(std::memory_order_relaxed);
+    std::size_t size_of(Payer payer) const noexcept {
+        return accounts_[account_of(payer)].load(std::memory_order_relaxed);
     }
     std::size_t limit() const noexcept { return flows_max_; }
     // Copies of live flows from place `cursor` on, as many as fit; moves the cursor on. 0 copied and cursor
@@ -126,8 +129,8 @@ class FlowTable {
 
   private:
     static constexpr std::size_t kShardsMax = 4096;
-    static constexpr std::size_t kAccounts =
-        1 << 20;  // serials are consecutive and peers at most as many: two live peers hardly share one
+    // Serials are consecutive: half a million live peers share none, and who shares one has less than his own.
+    static constexpr std::size_t kAccounts = 1 << 20;
     static constexpr std::size_t kChunk = 4096 / sizeof(Flow);  // places that a shard takes at once
     static constexpr std::size_t kSweepOnInsert = 2;
     static constexpr std::size_t kSearch = 32;  // places that are looked at to make room
@@ -162,8 +165,8 @@ class FlowTable {
         for (unsigned i = 0; i < kWays; ++i) ways |= static_cast<unsigned>(values[i] == value) << i;
         return ways;
     }
-    std::atomic<std::uint32_t>& account(std::uint64_t peer) const noexcept {
-        return accounts_[peer & (kAccounts - 1)];
+    static std::uint32_t account_of(Payer payer) noexcept {
+        return static_cast<std::uint32_t>(static_cast<std::uint64_t>(payer) & (kAccounts - 1));
     }
     // Of place i of a shard, of `used`.
     Flow& place(const Shard& shard, std::size_t i) const noexcept {
@@ -180,8 +183,8 @@ class FlowTable {
     // Whether one was taken out, and is still counted: not more than one is.
     bool sweep_ahead(Shard& shard, Instant now) noexcept;
     enum class Whose { own, greedier_too };
-    bool evict(Shard& shard, std::uint64_t peer, Whose whose) noexcept;
-    bool evict_elsewhere(const Shard& but, std::uint64_t peer) noexcept;
+    bool evict(Shard& shard, std::uint32_t account, Whose whose) noexcept;
+    bool evict_elsewhere(const Shard& but, std::uint32_t account) noexcept;
 
     const std::size_t flows_max_;
     std::size_t shards_count_;

@@ -53,7 +53,7 @@ void FragmentTable::take_out(Datagram& datagram) noexcept {
     *link = datagram.next;
     (datagram.older != 0 ? datagrams_[datagram.older - 1].newer : oldest_) = datagram.newer;
     (datagram.newer != 0 ? datagrams_[datagram.newer - 1].older : newest_) = datagram.older;
-    --account(datagram.key.peer);
+    --accounts_[datagram.account];
     datagram.next = free_;
     free_ = at;
 }
@@ -91,9 +91,10 @@ bool FragmentTable::whole(const Datagram& datagram) noexcept {
            datagram.pieces[0].end == datagram.end;
 }
 
-FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
-                                           const Transport& transport, std::uint32_t generation,
-                                           Instant now) noexcept {
+FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Payer payer, Direction direction,
+                                           const InnerPacket& packet, const Transport& transport,
+                                           std::uint32_t generation, Instant now) noexcept {
+    const std::uint32_t account = account_of(payer);
     const Key key = key_of(peer, direction, packet, transport);
     const std::lock_guard hold(lock_);
     expire(now);
@@ -105,7 +106,7 @@ FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction directi
         }
         take_out(*there);
     }
-    if (account(peer) >= kPerPeerMax || (free_ == 0 && used_ == kDatagramsMax)) return Answer::full;
+    if (accounts_[account] >= kPerPayerMax || (free_ == 0 && used_ == kDatagramsMax)) return Answer::full;
     std::uint32_t at = free_;
     if (at != 0)
         free_ = datagrams_[at - 1].next;
@@ -114,6 +115,7 @@ FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction directi
     Datagram& datagram = datagrams_[at - 1];
     datagram = {};
     datagram.key = key;
+    datagram.account = account;
     datagram.until = now + kLifetime;
     datagram.generation = generation;
     add(datagram, transport);
@@ -121,7 +123,7 @@ FragmentTable::Answer FragmentTable::first(std::uint64_t peer, Direction directi
     datagram.older = newest_;
     (newest_ != 0 ? datagrams_[newest_ - 1].newer : oldest_) = at;
     newest_ = at;
-    ++account(peer);
+    ++accounts_[account];
     return Answer::pass;
 }
 

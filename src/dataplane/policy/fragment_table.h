@@ -2,14 +2,16 @@
 // same peer, addresses, protocol and identification for 30 s. It fails closed: no first fragment, no room,
 // too many pieces or any overlap (RFC 5722) means no.
 //
-// Fixed memory: 16384 datagrams, 512 a peer, so that one peer's first fragments starve nobody else's. A
-// datagram that is whole gives its place back. One lock: who sends fragments through a tunnel pays for it.
+// Fixed memory: 16384 datagrams, 512 a payer (payer.h), so that one peer's first fragments starve nobody
+// else's. A datagram that is whole gives its place back. One lock: who sends fragments through a tunnel pays
+// for it.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
 #include "dataplane/core/spin_lock.h"
+#include "dataplane/policy/payer.h"
 #include "dataplane/policy/reserved.h"
 #include "dataplane/policy/rules.h"
 #include "dataplane/policy/siphash.h"
@@ -26,7 +28,7 @@ class FragmentTable {
     // A first fragment, before anything else is asked about it: one that is refused here has moved no flow
     // and taken no token. Nothing of its datagram passes until allow(); deny(), where it may not pass. Both
     // want the generation and time that first() had: after a pause of 30 s there may be another datagram.
-    Answer first(std::uint64_t peer, Direction direction, const InnerPacket& packet,
+    Answer first(std::uint64_t peer, Payer payer, Direction direction, const InnerPacket& packet,
                  const Transport& transport, std::uint32_t generation, Instant now) noexcept;
     void allow(std::uint64_t peer, Direction direction, const InnerPacket& packet, const Transport& transport,
                std::uint32_t generation, Instant now, std::uint32_t rule) noexcept;
@@ -38,7 +40,7 @@ class FragmentTable {
                  std::uint32_t& rule) noexcept;
 
     static constexpr std::size_t kDatagramsMax = 16384;
-    static constexpr std::size_t kPerPeerMax = 512;
+    static constexpr std::size_t kPerPayerMax = 512;
     static constexpr Duration kLifetime = std::chrono::seconds(30);
 
   private:
@@ -73,6 +75,7 @@ class FragmentTable {
         bool poisoned;               // nothing of it passes any more
         std::uint32_t next;          // in its bucket, or of the free ones; index + 1
         std::uint32_t older, newer;  // by age; index + 1
+        std::uint32_t account;       // of its Payer
     };
 
     static Key key_of(std::uint64_t peer, Direction direction, const InnerPacket& packet,
@@ -84,7 +87,9 @@ class FragmentTable {
     void take_out(Datagram& datagram) noexcept;
     static bool add(Datagram& datagram, const Transport& transport) noexcept;
     static bool whole(const Datagram& datagram) noexcept;
-    std::uint16_t& account(std::uint64_t peer) noexcept { return accounts_[peer % kAccounts]; }
+    static std::uint32_t account_of(Payer payer) noexcept {
+        return static_cast<std::uint32_t>(static_cast<std::uint64_t>(payer) % kAccounts);
+    }
 
     SpinLock lock_;
     SipHash hash_;

@@ -193,7 +193,7 @@ Gate::Decision Gate::examine_whole() noexcept {
 // Refused for its fragments, it must not have moved a flow: so that is asked first.
 Gate::Decision Gate::first_fragment() noexcept {
     FragmentTable& fragments = tables_->fragments;
-    const auto answer = fragments.first(packet_.peer.serial, packet_.direction, *packet_.packet,
+    const auto answer = fragments.first(packet_.peer.serial, payer(), packet_.direction, *packet_.packet,
                                         packet_.transport, policy_->generation(), now_);
     if (answer == FragmentTable::Answer::pass) {
         const Decision decision = examine_whole();
@@ -364,8 +364,15 @@ Gate::Decision Gate::begin_flow(FlowState state, const Decision& decision) noexc
     return {.allowed = true, .rule = decision.rule, .valid_until = decision.valid_until};
 }
 
+// Asked only of what begins something: what goes out may be another peer's, passed on by this host.
+Payer Gate::payer() const noexcept {
+    if (packet_.direction == Direction::in) return begun_by(packet_.peer.serial);
+    const std::uint64_t owner = owner_.serial_of ? owner_.serial_of(owner_.context, *packet_.packet) : 0;
+    return owner != 0 ? begun_by(owner) : begun_towards(packet_.peer.serial);
+}
+
 FlowTable::Room Gate::keep_flow(FlowState state, const Decision& decision) noexcept {
-    const FlowTable::Made made = tables_->flows->insert(packet_.key, hash_, packet_.peer.serial,
+    const FlowTable::Made made = tables_->flows->insert(packet_.key, hash_, packet_.peer.serial, payer(),
                                                         policy_->rules().flows_per_peer, now_);
     if (made.evicted) counters_.add(Counter::policy_flow_evicted);
     if (made.room != FlowTable::Room::made) return made.room;

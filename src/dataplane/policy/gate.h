@@ -93,7 +93,9 @@ struct Explanation {
 
 class Gate {
   public:
-    Gate(unsigned worker, Counters& counters) noexcept : worker_(worker), counters_(counters) {}
+    // `owner` outlives the gate; without one no packet that goes out is any peer's.
+    Gate(unsigned worker, Counters& counters, const SourceOwner& owner = {}) noexcept
+        : worker_(worker), counters_(counters), owner_(owner) {}
 
     // A turn begins. nullptr: no policy, and judge() is not to be called.
     void begin(const Policy* policy, Tables* tables, Instant now) noexcept {
@@ -175,6 +177,7 @@ class Gate {
     Decision in_flow() noexcept;
     Decision begin_flow() noexcept;
     Decision begin_flow(FlowState state, const Decision& decision) noexcept;
+    Payer payer() const noexcept;
     FlowTable::Room keep_flow(FlowState state, const Decision& decision) noexcept;
     bool renew(Flow& flow, Decision& decision) noexcept;
     FlowTable::Held look_up(const FlowKey& key, std::uint64_t& hash, Memo& memo) noexcept;
@@ -186,6 +189,7 @@ class Gate {
 
     const unsigned worker_;
     Counters& counters_;
+    const SourceOwner owner_;
     const Policy* policy_ = nullptr;
     Tables* tables_ = nullptr;
     Instant now_{};

@@ -299,6 +299,12 @@ TEST(PolicyLanguage, WhatIsNoTomlIsToldWithItsPlace) {
     EXPECT_NE(error_of(parse("version = 1\n\xff\n")).find(":2:1: only ASCII"), std::string::npos);
     std::string deep;
     for (int i = 0; i < 100'000; ++i) deep += "a.";
+    // A long text may end in four or five quotes, and what comes after them is text no more.
+    for (const char* text :
+         {R"([ """a"""", """b""" ])", R"("""a""""")", "[ '''a'''', '''b''' ]", "'''a'''''"})
+        EXPECT_EQ(error_of(parse("version = 1\nname = " + std::string(text) + "\n" + deep + "a = 1\n")),
+                  "f:3:1: a key of more than 16 parts")
+            << text;
     EXPECT_EQ(error_of(parse("version = 1\nname = \"\"\"\n\n\"\"\"\n" + deep + "a = 1\n")),
               "f:5:1: a key of more than 16 parts");
     EXPECT_EQ(error_of(parse("x = " + std::string(100'000, '[') + "\n")).substr(0, 4), "f:1:");

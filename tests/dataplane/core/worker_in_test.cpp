@@ -134,6 +134,11 @@ TEST_F(WorkerIn, CountersAre64BitsAndEndAtTheLimit) {
 TEST_F(WorkerIn, BadDatagramsAreCountedByReason) {
     b.receive({}, a.endpoint);
     EXPECT_EQ(b.count(Counter::underlay_empty), 1U);
+    Endpoint nowhere = a.endpoint;
+    nowhere.port = 0;
+    b.receive(data().bytes, nowhere);
+    EXPECT_EQ(b.count(Counter::underlay_port), 1U);
+    EXPECT_EQ(b.peer(a).endpoint.port, a.endpoint.port);
     b.receive(Bytes(3), a.endpoint);
     EXPECT_EQ(b.count(Counter::underlay_short), 1U);
     Bytes bytes = data().bytes;

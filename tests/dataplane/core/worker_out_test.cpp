@@ -246,6 +246,78 @@ TEST_F(WorkerOut, RoamedEndpointsAreUsedFromTheNextTurnOn) {
     EXPECT_EQ(a.peer(b).endpoint.port, 7777);
 }
 
+// A port is followed at once and always, an address a few times: each may be a neighbour to be looked for.
+TEST_F(WorkerOut, AddressesAreFollowedOnceASecond) {
+    connect();
+    const IpAddress home = b.endpoint.address;
+    unsigned followed = 0;
+    for (std::uint8_t i = 0; i < 20; ++i) {
+        b.endpoint.address = v4(198, 51, 100, i);
+        b.endpoint.port = static_cast<std::uint16_t>(6000 + i);
+        b.send_to(a);
+        net.settle();
+        followed += a.peer(b).endpoint.address == b.endpoint.address;
+    }
+    EXPECT_EQ(followed, 5U);
+    EXPECT_EQ(a.count(Counter::endpoint_held), 15U);
+    EXPECT_EQ(a.take_written().size(), 20U) << "what it says is heard all the same";
+    net.advance(seconds(1));
+    b.endpoint.address = home;
+    b.send_to(a);
+    net.settle();
+    EXPECT_EQ(a.peer(b).endpoint.address, home);
+    for (std::uint16_t port = 7000; port < 7020; ++port) {
+        b.endpoint.port = port;
+        b.send_to(a);
+        net.settle();
+        EXPECT_EQ(a.peer(b).endpoint.port, port);
+    }
+}
+
+// Where routing sends our datagrams into the tunnel: each is sealed once and not again.
+TEST_F(WorkerOut, OurOwnDatagramsAreNotSealedAgain) {
+    connect();
+    Endpoint inside = b.endpoint;
+    inside.address = b.address;
+    PeerChange change = b.as_peer();
+    change.endpoint = inside;
+    a.change(std::move(change));
+    a.send_to(b, 500);
+    const auto back_into_the_tunnel = [&](const Datagram& sent) {
+        PacketSpec spec;
+        spec.protocol = 17;
+        spec.from = a.address;
+        spec.to = sent.to.address;
+        spec.destination_port = sent.to.port;
+        spec.payload = sent.bytes.size();
+        Bytes packet = build(spec);
+        std::ranges::copy(sent.bytes, packet.begin() + 28);
+        a.tun(std::move(packet));
+    };
+    const Datagram sent = only(a);
+    back_into_the_tunnel(sent);
+    EXPECT_TRUE(a.take_sent().empty());
+    EXPECT_EQ(a.count(Counter::tun_loop), 1U);
+    // Somebody else's WireGuard, behind this host, to the same place: another index.
+    Datagram others = sent;
+    others.bytes[4] ^= std::byte{1};
+    back_into_the_tunnel(others);
+    EXPECT_EQ(a.take_sent().size(), 1U);
+    others = sent;
+    others.to.port ^= 1;
+    back_into_the_tunnel(others);
+    EXPECT_EQ(a.take_sent().size(), 1U);
+    EXPECT_EQ(a.count(Counter::tun_loop), 1U);
+    // Handshakes, too.
+    net.advance(seconds(125));
+    a.send_to(b);
+    a.service();
+    for (const Datagram& one : a.take_sent()) {
+        if (one.type() == 1) back_into_the_tunnel(one);
+    }
+    EXPECT_EQ(a.count(Counter::tun_loop), 2U);
+}
+
 // Every counter that the core can raise is raised by a test: by name, so that a new one is noticed here.
 TEST(Counters, AllAreKnownToTheTests) {
     const std::set<std::string_view> not_the_cores{"underlay_truncated", "send_failed", "tun_write_failed"};
@@ -282,7 +354,10 @@ TEST(Counters, AllAreKnownToTheTests) {
                                             "handshake_bad_response",
                                             "handshake_bad_cookie",
                                             "handshake_barred",
-                                            "handshake_no_identity"};
+                                            "handshake_no_identity",
+                                            "underlay_port",
+                                            "endpoint_held",
+                                            "tun_loop"};
     // Those of the policy are raised by the tests beside it.
     const auto of_policy = [](const CounterInfo& info) { return info.name.starts_with("policy_"); };
     const auto policy_counters = static_cast<std::size_t>(std::ranges::count_if(kCounterInfo, of_policy));

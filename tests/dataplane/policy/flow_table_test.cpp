@@ -27,7 +27,8 @@ struct FlowTableTest : ::testing::Test {
         return out;
     }
     FlowTable::Made keep(const Flow& flow, std::size_t peer_max) {
-        auto made = table->insert(flow.key, table->hash(flow.key), flow.peer, peer_max, now);
+        auto made =
+            table->insert(flow.key, table->hash(flow.key), flow.peer, begun_by(flow.peer), peer_max, now);
         if (made.flow) {
             made.flow->state = flow.state;
             made.flow->last_seen = flow.last_seen;
@@ -52,7 +53,7 @@ TEST_F(FlowTableTest, FindsWhatWasKept) {
     EXPECT_TRUE(has(flow(1)));
     EXPECT_FALSE(has(flow(2)));
     EXPECT_EQ(table->size(), 1U);
-    EXPECT_EQ(table->size_of(1), 1U);
+    EXPECT_EQ(table->size_of(begun_by(1)), 1U);
 }
 
 TEST_F(FlowTableTest, WhatHasTimedOutIsGone) {
@@ -62,7 +63,7 @@ TEST_F(FlowTableTest, WhatHasTimedOutIsGone) {
     now += Duration(1);
     EXPECT_FALSE(has(flow(1)));
     EXPECT_EQ(table->size(), 0U);
-    EXPECT_EQ(table->size_of(1), 0U);
+    EXPECT_EQ(table->size_of(begun_by(1)), 0U);
 }
 
 TEST_F(FlowTableTest, AFullTableDeniesAndNeverGivesUpAnAnsweredFlow) {
@@ -112,7 +113,7 @@ TEST_F(FlowTableTest, ThenAHalfOpenOneOfAPeerThatHoldsMore) {
     for (unsigned i = 0; i < 60; ++i) add(flow(i, 9, FlowState::syn_sent));
     for (unsigned i = 60; i < 64; ++i) add(flow(i, 2, FlowState::established));
     EXPECT_EQ(add(flow(500, 3, FlowState::syn_sent)), FlowTable::Room::made);
-    EXPECT_EQ(table->size_of(9), 59U);
+    EXPECT_EQ(table->size_of(begun_by(9)), 59U);
     EXPECT_EQ(table->size(), 64U);
 }
 
@@ -125,7 +126,7 @@ TEST_F(FlowTableTest, APeersLimitIsItsOwn) {
     ASSERT_EQ(add(flow(27, 3, FlowState::syn_sent), 8), FlowTable::Room::made);
     EXPECT_EQ(add(flow(28, 3, FlowState::syn_sent), 8), FlowTable::Room::made);
     EXPECT_FALSE(has(flow(27)));
-    EXPECT_EQ(table->size_of(3), 8U);
+    EXPECT_EQ(table->size_of(begun_by(3)), 8U);
 }
 
 TEST_F(FlowTableTest, AStepOutOfHalfOpenProtects) {
@@ -259,7 +260,7 @@ TEST_F(FlowTableTest, ManyWorkersAtOnce) {
         for (std::size_t i = 0; i < n; ++i) ++of_peer[out[i].peer];
     }
     EXPECT_EQ(live, table->size());
-    for (const auto& [peer, count] : of_peer) EXPECT_EQ(count, table->size_of(peer));
+    for (const auto& [peer, count] : of_peer) EXPECT_EQ(count, table->size_of(begun_by(peer)));
 }
 
 TEST_F(FlowTableTest, MemoryOfAFlow) {

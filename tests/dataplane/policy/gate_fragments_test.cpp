@@ -116,7 +116,7 @@ TEST_F(Fragmented, ARefusedFirstAnswersNothing) {
 
 TEST_F(Fragmented, ADeniedFirstTakesNoPlace) {
     use({allow_in({udp_port(53)})});
-    for (std::uint16_t id = 0; id < FragmentTable::kPerPeerMax; ++id)
+    for (std::uint16_t id = 0; id < FragmentTable::kPerPayerMax; ++id)
         ASSERT_EQ(why(kIn, piece(0, true, 24, id, 54)), "policy_no_rule");
     EXPECT_TRUE(in(piece(0, true, 24, 1)));
     EXPECT_TRUE(in(piece(24, false, 24, 1)));
@@ -162,7 +162,8 @@ TEST_F(Fragmented, AVerdictEndsAfterHalfAMinuteAndWithThePolicy) {
 
 TEST_F(Fragmented, OnePeersFirstFragmentsStarveNobody) {
     use({allow_in({udp_port(53)})});
-    for (std::uint16_t id = 0; id < FragmentTable::kPerPeerMax; ++id) ASSERT_TRUE(in(piece(0, true, 24, id)));
+    for (std::uint16_t id = 0; id < FragmentTable::kPerPayerMax; ++id)
+        ASSERT_TRUE(in(piece(0, true, 24, id)));
     EXPECT_EQ(why(kIn, piece(0, true, 24, 60000)), "policy_fragments_full");
     EXPECT_EQ(why(kIn, piece(24, true, 24, 60000)), "policy_fragment_stray");
     use({allow_in({udp_port(53)})});
@@ -184,8 +185,8 @@ TEST_F(Fragmented, TheTableHasALimitAndGivesPlacesBack) {
         packet.fragment = 0x2000;
         packet.payload = 16;
         packet.id = static_cast<std::uint16_t>(i);
-        packet.from = v4(10, 1, 0, static_cast<unsigned>(i / FragmentTable::kPerPeerMax));
-        ASSERT_TRUE(in(build(packet), 100 + i / FragmentTable::kPerPeerMax));
+        packet.from = v4(10, 1, 0, static_cast<unsigned>(i / FragmentTable::kPerPayerMax));
+        ASSERT_TRUE(in(build(packet), 100 + i / FragmentTable::kPerPayerMax));
     }
     EXPECT_EQ(why(kIn, piece(0, true, 24)), "policy_fragments_full");
     now += seconds(30);
@@ -234,8 +235,8 @@ TEST(FragmentTableTest, ALateDecisionIsAboutItsOwnDatagramAlone) {
     later.fragment_end = 48;
     const Instant before(seconds(100)), after = before + seconds(31);
     std::uint32_t rule = 0;
-    ASSERT_EQ(table.first(1, kIn, packet, first, 1, before), FragmentTable::Answer::pass);
-    ASSERT_EQ(table.first(1, kIn, packet, first, 2, after), FragmentTable::Answer::pass);
+    ASSERT_EQ(table.first(1, begun_by(1), kIn, packet, first, 1, before), FragmentTable::Answer::pass);
+    ASSERT_EQ(table.first(1, begun_by(1), kIn, packet, first, 2, after), FragmentTable::Answer::pass);
     table.allow(1, kIn, packet, first, 1, before, 99);
     EXPECT_EQ(table.later(1, kIn, packet, later, 2, after, rule), FragmentTable::Answer::stray);
     table.deny(1, kIn, packet, first, 1, before);

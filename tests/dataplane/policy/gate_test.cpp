@@ -158,7 +158,7 @@ TEST_F(Gates, AFlowIsItsPeers) {
     EXPECT_EQ(why(kIn, udp(kIn), kOther), "policy_no_rule");
     EXPECT_EQ(tables->flows->size(), 0U);  // and what the first one began is over
     EXPECT_FALSE(in(udp(kIn), kPeer));
-    EXPECT_EQ(tables->flows->size_of(kPeer), 0U);
+    EXPECT_EQ(tables->flows->size_of(begun_towards(kPeer)), 0U);
 }
 
 TEST_F(Gates, ForwardedFromPeerToPeerBothMustAllowIt) {

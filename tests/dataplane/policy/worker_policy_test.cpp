@@ -376,6 +376,87 @@ TEST_F(WorkerPolicy, FlowsArePickedUpAfterTheStart) {
     EXPECT_EQ(b.count(Counter::policy_picked_up), 1U);
 }
 
+// A checksum that is to be filled in is written anywhere its fields say, behind the back of who judged.
+TEST_F(WorkerPolicy, AChecksumIsWrittenNowhereElse) {
+    use(a, {allow_out({udp_port(5000)})});
+    const auto passes = [&](std::uint16_t start, std::uint16_t offset) {
+        Bytes packet = build(from_a());
+        VnetHeader header;
+        header.flags = VnetHeader::kNeedsChecksum;
+        header.checksum_start = start;
+        header.checksum_offset = offset;
+        const std::uint64_t before = a.count(Counter::tun_gso);
+        a.tun(std::move(packet), header);
+        net.settle();
+        const bool passed = b.take_written().size() == 1;
+        EXPECT_EQ(a.count(Counter::tun_gso), before + (passed ? 0 : 1));
+        return passed;
+    };
+    for (std::uint16_t offset = 0; offset < 9; ++offset) EXPECT_EQ(passes(20, offset), offset == 6) << offset;
+    EXPECT_FALSE(passes(24, 0)) << "within the header";
+    EXPECT_TRUE(passes(28, 4)) << "of what it carries";
+    EXPECT_TRUE(passes(40, 16));
+    ASSERT_TRUE(a.device.set_policy(nullptr));
+    EXPECT_TRUE(passes(20, 2)) << "without a policy nobody has judged anything";
+}
+
+TEST_F(WorkerPolicy, ASuperpacketIsCutAsWhatItWasJudged) {
+    a.device.pick_up_flows(a.now);
+    use(a, {allow_out()});
+    PacketSpec spec = from_a(6);
+    spec.payload = 3000;
+    Bytes packet = build(spec);
+    leave_partial_checksum(packet, spec);
+    a.tun(packet, superpacket_header(spec, 1000));
+    EXPECT_EQ(a.take_sent().size(), 3U);
+    use(a, {allow_out({udp_port(5000)})});
+    spec = from_a();
+    spec.payload = 3000;
+    packet = build(spec);
+    leave_partial_checksum(packet, spec);
+    a.tun(packet, superpacket_header(spec, 1000));
+    EXPECT_EQ(a.take_sent().size(), 3U);
+    VnetHeader header = superpacket_header(from_a(6), 1000);  // UDP that says that it is TCP
+    a.tun(packet, header);
+    EXPECT_TRUE(a.take_sent().empty());
+}
+
+// Through a hub: what goes to a peer is on the account of the peer that began it.
+TEST_F(WorkerPolicy, NobodyUsesUpWhatIsAnothersByWritingToHim) {
+    vern::test::Host c(3);
+    a.add(c);
+    RuleSet set = rule_set({allow_in(), allow_out()});
+    set.flows_per_peer = 4;
+    use(a, set);
+    const auto passed = [&](Direction direction, const IpAddress& from, const IpAddress& to,
+                            std::uint16_t port) {
+        PacketSpec spec;
+        spec.protocol = 17;
+        spec.from = from;
+        spec.to = to;
+        spec.destination_port = port;
+        const auto before = a.worker().gate().refused(direction);
+        if (direction == Direction::out)
+            a.tun(build(spec));
+        else
+            b.tun(build(spec));
+        net.settle();
+        a.take_written();
+        a.take_sent();
+        return a.worker().gate().refused(direction) == before;
+    };
+    for (std::uint16_t port = 1; port <= 4; ++port)
+        EXPECT_TRUE(passed(Direction::out, c.address, b.address, port));
+    EXPECT_FALSE(passed(Direction::out, c.address, b.address, 5)) << "c has all that it may have";
+    EXPECT_EQ(a.count(Counter::policy_peer_flows_full), 1U);
+    for (std::uint16_t port = 1; port <= 4; ++port) {
+        const auto ten = static_cast<std::uint16_t>(10 + port);
+        EXPECT_TRUE(passed(Direction::out, a.address, b.address, ten)) << "this host's own";
+    }
+    EXPECT_FALSE(passed(Direction::out, a.address, b.address, 15));
+    EXPECT_TRUE(passed(Direction::in, b.address, a.address, 22)) << "b has begun nothing yet";
+}
+
 TEST_F(WorkerPolicy, ARetiredPolicyIsHandedOut) {
     ASSERT_TRUE(b.device.set_policy(compile(rule_set({}, 1))));
     b.device.dispose(b.device.take_retired());
