@@ -20,6 +20,7 @@ namespace {
 
 // What workers log of a policy's decisions waits for so long at most; nobody wakes us for it.
 constexpr std::chrono::milliseconds kPolicyLogInterval{250};
+constexpr std::chrono::seconds kListenAgain{10};
 constexpr unsigned kPolicyLogMost = 4096;  // lines a turn
 
 }  // namespace
@@ -149,9 +150,12 @@ Result<void> Daemon::open_api() {
 
 // Open for as long as somebody's certificates are believed.
 void Daemon::settle_tunnel_listener() {
-    if (!std::exchange(trust_changed_, false) || options_.identity_port == 0) return;
+    if (options_.identity_port == 0 || (!trust_changed_ && boot_time_now() < listen_again_)) return;
+    trust_changed_ = false;
+    listen_again_ = Instant::max();
     if (identities_->store().empty()) return tunnel_.reset();
     if (tunnel_) return;
+    listen_again_ = boot_time_now() + kListenAgain;
     if (!tunnel_tls_) {
         auto server = trust::make_tls_proof_server();
         if (!server) return log_error("identity listener: " + server.error().message);
@@ -163,6 +167,7 @@ void Daemon::settle_tunnel_listener() {
                                           [this](const IpAddress& source) { return peer_of(source); });
     if (!tunnel) return log_error("peers cannot prove who they are: " + tunnel.error().message);
     tunnel_ = std::move(*tunnel);
+    listen_again_ = Instant::max();
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
 }
 
@@ -232,6 +237,9 @@ int Daemon::poll_timeout() const {
             left = std::min<std::int64_t>(
                 left, std::chrono::ceil<std::chrono::milliseconds>(*due - boot_time_now()).count());
     }
+    if (listen_again_ != Instant::max())
+        left = std::min<std::int64_t>(
+            left, std::chrono::ceil<std::chrono::milliseconds>(listen_again_ - boot_time_now()).count());
     if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
     return static_cast<int>(std::max<std::int64_t>(left, 0));
 }
@@ -267,9 +275,8 @@ void Daemon::record_decisions() {
             const auto peer = runtime_->device().public_key_of(record.peer);
             log_notice(policy_->log_line(record, peer));
             if (!audit_) continue;
-            const auto bindings =
-                peer ? identities_->registry().of(*peer) : std::vector<const identity::Binding*>{};
-            audit_->flow(record, peer, policy_->in_force(), bindings.empty() ? nullptr : bindings.front());
+            audit_->flow(record, peer, policy_->in_force(),
+                         peer ? identities_->registry().of(*peer) : std::vector<const identity::Binding*>{});
         }
     }
     if (!audit_) return;

@@ -122,7 +122,8 @@ class Daemon final : private UapiTarget,
     std::unique_ptr<api::TunnelServer> tunnel_;  // while anybody is trusted
     trust::TlsContext tunnel_tls_;
     bool trust_changed_ = true;
-    Fd clock_;  // readable when the wall clock was set
+    Instant listen_again_ = Instant::max();  // the listener for peers could not be opened
+    Fd clock_;                               // readable when the wall clock was set
     Fd signals_;
     std::uint32_t mtu_ = 0;
     bool link_gone_ = false;

@@ -15,6 +15,7 @@
 #include "control/audit/recorder.h"
 #include "control/audit/sentence.h"
 #include "control/json.h"
+#include "control/policy/language.h"
 #include "control/text.h"
 #include "policy/fake_plane.h"
 
@@ -294,6 +295,61 @@ TEST(AuditRecorder, TellsItsLifeAndEveryLoss) {
     EXPECT_EQ(loaded[0].by, "uid 1000");
     EXPECT_EQ(loaded[0].policy_version, "db");
     EXPECT_EQ(broken_at(directory.path()), "");
+}
+
+// A peer with several: what it did is written down to the one that let it.
+TEST(AuditRecorder, OfSeveralIdentitiesTheOneThatTheRuleAsksFor) {
+    const TemporaryDirectory directory;
+    const auto document = policy::parse_policy(R"(
+version = 1
+[[rule]]
+id = "dba"
+in = { from = ["x509:ou=DBA"] }
+allow = ["tcp/5432"]
+[[rule]]
+id = "any"
+in = {}
+allow = ["tcp/22"]
+)",
+                                               "p", kNoon);
+    ASSERT_TRUE(document) << document.error().message;
+    identity::Binding ssh, x509;
+    ssh.identity.kind = trust::Identity::Kind::ssh;
+    ssh.identity.key_id = "guest";
+    ssh.identity.issuer = "the SSH CA";
+    x509.identity.kind = trust::Identity::Kind::x509;
+    x509.identity.common_name = "ada";
+    x509.identity.org_units = {"DBA"};
+    x509.identity.issuer = "the X.509 CA";
+    const policy::InForce policy{.document = &*document, .hash = "00ff", .generation = 3};
+    {
+        auto recorder =
+            Recorder::start({.directory = directory.path(), .required = true, .interface = "wg0"}, [] {
+                return policy::ClockPair{kNoon, kBoot};
+            });
+        ASSERT_TRUE(recorder);
+        policy::LogRecord one = decision();
+        const auto record = [&](std::uint32_t rule, std::uint32_t generation,
+                                std::vector<const identity::Binding*> proven) {
+            one.rule = rule;
+            one.generation = generation;
+            ++one.key.local_port;  // another decision each time
+            (*recorder)->flow(one, PublicKey{}, policy, std::move(proven));
+        };
+        record(0, 3, {&ssh, &x509});
+        record(1, 3, {&ssh, &x509});
+        record(0, 2, {&ssh, &x509});
+        record(0, 3, {&ssh});
+        record(0, 3, {});
+        (*recorder)->stop("");
+    }
+    std::vector<std::string> who;
+    for (const Record& record : records_of(directory.path())) {
+        if (record.kind == Kind::flow_denied) who.push_back(record.identity + "|" + record.issuer);
+    }
+    const std::string both = "ssh:guest@, x509:ada@ (DBA)|";
+    EXPECT_EQ(who, (std::vector<std::string>{"x509:ada@ (DBA)|the X.509 CA", both, both,
+                                             "ssh:guest@|the SSH CA", "|"}));
 }
 
 TEST(AuditRecorder, WithoutATrailItGoesOnAndTriesAgain) {

@@ -253,7 +253,10 @@ void HttpSession::parse_header() {
 
 void HttpSession::wait_for_turn() {
     const auto caller = stream_->caller();
-    Budget& budget = caller && caller->role == Role::write ? common_.writers : common_.readers;
+    const Role role = caller ? caller->role : Role::none;
+    Budget& budget = role == Role::write  ? common_.writers
+                     : role == Role::none ? common_.strangers
+                                          : common_.readers;
     const auto wait = budget.take(Budget::Clock::now());
     if (wait == Budget::Clock::duration::zero()) return judge();
     common_.statistics.add(&Counts::requests_delayed);

@@ -28,6 +28,7 @@ struct Common {
     Statistics& statistics;
     Budget readers{limits.requests_a_second, limits.requests_at_once};
     Budget writers = readers;
+    Budget strangers = readers;  // who have no rights, and are told so at nobody's cost
     std::size_t bodies_bytes = 0;
     std::size_t answers_bytes = 0;
     std::set<std::shared_ptr<Session>> listeners;  // to events

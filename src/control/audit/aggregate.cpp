@@ -19,7 +19,8 @@ std::string key_of(const Record& record) {
 
 // What differs cannot be said of all of them.
 void keep_common(Record& told, const Record& next) {
-    for (const auto member : {&Record::src, &Record::dst, &Record::reason}) {
+    for (const auto member : {&Record::src, &Record::dst, &Record::reason, &Record::identity, &Record::issuer,
+                              &Record::serial, &Record::not_after}) {
         if (told.*member != next.*member) (told.*member).clear();
     }
     if (told.src_port != next.src_port) told.src_port.reset();

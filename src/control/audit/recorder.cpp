@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "control/audit/flow.h"
 #include "control/log.h"
@@ -53,6 +55,21 @@ void set_identity(Record& record, const identity::Binding& binding) {
     record.issuer = binding.identity.issuer;
     record.serial = binding.identity.serial;
     record.not_after = date_text(binding.ends);
+}
+
+// Of several identities those that the rule asks for, or all where it asks for none of them.
+void keep_those_asked_for(std::vector<const identity::Binding*>& proven, const policy::LogRecord& logged,
+                          const policy::InForce& policy) {
+    if (policy.document == nullptr || policy.generation != logged.generation ||
+        logged.rule >= policy.document->rules.size())
+        return;
+    const std::uint32_t peers = policy.document->rules[logged.rule].rule.peers;
+    if (peers >= policy.document->member_sets.size()) return;
+    const policy::Members& members = policy.document->member_sets[peers];
+    std::vector<const identity::Binding*> asked;
+    std::ranges::copy_if(proven, std::back_inserter(asked),
+                         [&](const identity::Binding* one) { return proves(members, one->identity); });
+    if (!asked.empty()) proven = std::move(asked);
 }
 
 }  // namespace
@@ -111,10 +128,16 @@ void Recorder::write(Record record) {
 }
 
 void Recorder::flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
-                    const policy::InForce& policy, const identity::Binding* who) {
+                    const policy::InForce& policy, std::vector<const identity::Binding*> proven) {
     const policy::ClockPair now = clock_();
     Record record = flow_record(logged, peer, policy, now);
-    if (who != nullptr) set_identity(record, *who);
+    if (proven.size() > 1) keep_those_asked_for(proven, logged, policy);
+    if (proven.size() == 1) {
+        set_identity(record, *proven.front());
+    } else {
+        for (const identity::Binding* one : proven)
+            record.identity += (record.identity.empty() ? "" : ", ") + identity::label_of(one->identity);
+    }
     flows_.add(std::move(record), now.boot);
 }
 

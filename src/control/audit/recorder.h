@@ -37,9 +37,10 @@ class Recorder final : public policy::PolicyObserver {
     Recorder& operator=(const Recorder&) = delete;
     ~Recorder() override;
 
-    // `who`: what the peer has proven, or nullptr.
+    // `proven`: what the peer has proven. Of several the record has the one that the rule asks for; if that
+    // is none or not one alone, the names of all.
     void flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
-              const policy::InForce& policy, const identity::Binding* who = nullptr);
+              const policy::InForce& policy, std::vector<const identity::Binding*> proven = {});
     void identity_event(const identity::IdentityEvent& event, const policy::InForce& policy);
     void policy_event(const policy::PolicyEvent& event) override;
     // When look() is due, and what it is to look at.

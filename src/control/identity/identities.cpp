@@ -469,20 +469,20 @@ Verdict<Binding> Identities::bind(Verdict<Proof> proof, Means means, const std::
     if (binding.deadline <= now.boot)
         return refused({Refusal::expired, "a binding may not last so long (identity_max)"}, proof->peer, by);
     binding.source = source;
-    binding.kept = !handed_in.is_null();
     const auto bound = registry_.bind(std::move(binding));
     if (!bound) return refused(bound.error(), proof->peer, by);
-    const bool was_kept = handed_in_.erase(bound->binding->id) != 0;  // and the disk still has it
+    // A renewal through the tunnel leaves what was handed in where it is: for a restart, after which a peer
+    // without an identity may not have a session to come through.
     if (!handed_in.is_null()) {
         handed_in["peer"] = to_base64(bound->binding->peer.bytes);
         handed_in["bound_at"] = bound->binding->bound_at;
         handed_in_[bound->binding->id] = std::move(handed_in);
+        unwritten_ |= !by.empty();
     }
     // Rules say what was bound before until they are compiled anew.
     if (bound->renewed && bound->changed) rules_owe(*bound->binding, bound->ended_before);
     limit(bound->binding->peer);
     dirty_ |= bound->changed;
-    unwritten_ |= was_kept || (bound->binding->kept && !by.empty());
     untold_.emplace(
         bound->binding->id,
         Untold{bound->renewed ? IdentityEvent::Kind::renewed : IdentityEvent::Kind::bound, std::string(by)});

@@ -52,7 +52,6 @@ struct Binding {
     Instant deadline{};           // of `ends`
     Evidence evidence;
     std::optional<IpAddress> source;  // where it was presented from, inside the tunnel
-    bool kept = false;                // over a restart
 };
 
 class Registry {

@@ -79,6 +79,7 @@ Result<void> Control::start(const std::string& first) {
             governing.failure = loaded.error().message;
     }
     auto published = publish(std::move(governing));
+    if (!published) published = deny_everything(published.error().message);
     if (published && governing_.loaded) tell(PolicyEvent::Kind::loaded, {}, "at the start");
     return published;
 }
@@ -117,8 +118,9 @@ Result<void> Control::put_in_force(Governing governing) {
     rules.generation = next_generation();
     rules.peer_sets = peer_sets_of(document, holders);
     auto policy = Policy::compile(std::move(rules), plane_.workers());
-    // It was compiled before with somebody in each set: only memory can be missing now.
-    if (!policy) return deny_everything(policy.error().message);
+    // It was compiled before with somebody in each set: only memory can be missing now, and what governs goes
+    // on.
+    if (!policy) return tl::unexpected(policy.error());
     if (!(*policy)->crowded().empty())
         log_error(crowded_text(document, **policy) + "; until then EVERYTHING IS DENIED to them");
     const Policy* published = policy->get();

@@ -19,15 +19,18 @@ Instant instant_of(WallTime end, const ClockPair& now) {
     return now.boot + std::clamp(left, -kFar, kFar);
 }
 
+bool proves(const Members& members, const trust::Identity& identity) {
+    return std::ranges::any_of(members.selectors,
+                               [&](const Selector& one) { return matches(one, identity); });
+}
+
 namespace {
 
 PeerSet peers_of(const Members& members, const std::vector<Holder>& holders) {
     PeerSet peers = members.peers;
     if (members.selectors.empty()) return peers;
     for (const Holder& holder : holders) {
-        if (std::ranges::any_of(members.selectors,
-                                [&](const Selector& one) { return matches(one, *holder.identity); }))
-            peers.push_back(holder.peer);
+        if (proves(members, *holder.identity)) peers.push_back(holder.peer);
     }
     std::ranges::sort(peers);
     peers.erase(std::unique(peers.begin(), peers.end()), peers.end());

@@ -97,6 +97,8 @@ Instant instant_of(WallTime end, const ClockPair& now);
 // With the sets of peers that follow from what is proven by now.
 RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_t generation,
                     const std::vector<Holder>& holders = {});
+// Whether an identity is what makes its peer one of the members.
+bool proves(const Members& members, const trust::Identity& identity);
 std::vector<PeerSet> peer_sets_of(const Document& document, const std::vector<Holder>& holders);
 // Whether anything in it depends on what is proven.
 bool heeds_identities(const Document& document);

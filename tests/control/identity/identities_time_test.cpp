@@ -152,8 +152,6 @@ TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARestart) {
     EXPECT_EQ(identities->registry().size(), 0u);
 }
 
-// What was handed in and then proven through the tunnel is the tunnel's: nothing of it is left on the disk
-// that could come back after a removal and kill -9.
 // It is not known then who is trusted, which refuses nobody for good.
 TEST_F(IdentitiesTest, WhatWasHandedInOutlivesAFileOfTrustThatCannotBeRead) {
     trust_ca();
@@ -183,6 +181,21 @@ TEST_F(IdentitiesTest, AFileOfWhatWasHandedInThatIsNotOneIsSetAside) {
     EXPECT_NE(read_file(file).find("\"handed_in\":[]"), std::string::npos);
 }
 
+// A peer that must have an identity for a session could not come through the tunnel after a restart.
+TEST_F(IdentitiesTest, WhatWasHandedInOutlivesARenewalThroughTheTunnel) {
+    trust_ca();
+    certify();
+    const std::string text = encode_statement(statement());
+    ASSERT_EQ(code_of(identities->add_ssh(text, signed_text(text), "uid 0")), "bound");
+    const auto renewed = present(statement(nonce()));
+    ASSERT_EQ(code_of(renewed), "bound");
+    EXPECT_EQ(renewed->means, Means::tunnel_ssh);
+    EXPECT_TRUE(open().empty());
+    ASSERT_EQ(identities->registry().size(), 1u);
+    EXPECT_EQ(identities->registry().of(kLaptop).at(0)->means, Means::statement_ssh);
+}
+
+// Nothing of it is left on the disk that could come back after a removal and kill -9.
 TEST_F(IdentitiesTest, WhatIsRemovedAfterARenewalThroughTheTunnelStaysAway) {
     bool dead = false;
     open([&](std::string_view) { return dead ? EIO : 0; });
