@@ -64,9 +64,10 @@ http {{
     location /open {{ return 200 "open\\n"; }}
     location = /whois {{
       internal;
-      proxy_pass http://unix:/run/vern/wg0.sock:/v1/whois?addr=$remote_addr:$remote_port&require=x509:ou=DBA;
+      proxy_pass http://unix:/run/vern/wg0.sock:/v1/whois?addr=$remote_addr&require=x509:ou=DBA;
       proxy_pass_request_body off;
       proxy_set_header Content-Length "";
+      proxy_set_header Origin "";
       proxy_set_header Host vernd;
     }}
   }}

@@ -34,7 +34,7 @@ constexpr std::chrono::seconds kLifeMax{365L * 24 * 3600};
 constexpr std::chrono::seconds kUsualLife{8 * 3600};
 constexpr std::chrono::seconds kRenewedLife{600};
 constexpr std::chrono::seconds kRetry{10};
-// Refusals that trying again does not mend.
+// Refusals that may pass: tried again.
 constexpr std::string_view kPasses[] = {"nonce", "limit", "no-peer"};
 
 UnixSeconds now() {

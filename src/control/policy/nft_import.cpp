@@ -85,12 +85,14 @@ class Import {
     std::size_t comparisons_ = 0;
 };
 
-// A log line of its own, in front of the chain's end: what is denied.
+// A log line of its own, or of the drop at the chain's end: what is denied.
 void Import::take_log(const NftRule& rule) {
     if (!rule.log) return;
     const bool everything = !rule.source && !rule.destination && !rule.services && rule.unsupported.empty();
     if (everything)
         default_log_ = *rule.log;
+    else if (rule.verdict != Verdict::none)
+        warn(rule.name + " (" + rule.text + "): what it drops is denied here as well, and not logged");
     else
         warn(rule.name + " (" + rule.text +
              ") only logs, and is not carried over: rules here log what they decide");
@@ -124,12 +126,14 @@ void Import::judge_drop(const std::vector<NftRule>& rules, std::size_t index, bo
         if (one.action == Action::allow && !one.out && meet(rule, *one.rule)) against.push_back(&one);
     }
     if (!needed && (!sayable || !against.empty() || asks_nothing(rule))) {
+        take_log(rule);
         if (rule.verdict == Verdict::reject)
             warn(rule.name + " (" + rule.text +
                  "): what no rule allows is dropped in silence here, and not rejected");
         return;
     }
     if (!sayable) {
+        take_log(rule);
         closed.push_back(&rule);
         return;
     }
@@ -165,6 +169,16 @@ void Import::write(Direction direction, Action action, NftRule rule, bool host_o
     if (local)
         std::erase_if(*local,
                       [&](const Prefix& p) { return !(p.address.family == Family::v4 ? rule.v4 : rule.v6); });
+    // Families of which no address is left are not asked for.
+    for (const auto* prefixes : {&local, &remote}) {
+        if (!*prefixes) continue;
+        const auto has = [&](Family family) {
+            return std::ranges::any_of(**prefixes,
+                                       [&](const Prefix& one) { return one.address.family == family; });
+        };
+        rule.v4 &= has(Family::v4);
+        rule.v6 &= has(Family::v6);
+    }
     std::vector<std::string> services;
     bool v4_only = false, v6_only = false;
     for (const Service& service : rule.services.value_or(std::vector<Service>{})) {

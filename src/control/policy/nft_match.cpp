@@ -126,16 +126,19 @@ bool overlap(const NftRule& a, const NftRule& b) {
            can_both(a.services, b.services);
 }
 
+// Then what is in it is not to be read from here. A single flag is a text since nft 1.1.4.
+bool NftReading::is_filled_by_packets(const json& set) {
+    const auto says_so = [](const json& flag) { return flag == json("dynamic") || flag == json("timeout"); };
+    const json& flags = at(set, "flags");
+    return flags.is_array() ? std::ranges::any_of(flags, says_so) : says_so(flags);
+}
+
 std::optional<std::vector<json>> NftReading::values_of(const NftChain& chain, const json& right) const {
     const json* list = &right;
     if (right.is_string() && right.get<std::string>().starts_with("@")) {
         const auto set = sets_.find({chain.family, chain.table, right.get<std::string>().substr(1)});
         if (set == sets_.end()) return std::nullopt;
-        // What is filled while packets pass is not to be read from here.
-        const json& flags = at(*set->second, "flags");
-        for (const json& flag : flags.is_array() ? flags : json::array()) {
-            if (flag == json("dynamic") || flag == json("timeout")) return std::nullopt;
-        }
+        if (is_filled_by_packets(*set->second)) return std::nullopt;
         list = &at(*set->second, "elem");
         if (list->is_null()) return std::vector<json>{};
     } else if (const json& set = at(right, "set"); !set.is_null()) {
@@ -218,6 +221,7 @@ void NftReading::match_ports(std::string_view protocol, const std::vector<json>&
         if (protocol != "udp") services.push_back({kTcp, first, last});
         if (protocol != "tcp") services.push_back({kUdp, first, last});
     }
+    rule.other_transports |= protocol == "th";
     narrow(rule, &NftRule::services, std::move(services));
 }
 
@@ -238,6 +242,7 @@ void NftReading::match_addresses(bool v6, bool source, const std::vector<json>& 
             if (!first || !last || first->family != last->family)
                 return give_up(rule, "addresses " + value_text(value));
             const auto all = prefixes_of_range(*first, *last);
+            if (all.empty()) return give_up(rule, "addresses " + value_text(value));
             prefixes.insert(prefixes.end(), all.begin(), all.end());
         } else {
             const auto parsed = value.is_string() ? parse_prefix(value.get<std::string>()) : std::nullopt;

@@ -53,6 +53,8 @@ class NftReading {
     void match_addresses(bool v6, bool source, const std::vector<nlohmann::json>& values, bool negated,
                          NftRule& rule);
     void match_state(const std::vector<nlohmann::json>& values, bool negated, NftRule& rule);
+    void refuse(NftRule::Verdict verdict, NftRule& rule);
+    static bool is_filled_by_packets(const nlohmann::json& set);
     void limit(const nlohmann::json& limit, Rate::Scope scope, NftRule& rule);
     std::optional<std::vector<nlohmann::json>> values_of(const NftChain& chain,
                                                          const nlohmann::json& right) const;

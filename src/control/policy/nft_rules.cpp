@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 
@@ -38,6 +39,23 @@ void NftReading::limit(const json& limit, Rate::Scope scope, NftRule& rule) {
                      static_cast<std::uint32_t>(burst), scope};
 }
 
+namespace {
+
+bool decides_nothing(std::string_view kind) {
+    constexpr std::array<std::string_view, 9> kKinds{
+        "mangle", "notrack", "dup", "secmark", "flow", "ct helper", "ct timeout", "last", "ct expectation"};
+    return std::ranges::find(kKinds, kind) != kKinds.end();
+}
+
+}  // namespace
+
+void NftReading::refuse(NftRule::Verdict verdict, NftRule& rule) {
+    rule.verdict = verdict;
+    if (!rule.other_transports) return;
+    rule.services.reset();
+    give_up(rule, "ports of any transport");
+}
+
 bool NftReading::take_statement(const NftChain& chain, const json& statement, NftRule& rule) {
     if (!statement.is_object() || statement.empty()) return true;
     const std::string kind = statement.begin().key();
@@ -47,10 +65,8 @@ bool NftReading::take_statement(const NftChain& chain, const json& statement, Nf
     if (kind == "counter" || kind == "continue") return true;
     if (kind == "accept")
         rule.verdict = NftRule::Verdict::accept;
-    else if (kind == "drop")
-        rule.verdict = NftRule::Verdict::drop;
-    else if (kind == "reject")
-        rule.verdict = NftRule::Verdict::reject;
+    else if (kind == "drop" || kind == "reject")
+        refuse(kind == "drop" ? NftRule::Verdict::drop : NftRule::Verdict::reject, rule);
     else if (kind == "log")
         rule.log = string_at(body, "prefix");
     else if (kind == "limit")
@@ -61,14 +77,19 @@ bool NftReading::take_statement(const NftChain& chain, const json& statement, Nf
         const json& statements = at(body, "stmt");
         const json& inner =
             statements.is_array() ? (statements.size() == 1 ? statements[0] : json()) : statements;
-        const auto field =
-            string_at(at(at(key, "elem").is_object() ? at(at(key, "elem"), "val") : key, "payload"), "field");
-        if (field == "saddr" && at(inner, "limit").is_object())
+        const json& payload = at(at(key, "elem").is_object() ? at(at(key, "elem"), "val") : key, "payload");
+        // nft asks for the family of the addresses that it keeps.
+        if (const auto protocol = string_at(payload, "protocol"); protocol == "ip" || protocol == "ip6")
+            (protocol == "ip" ? rule.v6 : rule.v4) = false;
+        if (string_at(payload, "field") == "saddr" && at(inner, "limit").is_object())
             limit(at(inner, "limit"), Rate::Scope::source, rule);
         else
             give_up(rule,
                     "what is kept in the set " + printable(string_at(body, kind == "set" ? "set" : "name")));
     } else {
+        // Who looks at it there (a queue, a proxy) may let none of it pass.
+        if (rule.verdict == NftRule::Verdict::none && !decides_nothing(kind))
+            rule.verdict = NftRule::Verdict::drop;
         give_up(rule, "a policy has nothing like '" + printable(kind) + "'");
     }
     return true;
@@ -127,7 +148,8 @@ void NftReading::read_rule(const NftChain& chain, const json& item, const NftRul
                 data.is_string() ? sets_.find({chain.family, chain.table, data.get<std::string>().substr(1)})
                                  : sets_.end();
             if (named != sets_.end()) entries = &at(*named->second, "elem");
-            if (!entries->is_array() || entries->size() > kNftListMax) {
+            if ((named != sets_.end() && is_filled_by_packets(*named->second)) || !entries->is_array() ||
+                entries->size() > kNftListMax) {
                 give_up(rule, "a map that is not written here");
                 rule.verdict = NftRule::Verdict::drop;
                 to.push_back(std::move(rule));
@@ -283,7 +305,9 @@ Result<NftRuleset> NftReading::run(const json& items) {
 
 Result<NftRuleset> read_nft(std::string_view text, std::string& interface) {
     if (text.size() > kRulesetBytesMax) return fail("larger than 64 MiB", EFBIG);
-    const json document = json::parse(text, nullptr, false);
+    // What nft prints is nowhere near as deep, and values are looked at by functions that call themselves.
+    constexpr std::size_t kDepthMax = 64;
+    const json document = is_deeper(text, kDepthMax) ? json() : json::parse(text, nullptr, false);
     const json& items = at(document, "nftables");
     if (!items.is_array()) return fail("not the output of `nft -j list ruleset`");
     NftReading reading(interface);

@@ -29,7 +29,8 @@ struct NftRule {
     std::optional<std::string> log;  // its prefix
     bool from_tunnel = false;        // forward: asks for our interface
     bool to_tunnel = false;
-    bool is_policy = false;  // the chain's own, at its end
+    bool is_policy = false;         // the chain's own, at its end
+    bool other_transports = false;  // it asks for ports of any transport; `services` are TCP's and UDP's
     std::string
         unsupported;  // why this cannot be said in a policy; what is set above is then wider than the rule
 };

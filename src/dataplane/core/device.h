@@ -269,6 +269,8 @@ class Device {
     Duration jitter();
 
     void sweep_flows(Instant now);
+    static constexpr unsigned kSweepsForRemoved = 64;  // of the flows of peers that were removed: all of them
+    unsigned sweeps_for_removed_ = 0;
 
     Random& random_;
     const aead::Implementation& aead_;

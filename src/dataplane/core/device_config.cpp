@@ -206,6 +206,7 @@ void Device::remove_peer(Peer& peer) {
     peers_by_key_.erase(peer.public_key);
     peers_.erase(std::ranges::lower_bound(peers_, peer.serial, {}, &Peer::serial));
     retired_.peers.push_back(&peer);
+    sweeps_for_removed_ = kSweepsForRemoved;
 }
 
 void Device::publish_snapshot() {

@@ -2,7 +2,7 @@
 // at once. A source is an IPv4 address or an IPv6 /64. Never global: one flooding source takes nothing from
 // another.
 //
-// Fixed memory: 1024 buckets of 8 sources (256 KiB, touched only under load). When a bucket is full the
+// Fixed memory: 1024 buckets of 8 sources (192 KiB, touched only under load). When a bucket is full the
 // source unheard for longest makes room; who has come that far has proven its address with a cookie, and the
 // bucket is chosen by a keyed hash. Slow path only.
 #pragma once

@@ -165,12 +165,13 @@ void FlowTable::take_out(Shard& shard, Flow& flow) noexcept {
     shard.free = at;
 }
 
-void FlowTable::sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept {
+void FlowTable::sweep_shard(Shard& shard, Instant now, std::size_t budget, const Gone& gone) noexcept {
     std::size_t out = 0;
     for (std::size_t i = 0; i < std::min<std::size_t>(budget, shard.used); ++i) {
         if (shard.cursor >= shard.used) shard.cursor = 0;
         Flow& flow = place(shard, shard.cursor++);
-        if (flow.state == FlowState::none || !flow.expired(now)) continue;
+        if (flow.state == FlowState::none) continue;
+        if (!flow.expired(now) && !(gone && gone(flow.peer))) continue;
         take_out(shard, flow);
         ++out;
     }
@@ -202,12 +203,12 @@ bool FlowTable::sweep_ahead(Shard& shard, Instant now) noexcept {
     return out;
 }
 
-void FlowTable::sweep(Instant now, std::size_t budget) noexcept {
+void FlowTable::sweep(Instant now, std::size_t budget, const Gone& gone) {
     constexpr std::size_t kAtOnce = 64;  // under one hold of the lock
     for (std::size_t done = 0; done < budget; done += kAtOnce) {
         Shard& shard = shards_[sweep_at_.fetch_add(1, std::memory_order_relaxed) % shards_count_];
         const std::lock_guard hold(shard.lock);
-        sweep_shard(shard, now, kAtOnce);
+        sweep_shard(shard, now, kAtOnce, gone);
     }
 }
 

@@ -112,8 +112,10 @@ class FlowTable {
     Made insert(const FlowKey& key, std::uint64_t hash, std::uint64_t peer, Payer payer,
                 std::size_t payer_max, Instant now) noexcept;
 
-    // Takes out what has timed out among the next `budget` places. For the slow path.
-    void sweep(Instant now, std::size_t budget) noexcept;
+    // Takes out what has timed out among the next `budget` places, or whose peer (a serial) is gone. For the
+    // slow path.
+    using Gone = std::function<bool(std::uint64_t peer)>;
+    void sweep(Instant now, std::size_t budget, const Gone& gone = {});
 
     std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
     std::size_t size_of(Payer payer) const noexcept {
@@ -179,7 +181,7 @@ class FlowTable {
     void index(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
     void grow(Shard& shard) noexcept;
     void unindex(Shard& shard, std::uint32_t place, std::uint32_t hash) noexcept;
-    void sweep_shard(Shard& shard, Instant now, std::size_t budget) noexcept;
+    void sweep_shard(Shard& shard, Instant now, std::size_t budget, const Gone& gone = {}) noexcept;
     // Whether one was taken out, and is still counted: not more than one is.
     bool sweep_ahead(Shard& shard, Instant now) noexcept;
     enum class Whose { own, greedier_too };

@@ -44,9 +44,13 @@ class Ruleset {
         items_.push_back({{"rule", rule}});
         return *this;
     }
-    Ruleset& set(const char* name, const json& elements) {
-        items_.push_back(
-            {{"set", {{"family", "inet"}, {"table", "filter"}, {"name", name}, {"elem", elements}}}});
+    Ruleset& set(const char* name, const json& elements, const json& flags = {}) {
+        items_.push_back({{"set",
+                           {{"family", "inet"},
+                            {"table", "filter"},
+                            {"name", name},
+                            {"elem", elements},
+                            {"flags", flags}}}});
         return *this;
     }
     NftImport import(std::vector<Prefix> local = {}) const {
@@ -188,6 +192,101 @@ TEST(NftImport, WhatHasNoWordsHereClosesAndNeverOpens) {
     const auto source_port =
         Ruleset().chain("input", "input").rule({match(field("tcp", "sport"), 53), kAccept}).import();
     EXPECT_EQ(tcp(source_port, 80), "deny");
+}
+
+// What an unknown statement does with a packet is not known: not that it lets it pass.
+TEST(NftImport, AQueueMayDropAndWhatOnlyMarksDoesNot) {
+    const auto queued = Ruleset()
+                            .chain("input", "input")
+                            .rule({dport(80), {{"queue", {{"num", 1}}}}})
+                            .rule({dport(81), {{"notrack", nullptr}}})
+                            .rule({dport({{"range", {80, 82}}}), kAccept})
+                            .rule({dport(90), kAccept})
+                            .import();
+    EXPECT_EQ(tcp(queued, 80), "deny");
+    EXPECT_EQ(tcp(queued, 90), "allow");
+    const auto marked = Ruleset()
+                            .chain("input", "input")
+                            .rule({dport(80), {{"notrack", nullptr}}})
+                            .rule({dport(80), kAccept})
+                            .import();
+    EXPECT_EQ(tcp(marked, 80), "allow");
+}
+
+// "th" is the port of any transport, of which a policy knows two.
+TEST(NftImport, ADropOfPortsOfAnyTransportClosesAll) {
+    const auto imported = Ruleset()
+                              .chain("input", "input")
+                              .rule({match(field("th", "dport"), 80), kDrop})
+                              .rule({match(meta("l4proto"), "sctp"), kAccept})
+                              .rule({dport(81), kAccept})
+                              .import();
+    EXPECT_EQ(said(imported, "in - 132 10.0.0.2 > 10.0.0.1"), "deny");
+    const auto allowed =
+        Ruleset().chain("input", "input").rule({match(field("th", "dport"), 80), kAccept}).import();
+    EXPECT_EQ(tcp(allowed, 80), "allow");
+}
+
+TEST(NftImport, WhatPacketsFillIsNotReadAlsoAsTheOnlyFlag) {
+    for (const json& flags : {json("timeout"), json("dynamic"), json{"timeout"}}) {
+        Ruleset ruleset;
+        ruleset.set("banned", json::array(), flags);
+        const auto imported = ruleset.chain("input", "input")
+                                  .rule({saddr("@banned"), kDrop})
+                                  .rule({dport(80), kAccept})
+                                  .import();
+        EXPECT_EQ(tcp(imported, 80), "deny") << flags;
+        EXPECT_EQ(imported.not_carried.size(), 1u);
+    }
+}
+
+TEST(NftImport, RangesTheWrongWayRoundAndDeepOnes) {
+    const auto imported = Ruleset()
+                              .chain("input", "input")
+                              .rule({saddr({{"range", {"10.0.0.9", "10.0.0.1"}}}), kDrop})
+                              .rule({dport(80), kAccept})
+                              .import();
+    EXPECT_EQ(tcp(imported, 80), "deny");
+    EXPECT_FALSE(
+        import_nft(std::string(3'000'000, '['), {.source = "test", .interface = "wg0", .local = {}}));
+}
+
+// Rules for both kinds of ICMP, where the host has addresses of one family.
+TEST(NftImport, IcmpOfBothFamiliesAtAHostOfOne) {
+    const auto imported = Ruleset()
+                              .chain("input", "input")
+                              .rule({match(meta("l4proto"), {{"set", {"icmp", "ipv6-icmp"}}}), kAccept})
+                              .rule({match(meta("l4proto"), "ipv6-icmp"), kAccept})
+                              .rule({dport(22), kAccept})
+                              .import({*parse_prefix("10.0.0.1/32")});
+    EXPECT_EQ(tcp(imported, 22), "allow");
+    EXPECT_EQ(imported.policy.find("icmpv6"), std::string::npos) << imported.policy;
+    EXPECT_NE(imported.policy.find("\"icmp\""), std::string::npos) << imported.policy;
+}
+
+TEST(NftImport, TheLogOfTheLastDropIsTheDefaults) {
+    const json log{{"log", {{"prefix", "[DROP]: "}}}};
+    const auto imported = Ruleset()
+                              .chain("input", "input")
+                              .rule({dport(22), kAccept})
+                              .rule({dport(23), log, kDrop})
+                              .rule({log, kDrop})
+                              .import();
+    EXPECT_NE(imported.policy.find("log_denied = \"[DROP]: \""), std::string::npos) << imported.policy;
+    EXPECT_NE(imported.policy.find("log = \"[DROP]: \""), std::string::npos) << imported.policy;
+}
+
+TEST(NftImport, ASetOfOneFamilyOpensNoOther) {
+    const json limit{{"limit", {{"rate", 10}, {"per", "minute"}, {"burst", 5}}}};
+    const auto imported =
+        Ruleset()
+            .chain("input", "input")
+            .rule({{{"set",
+                     {{"op", "update"}, {"elem", field("ip", "saddr")}, {"set", "@s4"}, {"stmt", {limit}}}}},
+                   kAccept})
+            .import();
+    EXPECT_EQ(tcp(imported, 80), "allow");
+    EXPECT_EQ(said(imported, "in - tcp [fd00::2]:1 > [fd00::1]:80"), "deny");
 }
 
 TEST(NftImport, JumpsAreWrittenOut) {

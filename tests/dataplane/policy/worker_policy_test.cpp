@@ -342,6 +342,34 @@ TEST_F(WorkerPolicy, AnswersAreLimited) {
     EXPECT_EQ(a.take_written().size(), 16U);  // that fit into a turn
 }
 
+// Else keys that come and go would fill the table with what nobody can end.
+TEST_F(WorkerPolicy, FlowsOfAPeerThatIsGoneGoToo) {
+    use(b, {allow_in()});
+    EXPECT_EQ(send(a, b, from_a(17, 5000)), 1U);
+    EXPECT_EQ(send(b, a, from_b(17, 5000)), 1U);
+    vern::test::Host c(3);
+    b.add(c);
+    ASSERT_EQ(b.device.flow_count(), 1U);
+    const auto remove = [&](const vern::test::Host& host) {
+        PeerChange gone;
+        gone.public_key = host.public_key;
+        gone.remove = true;
+        b.change(std::move(gone));
+    };
+    remove(c);
+    for (int i = 0; i < 20; ++i) {
+        b.now += seconds(1);
+        b.service();
+    }
+    EXPECT_EQ(b.device.flow_count(), 1U) << "it was another";
+    remove(a);
+    for (int i = 0; i < 20; ++i) {
+        b.now += seconds(1);
+        b.service();
+    }
+    EXPECT_EQ(b.device.flow_count(), 0U);
+}
+
 TEST_F(WorkerPolicy, TheDeviceSweepsAndExplains) {
     use(b, {allow_in({udp_port(5000)})});
     EXPECT_EQ(send(a, b, from_a()), 1U);
