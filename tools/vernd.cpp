@@ -46,7 +46,7 @@ Result<void> read_offloads(std::string_view list, DaemonOptions& options) {
         std::vector<bool*> switches;
     };
     const Name names[] = {{"gso", {&options.runtime.udp.gso, &options.runtime.engine_options.udp_gso}},
-                          {"gro", {&options.runtime.udp.gro, &options.runtime.engine_options.udp_gro}},
+                          {"gro", {&options.runtime.udp.gro}},
                           {"tso", {&options.tun.tso}},
                           {"uso", {&options.tun.uso}}};
     const auto set_all = [&](bool on) {

@@ -57,6 +57,8 @@ Result<std::string> directory_of(const Invocation& invocation) {
         if (std::filesystem::is_directory(entry.path() / "audit", failure))
             names.push_back(entry.path().filename());
     }
+    if (failure && failure != std::errc::no_such_file_or_directory)
+        return fail(state + ": " + failure.message(), failure.value());
     if (names.empty()) return fail(state + ": no interface has a trail there (--dir, --interface)", ENOENT);
     if (names.size() == 1) return state + "/" + names.front() + "/audit";
     std::sort(names.begin(), names.end());

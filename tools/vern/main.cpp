@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -113,8 +114,9 @@ int dispatch(std::vector<std::string> arguments) {
 
 // What was printed is worth nothing if it did not arrive: a full disk must not look like success.
 int finish(int status) {
+    errno = 0;
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
-    print_error("cannot write to standard output");
+    if (errno != EPIPE) print_error("cannot write to standard output");  // who read it has seen enough
     return status == kSuccess ? kFailure : status;
 }
 

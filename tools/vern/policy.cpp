@@ -191,9 +191,12 @@ int counters(const Invocation& invocation) {
     if (const auto rules = answer->find("rules"); rules != answer->end() && rules->is_array()) {
         for (const json& rule : *rules) {
             const auto id = text_of(rule, "id");
-            fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}\n", id.empty() ? "(no rule)" : id,
+            fmt::print("{:<32} {:<4} {:<7} {:>12} {:>14} {:>16}", id.empty() ? "(no rule)" : id,
                        text_of(rule, "direction"), text_of(rule, "action"), number_of(rule, "flows"),
                        number_of(rule, "packets"), number_of(rule, "bytes"));
+            if (const auto only = number_of(rule, "would_be"); only > 0) fmt::print("  observed {}", only);
+            if (const auto over = number_of(rule, "limited"); over > 0) fmt::print("  over rate {}", over);
+            fmt::print("\n");
         }
     }
     return kSuccess;

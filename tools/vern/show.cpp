@@ -38,7 +38,8 @@ bool wants_colour() {
     const char* mode = std::getenv("WG_COLOR_MODE");
     if (mode != nullptr && std::string_view(mode) == "always") return true;
     if (mode != nullptr && std::string_view(mode) == "never") return false;
-    return ::isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+    const char* const no_color = std::getenv("NO_COLOR");
+    return ::isatty(STDOUT_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
 }
 
 bool wants_keys(const Invocation& invocation) {

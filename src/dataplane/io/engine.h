@@ -109,8 +109,6 @@ class Engine : public Outlet {
 
 struct EngineOptions {
     bool udp_gso = true;  // UDP_SEGMENT on sends
-    bool udp_gro =
-        true;  // UDP_GRO on receives: the socket option is udp.h's, buffers hold a train either way
     // Turns of fewer packets than this are, when they keep coming, waited for and received by plain calls in
     // the io_uring engine too. 0: never.
     std::size_t ring_from_packets = 8;

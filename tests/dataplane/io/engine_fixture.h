@@ -65,7 +65,7 @@ struct Host {
     }
     void start(const Variant& variant) {
         EngineOptions options;
-        options.udp_gso = options.udp_gro = variant.udp_offloads;
+        options.udp_gso = variant.udp_offloads;
         if (variant.always_ring) options.ring_from_packets = 0;
         engine = std::move(variant.make(tun.queues[0], underlay.workers[0], counters, options).value());
     }
