@@ -102,8 +102,8 @@ bool Device::next_policy_log(unsigned worker, policy::LogRecord& out) {
     return tables && tables->logs[worker]->pop(out);
 }
 
-// Flows that nobody asks for any more, or whose peer is gone: a part of the table a second, so that it is seen
-// whole within half a minute or so.
+// Flows that nobody asks for any more, or whose peer is gone: a part of the table a second, so that it is
+// seen whole within half a minute or so.
 void Device::sweep_flows(Instant now) {
     if (flow_count() == 0 || now < next_sweep_) return;
     policy::FlowTable& flows = *policy_tables_->flows;

@@ -131,7 +131,8 @@ class FlowTable {
 
   private:
     static constexpr std::size_t kShardsMax = 4096;
-    // Serials are consecutive: half a million live peers share none, and who shares one has less than his own.
+    // Serials are consecutive: half a million live peers share none, and who shares one has less than his
+    // own.
     static constexpr std::size_t kAccounts = 1 << 20;
     static constexpr std::size_t kChunk = 4096 / sizeof(Flow);  // places that a shard takes at once
     static constexpr std::size_t kSweepOnInsert = 2;
