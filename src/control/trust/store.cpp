@@ -108,6 +108,14 @@ Verdict<void> TrustStore::put(X509CaText source, UnixSeconds now) {
                           subject_text(anchor.x509.get()) +
                               ": had a CRL, and without one everything would be valid again");
     }
+    // Of its intermediate CAs, too.
+    if (const auto before = x509.find(source.name); before != x509.end() && before->second.ca) {
+        for (const Crl& crl : before->second.ca->crls) {
+            if (!crl_of(**ca, crl.speaks_for))
+                return refuse(Refusal::crl_invalid,
+                              crl.issuer + ": had a CRL, and without one everything would be valid again");
+        }
+    }
     for (const Crl& crl : (*ca)->crls) {
         Edition& floor = floors[floor_of(crl)];
         if (std::string older = why_older(floor, crl.edition, "the CRL of " + crl.issuer, "number");
@@ -251,8 +259,13 @@ Result<void> TrustStore::read_file(UnixSeconds now) {
         auto trusted = SshTrust::make(std::move(cas));
         if (!trusted) return fail(files_.path_of(kFile) + ": " + trusted.error().sentence);
         Floors floors;
-        for (const auto& [ca, floor] : file.at("floors").items())
-            floors[ca] = {.number = floor.at("number"), .made = floor.at("made")};
+        for (const auto& [ca, floor] : file.at("floors").items()) {
+            // Files of before have the number alone.
+            if (floor.is_string())
+                floors[ca] = {.number = floor, .made = 0};
+            else
+                floors[ca] = {.number = floor.at("number"), .made = floor.at("made")};
+        }
         floors_ = std::move(floors);
         ssh_sources_ = std::move(ssh);
         x509_sources_ = std::move(x509);

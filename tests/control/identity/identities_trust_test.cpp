@@ -2,6 +2,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "../trust/openssl_pki.h"
 #include "identities_fixture.h"
 
@@ -229,6 +231,38 @@ TEST_F(IdentitiesTest, AListWithoutAVersionDoesNotGoBackInTime) {
     EXPECT_TRUE(open().empty());
     EXPECT_FALSE(trust_one_made(5)) << "also after a restart";
     EXPECT_TRUE(trust_one_made(6));
+    // A file of before times were kept has the number alone.
+    identities.reset();
+    const std::string path = state.path() + "/wg0/trust.json";
+    auto file = nlohmann::json::parse(read_file(path));
+    for (auto& [ca, floor] : file["floors"].items()) floor = floor["number"];
+    std::ofstream(path) << file;
+    EXPECT_TRUE(open().empty());
+    EXPECT_TRUE(trust_one_made(5));
+    EXPECT_FALSE(trust_one_made(4));
+}
+
+TEST_F(IdentitiesTest, AnIntermediateCasListIsNotLeftOutEither) {
+    peers.clock.wall = WallTime(seconds(trust::test::kNow));
+    trust::test::Pki pki;
+    pki.issue("root", "root", trust::test::ca_issue());
+    pki.issue("middle", "root", trust::test::ca_issue());
+    trust::X509CaText both{.certificates = pki.read("root.pem") + pki.read("middle.pem"),
+                           .crls = {pki.crl("root"), pki.crl("middle")},
+                           .crl_files = {},
+                           .groups = {},
+                           .name = "pki"};
+    const auto trusted = identities->trust(both, "uid 0");
+    ASSERT_TRUE(trusted) << trusted.error().sentence;
+    trust::X509CaText alone = both;
+    alone.certificates = pki.read("root.pem");
+    alone.crls = {pki.crl("root")};
+    const auto refused = identities->trust(alone, "uid 0");
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().sentence,
+              "CN=middle: had a CRL, and without one everything would be valid again");
+    EXPECT_TRUE(identities->distrust(Identity::Kind::x509, "pki", "uid 0").value_or(false));
+    EXPECT_TRUE(identities->trust(alone, "uid 0")) << "removed on purpose";
 }
 
 // A name is a segment of a path, where these two mean something else.
