@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "control/identity/description.h"
 #include "control/identity/nonces.h"
 #include "control/identity/proof.h"
 #include "control/identity/registry.h"
@@ -191,9 +192,5 @@ class Identities {
     Instant compiled_{}, written_{}, settled_{};  // when rules, the disk, and both were done last
     Duration compiling_took_{}, settling_took_{};
 };
-
-nlohmann::json to_json(const Binding& binding);
-// In a few words of printable ASCII: "ssh:ada@corp (dba, web)", "x509:CN@ca".
-std::string label_of(const trust::Identity& identity);
 
 }  // namespace vern::identity
