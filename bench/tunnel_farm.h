@@ -11,7 +11,7 @@
 
 #include "crypto/aead.h"
 #include "crypto/noise.h"
-#include "dataplane/core/random.h"
+#include "dataplane/base/random.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::bench {

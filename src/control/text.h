@@ -15,7 +15,7 @@
 
 #include "crypto/error.h"
 #include "crypto/instant.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 namespace vern {
 

@@ -1,6 +1,6 @@
 // Errors as values: one sentence for the operator that says what is wrong and, where it helps, what to do.
 // Never carries key material. Used on the slow path only; the packet path answers with counters
-// (core/counters.h).
+// (dataplane/base/counters.h).
 #pragma once
 
 #include <cerrno>

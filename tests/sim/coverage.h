@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dataplane/core/counters.h"
+#include "dataplane/base/counters.h"
 
 namespace vern::sim {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 #include "packet.h"
 #include "virtual_time.h"
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 #include "packet.h"
 
 namespace vern::sim {

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <span>
 
-#include "dataplane/core/random.h"
+#include "dataplane/base/random.h"
 
 namespace vern::sim {
 

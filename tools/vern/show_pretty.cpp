@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "control/text.h"
-#include "dataplane/core/counters.h"
+#include "dataplane/base/counters.h"
 #include "policy.h"
 #include "show.h"
 

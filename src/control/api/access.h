@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 struct x509_st;  // OpenSSL's X509
 

@@ -12,7 +12,7 @@
 #include "control/api/statistics.h"
 #include "control/policy/control.h"
 #include "crypto/instant.h"
-#include "dataplane/core/counters.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/runtime/service_times.h"
 
 namespace vern::api {

@@ -20,7 +20,7 @@
 #include "control/api/statistics.h"
 #include "control/json.h"
 #include "crypto/error.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX and SSL
 struct ssl_st;

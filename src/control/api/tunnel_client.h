@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "control/api/client.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX
 

@@ -17,7 +17,7 @@
 #include "control/api/statistics.h"
 #include "crypto/error.h"
 #include "crypto/keys.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX
 

@@ -13,8 +13,8 @@
 #include "control/audit/record.h"
 #include "crypto/instant.h"
 #include "crypto/keys.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/core/config.h"
-#include "dataplane/core/counters.h"
 
 namespace vern::audit {
 

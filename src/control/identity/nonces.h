@@ -13,7 +13,7 @@
 #include "control/trust/statement.h"
 #include "crypto/instant.h"
 #include "crypto/keys.h"
-#include "dataplane/core/random.h"
+#include "dataplane/base/random.h"
 
 namespace vern::identity {
 

@@ -24,7 +24,7 @@
 
 #include "control/trust/identity.h"
 #include "control/trust/ssh_key.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 namespace vern::trust {
 

@@ -26,7 +26,7 @@
 #include <span>
 
 #include "crypto/aead.h"
-#include "dataplane/core/spin_lock.h"
+#include "dataplane/base/spin_lock.h"
 
 namespace vern {
 

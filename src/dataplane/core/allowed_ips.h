@@ -17,8 +17,8 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/core/address.h"
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/address.h"
+#include "dataplane/base/inner_packet.h"
 
 namespace vern {
 

@@ -22,7 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 #include "dataplane/core/train.h"
 
 namespace vern {

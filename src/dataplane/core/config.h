@@ -8,7 +8,7 @@
 
 #include "crypto/instant.h"
 #include "crypto/keys.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 namespace vern {
 

@@ -15,8 +15,8 @@
 #include <cstring>
 #include <span>
 
-#include "dataplane/core/address.h"
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/address.h"
+#include "dataplane/base/inner_packet.h"
 
 namespace vern {
 

@@ -15,9 +15,9 @@
 #include "crypto/cookie.h"
 #include "crypto/keys.h"
 #include "crypto/noise.h"
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
+#include "dataplane/base/spin_lock.h"
 #include "dataplane/core/session.h"
-#include "dataplane/core/spin_lock.h"
 
 namespace vern {
 

@@ -11,8 +11,8 @@
 #include <memory>
 
 #include "crypto/instant.h"
-#include "dataplane/core/address.h"
-#include "dataplane/core/random.h"
+#include "dataplane/base/address.h"
+#include "dataplane/base/random.h"
 
 namespace vern {
 

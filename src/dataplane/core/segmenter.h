@@ -8,7 +8,7 @@
 #include <optional>
 #include <span>
 
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 #include "dataplane/core/train.h"
 
 namespace vern {

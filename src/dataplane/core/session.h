@@ -7,8 +7,8 @@
 #include <cstdint>
 
 #include "crypto/keys.h"
+#include "dataplane/base/spin_lock.h"
 #include "dataplane/core/replay_window.h"
-#include "dataplane/core/spin_lock.h"
 
 namespace vern {
 

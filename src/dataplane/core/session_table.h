@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "dataplane/core/random.h"
+#include "dataplane/base/random.h"
 #include "dataplane/core/session.h"
 
 namespace vern {

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <span>
 
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 
 namespace vern {
 

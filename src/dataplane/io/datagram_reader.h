@@ -8,7 +8,7 @@
 #include <span>
 
 #include "crypto/error.h"
-#include "dataplane/core/counters.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/core/train.h"
 #include "dataplane/io/engine.h"
 #include "dataplane/io/mapping.h"

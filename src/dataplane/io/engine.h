@@ -19,7 +19,7 @@
 
 #include "crypto/error.h"
 #include "crypto/instant.h"
-#include "dataplane/core/counters.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/core/train.h"
 #include "dataplane/io/tun.h"
 #include "dataplane/io/udp.h"

@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cstddef>
 
-#include "dataplane/core/counters.h"
+#include "dataplane/base/counters.h"
 #include "dataplane/io/buffer_pool.h"
 #include "dataplane/io/outgoing_train.h"
 

@@ -1,6 +1,6 @@
 #include "dataplane/policy/flow_state.h"
 
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 #include "dataplane/policy/transport.h"
 
 namespace vern::policy {

@@ -29,8 +29,8 @@
 
 #include "crypto/error.h"
 #include "crypto/instant.h"
-#include "dataplane/core/random.h"
-#include "dataplane/core/spin_lock.h"
+#include "dataplane/base/random.h"
+#include "dataplane/base/spin_lock.h"
 #include "dataplane/policy/flow_key.h"
 #include "dataplane/policy/flow_state.h"
 #include "dataplane/policy/payer.h"

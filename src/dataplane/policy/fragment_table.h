@@ -10,7 +10,7 @@
 #include <array>
 #include <cstdint>
 
-#include "dataplane/core/spin_lock.h"
+#include "dataplane/base/spin_lock.h"
 #include "dataplane/policy/payer.h"
 #include "dataplane/policy/reserved.h"
 #include "dataplane/policy/rules.h"

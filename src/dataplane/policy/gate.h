@@ -23,9 +23,9 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/core/counters.h"
-#include "dataplane/core/inner_packet.h"
-#include "dataplane/core/spsc_ring.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/inner_packet.h"
+#include "dataplane/base/spsc_ring.h"
 #include "dataplane/policy/flow_table.h"
 #include "dataplane/policy/fragment_table.h"
 #include "dataplane/policy/match_memo.h"

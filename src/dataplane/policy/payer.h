@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 
 namespace vern::policy {
 

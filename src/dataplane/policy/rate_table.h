@@ -13,7 +13,7 @@
 #include <array>
 #include <cstdint>
 
-#include "dataplane/core/spin_lock.h"
+#include "dataplane/base/spin_lock.h"
 #include "dataplane/policy/reserved.h"
 #include "dataplane/policy/rules.h"
 #include "dataplane/policy/siphash.h"

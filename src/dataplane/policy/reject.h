@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <span>
 
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 #include "dataplane/policy/transport.h"
 
 namespace vern::policy {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "dataplane/core/random.h"
+#include "dataplane/base/random.h"
 
 namespace vern::policy {
 

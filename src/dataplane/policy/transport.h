@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "dataplane/core/counters.h"
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/counters.h"
+#include "dataplane/base/inner_packet.h"
 
 namespace vern::policy {
 

@@ -3,7 +3,7 @@
 
 #include <sodium.h>
 
-#include "dataplane/core/random.h"
+#include "dataplane/base/random.h"
 
 namespace vern {
 

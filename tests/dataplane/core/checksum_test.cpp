@@ -1,4 +1,4 @@
-#include "dataplane/core/checksum.h"
+#include "dataplane/base/checksum.h"
 
 #include <gtest/gtest.h>
 

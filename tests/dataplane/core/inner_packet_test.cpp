@@ -1,4 +1,4 @@
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Inner packets for the tests, and checksums by the plainest routine there is: independent of
-// dataplane/core/checksum.h.
+// dataplane/base/checksum.h.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dataplane/core/inner_packet.h"
+#include "dataplane/base/inner_packet.h"
 #include "dataplane/core/train.h"
 
 namespace vern::test {

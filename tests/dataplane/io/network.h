@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/core/address.h"
+#include "dataplane/base/address.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::test {

@@ -9,8 +9,8 @@
 #include <optional>
 #include <span>
 
-#include "dataplane/core/address.h"
-#include "dataplane/core/checksum.h"
+#include "dataplane/base/address.h"
+#include "dataplane/base/checksum.h"
 
 namespace vern {
 
