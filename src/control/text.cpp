@@ -35,11 +35,6 @@ IpAddress unmapped(const std::array<std::byte, 16>& bytes) {
     return IpAddress::v6(as_16(bytes));
 }
 
-bool is_link_local(const IpAddress& address) {
-    return address.family == Family::v6 && address.bytes[0] == std::byte{0xfe} &&
-           (address.bytes[1] & std::byte{0xc0}) == std::byte{0x80};
-}
-
 // inet_pton wants a terminated string; whatever is too long for one is no address.
 struct Terminated {
     explicit Terminated(std::string_view text) {

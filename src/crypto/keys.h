@@ -5,6 +5,7 @@
 #include <array>
 #include <compare>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,14 @@ struct PublicKey {
     std::array<std::byte, kKeyBytes> bytes{};
     bool is_zero() const noexcept { return *this == PublicKey{}; }
     friend auto operator<=>(const PublicKey&, const PublicKey&) = default;
+};
+// Of keys that an operator has given: nobody else chooses what meets in a table.
+struct PublicKeyHash {
+    std::size_t operator()(const PublicKey& key) const noexcept {
+        std::size_t hash;
+        std::memcpy(&hash, key.bytes.data(), sizeof hash);
+        return hash;
+    }
 };
 
 using PrivateKey = Secret<kKeyBytes>;    // X25519 scalar, clamped

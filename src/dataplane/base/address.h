@@ -38,6 +38,12 @@ struct IpAddress {
     friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
 };
 
+// fe80::/10: an address of one link, which says nothing without its interface.
+inline bool is_link_local(const IpAddress& address) noexcept {
+    return address.family == Family::v6 && address.bytes[0] == std::byte{0xfe} &&
+           (address.bytes[1] & std::byte{0xc0}) == std::byte{0x80};
+}
+
 struct Prefix {
     IpAddress address;        // host bits are zero
     std::uint8_t length = 0;  // 0..32 or 0..128

@@ -50,6 +50,10 @@ inline constexpr std::size_t kHeaderBytes = 20, kSequence = 4, kAcknowledgment =
                              kChecksum = 16;
 inline constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kAck = 0x10, kUrg = 0x20,
                               kCwr = 0x80;
+// With options; as the header says, which may be less than there is or more than arrived.
+inline std::size_t header_bytes(const std::byte* header) noexcept {
+    return (std::to_integer<std::size_t>(header[kOffset]) >> 4) * 4;
+}
 }  // namespace tcp
 namespace udp {
 inline constexpr std::size_t kHeaderBytes = 8, kDestinationPort = 2, kLength = 4, kChecksum = 6;

@@ -70,7 +70,7 @@ bool Coalescer::examine(const InnerPacket& packet, Candidate& out) const noexcep
     std::size_t header = udp::kHeaderBytes;
     if (protocol == IpProtocol::tcp) {
         if (transport_bytes < tcp::kHeaderBytes) return false;
-        header = (std::to_integer<std::size_t>(transport[tcp::kOffset]) >> 4) * 4;
+        header = tcp::header_bytes(transport);
         if (header < tcp::kHeaderBytes || header > transport_bytes) return false;
         const auto flags = std::to_integer<std::uint8_t>(transport[tcp::kFlags]);
         out.joins = (flags & ~tcp::kPsh) == tcp::kAck;

@@ -202,13 +202,6 @@ class Device {
     void wake_workers(std::uint32_t mask) noexcept { wakeups_.fetch_or(mask, std::memory_order_release); }
 
   private:
-    struct KeyHash {
-        std::size_t operator()(const PublicKey& key) const noexcept {
-            std::size_t hash;
-            std::memcpy(&hash, key.bytes.data(), sizeof hash);
-            return hash;
-        }
-    };
     // The interface's own key pair, and the cookies that go with it.
     struct Identity {
         explicit Identity(noise::StaticIdentity pair) noexcept
@@ -290,7 +283,7 @@ class Device {
     Identity* identity_ = nullptr;  // none: the interface does not speak
     RateLimiter rate_limiter_;
     std::optional<Instant> loaded_at_;  // last time that a queue was found long
-    std::unordered_map<PublicKey, Peer*, KeyHash> peers_by_key_;
+    std::unordered_map<PublicKey, Peer*, PublicKeyHash> peers_by_key_;
     std::vector<Peer*> peers_;  // by serial, rising
     std::map<Prefix, Peer*> allowed_ips_;
     std::uint64_t next_serial_ = 1;

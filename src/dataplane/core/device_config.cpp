@@ -79,7 +79,7 @@ Result<void> Device::check(const DeviceChange& change) {
 // afterwards. The bounds are upper ones: a change that names the same new peer twice counts it once, one that
 // moves prefixes counts them as new.
 Result<void> Device::check_limits(const DeviceChange& change) {
-    std::unordered_set<PublicKey, KeyHash> added;
+    std::unordered_set<PublicKey, PublicKeyHash> added;
     std::size_t prefixes = change.replace_peers ? 0 : allowed_ips_.size();
     for (const PeerChange& peer : change.peers) {
         if (!peer.remove && !peer.update_only &&

@@ -43,7 +43,7 @@ std::optional<Segmenter> Segmenter::plan(const InnerPacket& packet, const VnetHe
         if (packet.v6 != (gso == VnetHeader::kGsoTcp6) || header.checksum_offset != tcp::kChecksum)
             return std::nullopt;
         if (plan.transport_at_ + tcp::kHeaderBytes > packet.length) return std::nullopt;
-        const std::size_t tcp_bytes = (std::to_integer<std::size_t>(transport[tcp::kOffset]) >> 4) * 4;
+        const std::size_t tcp_bytes = tcp::header_bytes(transport);
         if (tcp_bytes < tcp::kHeaderBytes) return std::nullopt;
         plan.header_bytes_ = plan.transport_at_ + tcp_bytes;
         plan.kind_ = Kind::tcp;

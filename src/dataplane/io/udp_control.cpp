@@ -9,11 +9,6 @@
 namespace vern {
 namespace {
 
-bool is_link_local(const IpAddress& address) noexcept {
-    return address.family == Family::v6 && address.bytes[0] == std::byte{0xfe} &&
-           (address.bytes[1] & std::byte{0xc0}) == std::byte{0x80};
-}
-
 template <typename T>
 IpAddress to_ip(const T& address) noexcept {
     if constexpr (sizeof(T) == 4)

@@ -119,7 +119,7 @@ Result<void> Policy::build() {
 }
 
 Result<void> Policy::build_classes(const std::vector<RankedOfSet>& of_set, ClassifierBuilder& builder) {
-    std::unordered_map<PublicKey, std::vector<std::uint32_t>, KeyHash> sets_of;
+    std::unordered_map<PublicKey, std::vector<std::uint32_t>, PublicKeyHash> sets_of;
     for (std::uint32_t set = 0; set < rules_.peer_sets.size(); ++set) {
         if (of_set[set][0].empty() && of_set[set][1].empty()) continue;
         for (const PublicKey& key : rules_.peer_sets[set]) {

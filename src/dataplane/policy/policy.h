@@ -94,13 +94,6 @@ class Policy {
     const std::vector<PublicKey>& crowded() const noexcept { return crowded_; }
 
   private:
-    struct KeyHash {
-        std::size_t operator()(const PublicKey& key) const noexcept {
-            std::size_t hash;
-            std::memcpy(&hash, key.bytes.data(), sizeof hash);
-            return hash;
-        }
-    };
     // By direction: the rules for everybody, and those for sets of peers.
     using Lists = std::array<std::array<Classifier::List, 2>, 2>;
     using RankedOfSet = std::array<std::vector<ClassifierBuilder::Ranked>, 2>;  // by direction
@@ -122,7 +115,7 @@ class Policy {
     std::vector<Effect> effects_;  // by rank
     Classifier classifier_;
     std::vector<Lists> classes_;  // 0: in no set
-    std::unordered_map<PublicKey, std::uint32_t, KeyHash> class_of_;
+    std::unordered_map<PublicKey, std::uint32_t, PublicKeyHash> class_of_;
     std::vector<PublicKey> crowded_;
     std::size_t weight_ = 0;
     Reserved<Cell> cells_;  // a row a worker

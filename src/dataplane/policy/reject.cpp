@@ -71,8 +71,7 @@ std::size_t write_reset(const InnerPacket& packet, const Transport& transport, s
         std::memcpy(reset + tcp::kSequence, segment + tcp::kAcknowledgment, 4);
         reset[tcp::kFlags] = std::byte{tcp::kRst};
     } else {
-        const std::size_t header_bytes = (std::to_integer<std::size_t>(segment[tcp::kOffset]) >> 4) * 4;
-        const std::size_t taken = packet.length - transport.offset - header_bytes +
+        const std::size_t taken = packet.length - transport.offset - tcp::header_bytes(segment) +
                                   ((transport.tcp_flags & tcp::kSyn) != 0 ? 1 : 0) +
                                   ((transport.tcp_flags & tcp::kFin) != 0 ? 1 : 0);
         store_be32(reset + tcp::kAcknowledgment,

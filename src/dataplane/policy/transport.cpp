@@ -138,7 +138,7 @@ std::optional<Counter> read_transport(const InnerPacket& packet, Depth depth, Tr
         out.source_port = load_be16(at);
         out.destination_port = load_be16(at + 2);
         if (out.protocol == kUdp || depth == Depth::quoted) return std::nullopt;
-        const std::size_t header_bytes = (std::to_integer<std::size_t>(at[tcp::kOffset]) >> 4) * 4;
+        const std::size_t header_bytes = tcp::header_bytes(at);
         if (header_bytes < tcp::kHeaderBytes || header_bytes > left) return Counter::policy_transport_short;
         out.tcp_flags = std::to_integer<std::uint8_t>(at[tcp::kFlags]);
     } else if (out.icmp) {
