@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 
 #include "control/text.h"
 #include "control/uapi.h"
+#include "control/unix_address.h"
 
 namespace vern {
 namespace {
@@ -71,15 +71,12 @@ Result<SocketClient> SocketClient::connect(std::string_view name, std::chrono::m
                                            std::string_view directory) {
     if (!is_interface_name(name)) return fail("'" + printable(name, 32) + "' cannot be an interface's name");
     const std::string path = std::string(directory) + "/" + std::string(name) + ".sock";
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path)
-        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
-    std::copy(path.begin(), path.end(), address.sun_path);
+    const auto address = unix_address(path);
+    if (!address) return tl::unexpected(address.error());
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return fail_errno("socket", errno);
     const auto deadline = Clock::now() + timeout;
-    while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
         if (errno == EINTR) continue;
         if (errno != EAGAIN) return fail_errno(path, errno);
         // Its queue is full, and a Unix socket cannot be polled for a place in it.

@@ -3,38 +3,21 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <utility>
 
+#include "control/files.h"
 #include "control/text.h"
 #include "control/uapi.h"
+#include "control/unix_address.h"
 
 namespace vern {
 namespace {
 
-Result<sockaddr_un> address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path)
-        return fail(path + ": longer than a socket's name can be", ENAMETOOLONG);
-    std::copy(path.begin(), path.end(), address.sun_path);
-    return address;
-}
-
 bool is_socket(const std::string& path) {
     struct stat status {};
     return ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
-}
-
-Result<void> make_directory(const std::string& path) {
-    for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-        const std::string part = path.substr(0, slash);
-        if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
-        if (slash == std::string::npos) return {};
-    }
 }
 
 // A socket file that nobody listens on is what a killed daemon left behind.
@@ -54,11 +37,11 @@ Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
 // Made beside its place and moved there when it listens: wg takes a socket that refuses it for one that a
 // killed daemon has left, and removes it.
 Result<Fd> listen_at(const std::string& path) {
-    const auto address = address_of(path);
+    const auto address = unix_address(path);
     if (!address) return tl::unexpected(address.error());
     if (auto cleared = clear_stale(path, *address); !cleared) return tl::unexpected(cleared.error());
     const std::string beside = path + ".new";
-    const auto address_beside = address_of(beside);
+    const auto address_beside = unix_address(beside);
     if (!address_beside) return tl::unexpected(address_beside.error());
     ::unlink(beside.c_str());
     Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -100,7 +83,7 @@ Result<SocketFile> SocketFile::open(std::string_view name, std::string_view dire
     const std::string directory_path(directory);
     std::string path = directory_path + "/" + std::string(name) + ".sock";
     if (adopt_fd < 0) {
-        if (auto made = make_directory(directory_path); !made) return tl::unexpected(made.error());
+        if (auto made = make_directories(directory_path, 0755); !made) return tl::unexpected(made.error());
     }
     auto listener = adopt_fd < 0 ? listen_at(path) : adopt(adopted.release());
     if (!listener) return tl::unexpected(listener.error());

@@ -4,11 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <filesystem>
 #include <vector>
 
-#include "control/write_all.h"
+#include "control/files.h"
 #include "dataplane/io/fd.h"
 
 namespace vern {
@@ -32,26 +31,14 @@ Result<std::optional<StateDirectory::Stored>> StateDirectory::read(std::string_v
     if (!fd) return fail_errno(file, errno);
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) return fail_errno(file, errno);
-    Stored stored{.text = {}, .written = WallTime(std::chrono::seconds(status.st_mtim.tv_sec))};
-    std::array<char, 64 * 1024> chunk;
-    ssize_t got = 0;
-    while ((got = ::read(fd.get(), chunk.data(), chunk.size())) != 0) {
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail_errno(file, errno);
-        stored.text.append(chunk.data(), static_cast<std::size_t>(got));
-        if (stored.text.size() > bytes_max)
-            return fail(file + ": larger than " + std::to_string(bytes_max >> 20) + " MiB", EFBIG);
-    }
-    return stored;
+    auto text = read_all<std::string>(fd.get(), bytes_max, file);
+    if (!text) return tl::unexpected(text.error());
+    return Stored{.text = std::move(*text), .written = WallTime(std::chrono::seconds(status.st_mtim.tv_sec))};
 }
 
 Result<void> StateDirectory::make() const {
     if (auto allowed = step("mkdir"); !allowed) return allowed;
-    for (std::size_t slash = path_.find('/', 1);; slash = path_.find('/', slash + 1)) {
-        const std::string part = path_.substr(0, slash);
-        if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
-        if (slash == std::string::npos) return {};
-    }
+    return make_directories(path_, 0700);
 }
 
 Result<void> StateDirectory::sync() const {

@@ -11,9 +11,9 @@
 #include <memory>
 
 #include "command.h"
+#include "control/files.h"
 #include "control/text.h"
 #include "control/uapi.h"
-#include "control/write_all.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::cli {
@@ -24,23 +24,6 @@ constexpr std::array<std::string_view, 2> kDirectories{"/etc/wireguard", "/etc/v
 
 std::string directory_of(const std::string& path) {
     return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
-}
-
-Result<SecretText> read_all(int fd, const std::string& name) {
-    SecretText text;
-    struct stat status {};
-    if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
-        text.reserve(static_cast<std::size_t>(status.st_size) + 1);
-    std::array<char, 16 * 1024> chunk;
-    ssize_t got = 0;
-    while ((got = ::read(fd, chunk.data(), chunk.size())) != 0) {
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail_errno(name, errno);
-        text.append(chunk.data(), static_cast<std::size_t>(got));
-        if (text.size() > kWgConfigBytesMax) return fail(name + ": larger than 256 MiB", EFBIG);
-    }
-    sodium_memzero(chunk.data(), chunk.size());
-    return text;
 }
 
 // Others can reach a file only through a directory that lets them.
@@ -67,7 +50,7 @@ Result<std::string> find_by_name(std::string_view name) {
 Result<void> read_into(ConfigFile& file) {
     const Fd fd(::open(file.path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) return fail_errno(file.shown, errno);
-    const auto text = read_all(fd.get(), file.shown);
+    const auto text = read_all<SecretText>(fd.get(), kWgConfigBytesMax, file.shown);
     if (!text) return tl::unexpected(text.error());
     auto config = parse_wg_config(*text, file.shown);
     if (!config) return tl::unexpected(config.error());

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "control/input_file.h"
+#include "control/files.h"
 #include "control/policy/language.h"
 #include "control/policy/nft_import.h"
 #include "control/process.h"

@@ -8,7 +8,7 @@
 #include "control/api/client.h"
 #include "control/api/parameters.h"
 #include "control/api/target.h"
-#include "control/input_file.h"
+#include "control/files.h"
 #include "control/policy/control.h"
 #include "control/policy/diff.h"
 #include "control/policy/evaluate.h"

@@ -2,7 +2,7 @@
 
 #include <sodium.h>
 
-#include "control/input_file.h"
+#include "control/files.h"
 
 namespace vern::cli {
 

@@ -1,11 +1,9 @@
 #include "control/audit/journal.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
-
-#include <cstring>
 
 #include "control/audit/sentence.h"
+#include "control/unix_address.h"
 
 namespace vern::audit {
 namespace {
@@ -67,15 +65,11 @@ Journal::Journal(std::string socket_path)
 
 // By name each time: the journal may come later than we do, and may be restarted.
 bool Journal::send(const Record& record, std::string_view hash) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
+    const auto address = unix_address(path_);
     const std::string entry = journal_entry(record, hash);
-    bool taken = false;
-    if (fd_ && path_.size() < sizeof address.sun_path) {
-        std::memcpy(address.sun_path, path_.data(), path_.size());
-        taken = ::sendto(fd_.get(), entry.data(), entry.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                         reinterpret_cast<const sockaddr*>(&address), sizeof address) >= 0;
-    }
+    const bool taken = fd_ && address &&
+                       ::sendto(fd_.get(), entry.data(), entry.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                                reinterpret_cast<const sockaddr*>(&*address), sizeof *address) >= 0;
     if (!taken) ++lost_;
     return taken;
 }

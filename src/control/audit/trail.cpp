@@ -7,18 +7,11 @@
 
 #include <algorithm>
 
+#include "control/files.h"
 #include "control/log.h"
 
 namespace vern::audit {
 namespace {
-
-Result<void> make_directory(const std::string& directory) {
-    for (std::size_t slash = directory.find('/', 1);; slash = directory.find('/', slash + 1)) {
-        const std::string part = directory.substr(0, slash);
-        if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("mkdir " + part, errno);
-        if (slash == std::string::npos) return {};
-    }
-}
 
 // What a file ends in.
 struct Ending {
@@ -100,7 +93,7 @@ Result<void> Trail::step(std::string_view what) const {
 
 // The lock is the directory's, so it goes with the process, however that ends.
 Result<void> Trail::lock() {
-    if (auto made = make_directory(directory_); !made) return made;
+    if (auto made = make_directories(directory_, 0700); !made) return made;
     directory_fd_.reset(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!directory_fd_) return fail_errno(directory_, errno);
     if (::flock(directory_fd_.get(), LOCK_EX | LOCK_NB) != 0) {

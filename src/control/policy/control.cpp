@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "control/input_file.h"
+#include "control/files.h"
 #include "control/log.h"
 #include "control/policy/diff.h"
 #include "control/policy/language.h"
