@@ -2,17 +2,13 @@
 
 #include <fmt/format.h>
 #include <openssl/ssl.h>
-#include <signal.h>
 
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
-#include <thread>
 
-#include "control/api/handshake_budget.h"
 #include "control/api/listener.h"
-#include "control/api/places.h"
-#include "control/api/session.h"
+#include "control/api/server_core.h"
 #include "control/api/source.h"
 #include "control/log.h"
 #include "control/socket_file.h"
@@ -24,7 +20,6 @@ namespace {
 namespace net = boost::asio;
 using Failure = boost::system::error_code;
 
-constexpr unsigned kJobsPerTurn = 16;
 constexpr unsigned kEventsUnderWayMax = 1024;  // from the control thread to ours
 
 struct FreeContext {
@@ -60,77 +55,45 @@ struct Server::State {
 
     State(const Router& router, const Access& of, const Limits& most, SocketFile socket_file,
           std::unique_ptr<JobQueue> queue)
-        : access(of),
-          limits(most),
-          file(std::move(socket_file)),
-          jobs(std::move(queue)),
-          common{
-              .router = router, .limits = limits, .jobs = *jobs, .statistics = statistics, .listeners = {}} {}
-    ~State();
+        : core("control API", router, most, std::move(queue)), access(of), file(std::move(socket_file)) {}
+    ~State() { core.stop(); }
 
     void greet(Unix::socket socket);
     void greet(Tcp::socket socket);
-    void run();
 
+    ServerCore core;
     const Access access;
-    const Limits limits;
     SocketFile file;
-    Statistics statistics;
-    Places places{limits, statistics};  // outlives sessions, which give theirs back
-    HandshakeBudget handshakes{limits};
-    std::unique_ptr<JobQueue> jobs;
-    Common common;
     std::optional<Listener<Unix>> unix_listener;
     std::unique_ptr<SSL_CTX, FreeContext> context;
     Identify identify;
     std::optional<Listener<Tcp>> tls_listener;
     std::atomic<unsigned> events_under_way{0};
     std::uint64_t events = 0;  // published so far
-    std::thread thread;
 };
-
-// Sessions go before what they are made of: those that wait for the control thread, those that listen, and
-// with the io_context the rest.
-Server::State::~State() {
-    common.io.stop();
-    if (thread.joinable()) thread.join();
-    jobs->clear();
-    common.listeners.clear();
-}
 
 void Server::State::greet(Unix::socket socket) {
     auto peer = peer_of(socket.native_handle());
     if (!peer) return;
     Caller caller = caller_of(std::move(*peer), access);
-    auto place = places.take(caller);
+    auto place = core.places.take(caller);
     if (!place) return;
-    Session::make(common, make_unix_stream(std::move(socket), std::move(caller)), std::move(place), {})
+    Session::make(core.common, make_unix_stream(std::move(socket), std::move(caller)), std::move(place), {})
         ->start();
 }
 
 void Server::State::greet(Tcp::socket socket) {
     const auto source = source_of(socket);
     if (!source) return;
-    auto place = places.take_for_handshake(source_network(*source));
+    auto place = core.places.take_for_handshake(source_network(*source));
     if (!place) return;
-    if (!handshakes.take(source_network(*source), Budget::Clock::now()))
-        return statistics.add(&Counts::handshakes_limited);
+    if (!core.handshakes.take(source_network(*source), Budget::Clock::now()))
+        return core.statistics.add(&Counts::handshakes_limited);
     Failure ignored;
     socket.set_option(Tcp::no_delay(true), ignored);
-    Session::make(common, make_tls_stream(std::move(socket), context.get(), identify), std::move(place),
-                  [this](const Caller& caller) { return places.take(caller); })
+    Session::make(core.common, make_tls_stream(std::move(socket), context.get(), identify), std::move(place),
+                  [this](const Caller& caller) { return core.places.take(caller); })
         ->start();
-}
-
-void Server::State::run() {
-    for (;;) {
-        try {
-            common.io.run();
-            return;
-        } catch (const std::exception& error) {  // no memory: that client's deadline ends it
-            log_error(std::string("control API: ") + error.what());
-        }
-    }
 }
 
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -149,7 +112,7 @@ Result<std::unique_ptr<Server>> Server::open(std::string_view name, const Router
     Fd listener = file->take_listener();
     auto state = std::make_unique<State>(router, access, limits, std::move(*file), std::move(*jobs));
     State& made = *state;
-    made.unix_listener.emplace(made.common.io,
+    made.unix_listener.emplace(made.core.common.io,
                                [&made](State::Unix::socket socket) { made.greet(std::move(socket)); });
     Failure error;
     made.unix_listener->acceptor().assign(State::Unix(), listener.get(), error);
@@ -168,7 +131,7 @@ Result<std::uint16_t> Server::listen_tls(const IpAddress& address, std::uint16_t
     ::SSL_CTX_up_ref(context);
     state.context.reset(context);
     state.identify = std::move(identify);
-    state.tls_listener.emplace(state.common.io,
+    state.tls_listener.emplace(state.core.common.io,
                                [&state](State::Tcp::socket socket) { state.greet(std::move(socket)); });
     auto& acceptor = state.tls_listener->acceptor();
     const std::string where = fmt::format("control API: {} port {}: ", to_text(address), port);
@@ -185,44 +148,34 @@ void Server::start() {
     State& state = *state_;
     state.unix_listener->accept();
     if (state.tls_listener) state.tls_listener->accept();
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    state.thread = std::thread([&state] { state.run(); });
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    state.core.start();
 }
 
-void Server::add_to(std::vector<pollfd>& set) const {
-    set.push_back({.fd = state_->jobs->fd(), .events = POLLIN, .revents = 0});
-}
+void Server::add_to(std::vector<pollfd>& set) const { state_->core.add_to(set); }
 
-void Server::handle(const std::vector<pollfd>& set) {
-    for (const pollfd& entry : set) {
-        if (entry.fd == state_->jobs->fd() && entry.revents != 0) return state_->jobs->run(kJobsPerTurn);
-    }
-}
+void Server::handle(const std::vector<pollfd>& set) { state_->core.handle(set); }
 
-void Server::release() { state_->jobs->release(); }
+void Server::release() { state_->core.jobs->release(); }
 
 void Server::publish(std::string_view event, const std::function<nlohmann::json()>& data) {
     State& state = *state_;
     ++state.events;
-    state.statistics.add(&Counts::events_published);
-    if (!state.common.heard) return;
+    state.core.statistics.add(&Counts::events_published);
+    if (!state.core.common.heard) return;
     if (state.events_under_way.load() >= kEventsUnderWayMax) return;
     auto text = std::make_shared<const std::string>(
         fmt::format("id: {}\nevent: {}\ndata: {}\n\n", state.events, event,
                     data().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     state.events_under_way.fetch_add(1);
-    net::post(state.common.io, [&state, text = std::move(text)] {
+    net::post(state.core.common.io, [&state, text = std::move(text)] {
         state.events_under_way.fetch_sub(1);
         // One that is too slow goes, and with it its place in the set.
-        const auto listeners = state.common.listeners;
+        const auto listeners = state.core.common.listeners;
         for (const auto& session : listeners) session->tell(text);
     });
 }
 
-Counts Server::counts() const { return state_->statistics.read(); }
+Counts Server::counts() const { return state_->core.statistics.read(); }
 
 const std::string& Server::path() const { return state_->file.path(); }
 

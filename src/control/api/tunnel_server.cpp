@@ -2,18 +2,12 @@
 
 #include <netinet/in.h>
 #include <openssl/ssl.h>
-#include <signal.h>
 #include <sys/socket.h>
 
-#include <thread>
-
 #include "control/api/courtesy.h"
-#include "control/api/handshake_budget.h"
 #include "control/api/listener.h"
-#include "control/api/places.h"
-#include "control/api/session.h"
+#include "control/api/server_core.h"
 #include "control/api/source.h"
-#include "control/log.h"
 #include "control/text.h"
 #include "control/trust/tls_trust.h"
 
@@ -24,7 +18,6 @@ namespace net = boost::asio;
 using Tcp = net::ip::tcp;
 using Failure = boost::system::error_code;
 
-constexpr unsigned kJobsPerTurn = 16;
 constexpr unsigned char kTlsHandshake = 22;  // RFC 8446, 5.1: the content type of a first record
 
 // Over IPv6 and IPv4 at once, or IPv4 alone where there is no IPv6.
@@ -72,18 +65,11 @@ Limits tunnel_limits() {
 struct TunnelServer::State {
     State(const Router& router, const Limits& most, std::unique_ptr<JobQueue> queue, SSL_CTX* tls,
           PeerOf owner)
-        : limits(most),
-          peer_of(std::move(owner)),
-          jobs(std::move(queue)),
-          common{
-              .router = router, .limits = limits, .jobs = *jobs, .statistics = statistics, .listeners = {}},
-          context(tls) {
+        : core("identity listener", router, most, std::move(queue)), peer_of(std::move(owner)), context(tls) {
         ::SSL_CTX_up_ref(context);
     }
     ~State() {
-        common.io.stop();
-        if (thread.joinable()) thread.join();
-        jobs->clear();
+        core.stop();
         ::SSL_CTX_free(context);
     }
 
@@ -104,32 +90,25 @@ struct TunnelServer::State {
     };
     void greet(Tcp::socket socket);
     void begin(Silent& silent);
-    void run();
 
-    const Limits limits;
+    ServerCore core;
     const PeerOf peer_of;
-    Statistics statistics;
-    Places places{limits, statistics};
-    HandshakeBudget handshakes{limits};
-    std::unique_ptr<JobQueue> jobs;
-    Common common;
     SSL_CTX* const context;
     std::optional<Listener<Tcp>> listener;
     std::uint16_t port = 0;
-    std::thread thread;
 };
 
 void TunnelServer::State::greet(Tcp::socket socket) {
     const auto source = source_of(socket);
     if (!source) return;
     const auto owner = peer_of(*source);
-    if (!owner) return statistics.add(&Counts::connections_refused);
+    if (!owner) return core.statistics.add(&Counts::connections_refused);
     std::string peer = to_base64(owner->bytes);
-    auto place = places.take_for_handshake(peer);
+    auto place = core.places.take_for_handshake(peer);
     if (!place) return;
-    auto silent =
-        std::make_shared<Silent>(common.io, std::move(socket), *source, std::move(peer), std::move(place));
-    silent->patience.expires_after(limits.handshake);
+    auto silent = std::make_shared<Silent>(core.common.io, std::move(socket), *source, std::move(peer),
+                                           std::move(place));
+    silent->patience.expires_after(core.limits.handshake);
     silent->patience.async_wait([silent](const Failure& ended) {
         Failure ignored;
         if (!ended) silent->socket.close(ignored);
@@ -150,34 +129,24 @@ void TunnelServer::State::begin(Silent& silent) {
     Failure error;
     silent.socket.set_option(Tcp::no_delay(true), error);
     if (first == kTlsHandshake) {
-        if (!handshakes.take(silent.peer, Budget::Clock::now()))
-            return statistics.add(&Counts::handshakes_limited);
+        if (!core.handshakes.take(silent.peer, Budget::Clock::now()))
+            return core.statistics.add(&Counts::handshakes_limited);
         const auto identify = [caller](SSL* ssl) {
             Caller known = caller;
             known.certificates = trust::shown_certificates(ssl);
             return std::optional(std::move(known));
         };
-        Session::make(common, make_tls_stream(std::move(silent.socket), context, identify),
-                      std::move(silent.place), [this](const Caller& one) { return places.take(one); })
+        Session::make(core.common, make_tls_stream(std::move(silent.socket), context, identify),
+                      std::move(silent.place), [this](const Caller& one) { return core.places.take(one); })
             ->start();
         return;
     }
     silent.place.reset();
-    auto place = places.take(caller);
+    auto place = core.places.take(caller);
     if (!place) return;
-    Session::make(common, make_tcp_stream(std::move(silent.socket), std::move(caller)), std::move(place), {})
+    Session::make(core.common, make_tcp_stream(std::move(silent.socket), std::move(caller)), std::move(place),
+                  {})
         ->start();
-}
-
-void TunnelServer::State::run() {
-    for (;;) {
-        try {
-            common.io.run();
-            return;
-        } catch (const std::exception& error) {  // no memory: that client's deadline ends it
-            log_error(std::string("identity listener: ") + error.what());
-        }
-    }
 }
 
 TunnelServer::TunnelServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -192,7 +161,8 @@ Result<std::unique_ptr<TunnelServer>> TunnelServer::open(const std::string& inte
     if (!jobs) return tl::unexpected(jobs.error());
     auto state = std::make_unique<State>(router, limits, std::move(*jobs), context, std::move(peer_of));
     State& made = *state;
-    made.listener.emplace(made.common.io, [&made](Tcp::socket socket) { made.greet(std::move(socket)); });
+    made.listener.emplace(made.core.common.io,
+                          [&made](Tcp::socket socket) { made.greet(std::move(socket)); });
     sockaddr_storage bound{};
     socklen_t length = sizeof bound;
     ::getsockname(fd->get(), reinterpret_cast<sockaddr*>(&bound), &length);
@@ -204,31 +174,18 @@ Result<std::unique_ptr<TunnelServer>> TunnelServer::open(const std::string& inte
     if (error) return fail("identity listener: " + error.message(), error.value());
     (void)fd->release();
     made.listener->accept();
-    sigset_t all, before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    made.thread = std::thread([&made] {
-        yield_to_workers();
-        made.run();
-    });
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    made.core.start(yield_to_workers);
     return std::unique_ptr<TunnelServer>(new TunnelServer(std::move(state)));
 }
 
 std::uint16_t TunnelServer::port() const { return state_->port; }
 
-void TunnelServer::add_to(std::vector<pollfd>& set) const {
-    set.push_back({.fd = state_->jobs->fd(), .events = POLLIN, .revents = 0});
-}
+void TunnelServer::add_to(std::vector<pollfd>& set) const { state_->core.add_to(set); }
 
-void TunnelServer::handle(const std::vector<pollfd>& set) {
-    for (const pollfd& entry : set) {
-        if (entry.fd == state_->jobs->fd() && entry.revents != 0) return state_->jobs->run(kJobsPerTurn);
-    }
-}
+void TunnelServer::handle(const std::vector<pollfd>& set) { state_->core.handle(set); }
 
-Counts TunnelServer::counts() const { return state_->statistics.read(); }
+Counts TunnelServer::counts() const { return state_->core.statistics.read(); }
 
-void TunnelServer::release() { state_->jobs->release(); }
+void TunnelServer::release() { state_->core.jobs->release(); }
 
 }  // namespace vern::api
