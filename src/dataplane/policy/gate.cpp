@@ -406,9 +406,7 @@ bool Gate::wants_log(std::uint32_t rule) const noexcept {
 
 // Bounded twice: by a rate, and by the room that the reader leaves. Nobody's packets wait for a log.
 void Gate::log(const Decision& decision, Verdict verdict, bool would_be) noexcept {
-    constexpr Duration kCost = Duration(std::chrono::seconds(1)) / kLogRecordsPerSecond;
-    const Instant full_at = std::max(log_full_at_, now_) + kCost;
-    if (full_at - now_ > kCost * kLogRecordsPerSecond) return counters_.add(Counter::policy_log_suppressed);
+    if (!log_budget_.take(packet_.peer.serial, now_)) return counters_.add(Counter::policy_log_suppressed);
     LogRecord record;
     record.at = now_;
     record.key = packet_.key;
@@ -420,8 +418,7 @@ void Gate::log(const Decision& decision, Verdict verdict, bool would_be) noexcep
     record.direction = packet_.direction;
     record.verdict = verdict;
     record.would_be = would_be;
-    if (!tables_->logs[worker_]->push(record)) return counters_.add(Counter::policy_log_suppressed);
-    log_full_at_ = full_at;
+    if (!tables_->logs[worker_]->push(record)) counters_.add(Counter::policy_log_suppressed);
 }
 
 Explanation Gate::explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer,

@@ -28,6 +28,7 @@
 #include "dataplane/base/spsc_ring.h"
 #include "dataplane/policy/flow_table.h"
 #include "dataplane/policy/fragment_table.h"
+#include "dataplane/policy/log_budget.h"
 #include "dataplane/policy/match_memo.h"
 #include "dataplane/policy/policy.h"
 #include "dataplane/policy/rate_table.h"
@@ -36,8 +37,6 @@
 namespace vern::policy {
 
 inline constexpr std::size_t kLogRecordsMax = 1024;  // that a worker may have waiting
-inline constexpr unsigned kLogRecordsPerSecond =
-    100;  // of one worker, and as many at once; the rest is counted (policy_log_suppressed)
 inline constexpr Duration kPickUpTime = std::chrono::seconds(60);
 
 inline constexpr std::size_t kFlowsFarAway = std::size_t{1} << 18;  // measured: docs/performance.md
@@ -198,7 +197,7 @@ class Gate {
     std::array<Memo, 2> memos_;  // packets of a train are mostly of one flow
     MatchMemo matches_;
     std::array<std::uint64_t, 2> refused_{};
-    Instant log_full_at_{};
+    LogBudget log_budget_;
     Instant valid_until_{};
 };
 

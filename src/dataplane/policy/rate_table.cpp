@@ -6,6 +6,19 @@
 
 namespace vern::policy {
 
+// A bucket for one more of the owner's; nullptr: it has enough, or there is none.
+RateTable::Bucket* RateTable::Set::vacant(std::uint32_t owner, Instant now) noexcept {
+    Bucket* found = nullptr;
+    std::size_t had = 0;
+    for (std::size_t i = 0; i < kWays; ++i) {
+        if (buckets[i].full_at <= now)
+            found = &buckets[i];
+        else if (owners[i] == owner)
+            ++had;
+    }
+    return had < kWaysOfOne ? found : nullptr;
+}
+
 RateTable::Answer RateTable::ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer,
                                  Direction direction, const std::array<std::byte, 16>& source, Instant now,
                                  bool take) noexcept {
@@ -19,7 +32,9 @@ RateTable::Answer RateTable::ask(std::uint64_t rule_id, const Rate& rate, std::u
     // Out, sources are this side's own, and one bucket must hold for all peers that they go to.
     const std::uint64_t home_words[2] = {rule_id, peer};
     const bool near = direction == Direction::in && rate.scope == Rate::Scope::source;
-    const std::size_t at = near ? (hash_(home_words) + (tag & (kSetsOfPeer - 1))) % kSets : tag % kSets;
+    const std::uint64_t home = hash_(home_words);
+    const std::size_t at = near ? (home + (tag & (kSetsOfPeer - 1))) % kSets : tag % kSets;
+    const auto owner = static_cast<std::uint32_t>((near ? home : tag) >> 32);
 
     const Duration cost = rate.interval / rate.count;
     // A bound on a bound: no operator's burst is worth more than a year.
@@ -31,11 +46,11 @@ RateTable::Answer RateTable::ask(std::uint64_t rule_id, const Rate& rate, std::u
     Bucket* bucket = std::find_if(std::begin(set.buckets), end,
                                   [&](const Bucket& b) { return b.rule == tag && b.source == other; });
     if (bucket == end) {
-        bucket =
-            std::find_if(std::begin(set.buckets), end, [&](const Bucket& b) { return b.full_at <= now; });
-        if (bucket == end) return Answer::full;
+        bucket = set.vacant(owner, now);
+        if (bucket == nullptr) return Answer::full;
         if (!take) return Answer::token;
         *bucket = {tag, other, now};
+        set.owners[bucket - set.buckets] = owner;
     }
     // The rate may have become stricter since: what was taken then counts no more than the whole burst now.
     const Instant full_at = std::max(std::min(bucket->full_at, now + allowance), now) + cost;

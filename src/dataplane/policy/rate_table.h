@@ -6,8 +6,9 @@
 // again need not be kept: its place is free.
 //
 // Fixed memory: 16384 sets of 8 buckets (4 MiB, touched when used), a lock for each. The buckets of one peer
-// lie within 64 of the sets, so that a peer that speaks for a whole prefix cannot push out those of others by
-// changing its source. A full set refuses: it fails closed, and is counted.
+// lie within 128 of the sets and are half of a set at most, so that a peer that speaks for a whole prefix
+// cannot use up those of others by changing its source. What finds no bucket is refused: it fails closed, and
+// is counted.
 #pragma once
 
 #include <array>
@@ -34,7 +35,8 @@ class RateTable {
   private:
     static constexpr std::size_t kSets = 16384;
     static constexpr std::size_t kWays = 8;
-    static constexpr std::size_t kSetsOfPeer = 64;
+    static constexpr std::size_t kSetsOfPeer = 128;
+    static constexpr std::size_t kWaysOfOne = kWays / 2;
 
     struct Bucket {
         std::uint64_t rule;    // hash of rule id and scope
@@ -43,7 +45,9 @@ class RateTable {
     };
     struct alignas(64) Set {
         SpinLock lock;
+        std::uint32_t owners[kWays];  // hash of who has the bucket
         Bucket buckets[kWays];
+        Bucket* vacant(std::uint32_t owner, Instant now) noexcept;
     };
     SipHash hash_;
     Reserved<Set> sets_;

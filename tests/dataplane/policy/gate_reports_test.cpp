@@ -80,12 +80,24 @@ TEST_F(Reports, ALogSaysWhoWhatAndWhy) {
 TEST_F(Reports, AFloodOfDenialsIsNoFloodOfLogs) {
     use(nothing());
     for (int i = 0; i < 50000; ++i) in(udp(kIn, 1 + static_cast<unsigned>(i) % 60000));
-    EXPECT_LE(logged().size(), kLogRecordsPerSecond);
-    EXPECT_GE(counters[Counter::policy_log_suppressed], 50000U - kLogRecordsPerSecond);
+    EXPECT_EQ(logged().size(), kLogRecordsPerSecond + kLogRecordsOfPeer);
+    EXPECT_EQ(counters[Counter::policy_log_suppressed], 50000U - kLogRecordsPerSecond - kLogRecordsOfPeer);
     now += seconds(1);
     for (int i = 0; i < 1000; ++i) in(udp(kIn));
-    EXPECT_LE(logged().size(), kLogRecordsPerSecond);
+    EXPECT_EQ(logged().size(), kLogRecordsPerSecond + 1);
     EXPECT_EQ(counters[Counter::policy_no_rule], 51000U);
+}
+
+TEST_F(Reports, APeerThatFloodsTheLogKeepsNobodyElseOutOfIt) {
+    use(nothing());
+    for (int i = 0; i < 10; ++i, now += seconds(1)) {
+        for (int j = 0; j < 1000; ++j) in(udp(kIn), kOther);
+        logged();
+        in(udp(kIn));
+        const auto records = logged();
+        ASSERT_EQ(records.size(), 1U) << "second " << i;
+        EXPECT_EQ(records[0].peer, kPeer);
+    }
 }
 
 // Packets that were dropped only while somebody looked (Nebula #239).
