@@ -23,7 +23,6 @@
 #include "control/daemonize.h"
 #include "control/log.h"
 #include "control/text.h"
-#include "control/uapi.h"
 #include "crypto/start.h"
 
 namespace {
@@ -356,11 +355,11 @@ int main(int argc, char** argv) {
     }
     Arguments arguments;
     arguments.daemon.interface_name = values["interface"].as<std::string>();
-    if (!arguments.daemon.interface_name.empty() && !is_interface_name(arguments.daemon.interface_name)) {
-        std::fprintf(
-            stderr,
-            "vernd: \"%s\" is no interface name: at most 15 letters, digits and any of _=+.- make one\n",
-            printable(arguments.daemon.interface_name).c_str());
+    if (!is_interface_name(arguments.daemon.interface_name)) {
+        std::fprintf(stderr,
+                     "vernd: \"%s\" is no interface name: at most 15 letters, digits and any of _=+.- make "
+                     "one, and it begins with no -\n",
+                     printable(arguments.daemon.interface_name).c_str());
         return kExitUsage;
     }
     if (auto read = read_environment(arguments).and_then([&] { return read_options(values, arguments); });

@@ -9,7 +9,6 @@
 #include <memory>
 
 #include "control/text.h"
-#include "control/uapi.h"
 #include "control/unix_address.h"
 
 namespace vern {

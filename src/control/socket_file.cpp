@@ -9,7 +9,6 @@
 
 #include "control/files.h"
 #include "control/text.h"
-#include "control/uapi.h"
 #include "control/unix_address.h"
 
 namespace vern {

@@ -326,6 +326,14 @@ std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::c
     return std::chrono::seconds(*number * unit);
 }
 
+bool is_interface_name(std::string_view name) {
+    return !name.empty() && name.size() <= 15 && name.front() != '-' && name != "." && name != ".." &&
+           std::ranges::all_of(name, [](char c) {
+               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      std::string_view("_=+.-").find(c) != std::string_view::npos;
+           });
+}
+
 std::string date_text(std::int64_t unix_seconds) {
     constexpr std::int64_t kLastSecond = 253402300799;  // of the year 9999
     const auto seconds = static_cast<std::time_t>(std::clamp<std::int64_t>(unix_seconds, 0, kLastSecond));

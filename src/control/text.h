@@ -57,6 +57,10 @@ Result<HostPort> split_endpoint(std::string_view text);
 // "60", "60s", "5m", "1h": from a second to `max`.
 std::optional<std::chrono::seconds> parse_duration(std::string_view text, std::chrono::seconds max);
 
+// What may stand before ".sock" and name a TUN device: [a-zA-Z0-9_=+.-]{1,15}, not "." or "..", and nothing
+// that programs would take for an option.
+bool is_interface_name(std::string_view name);
+
 // RFC 3339 in UTC, to the second; nothing before 1970 or after 9999.
 std::string date_text(std::int64_t unix_seconds);
 std::string date_text(WallTime time);

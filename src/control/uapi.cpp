@@ -265,14 +265,6 @@ std::size_t expected_size(const Peers& peers) {
 
 }  // namespace
 
-bool is_interface_name(std::string_view name) {
-    return !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
-           std::all_of(name.begin(), name.end(), [](char c) {
-               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                      std::string_view("_=+.-").find(c) != std::string_view::npos;
-           });
-}
-
 Result<DeviceChange> parse_uapi_set(std::string_view body) {
     DeviceChange change;
     std::size_t prefixes = 0;

@@ -19,9 +19,6 @@ inline constexpr std::size_t kUapiLineBytesMax = 4096;
 inline constexpr std::size_t kUapiRequestBytesMax = std::size_t{256}
                                                     << 20;  // 2^20 peers with a few prefixes each
 
-// What may stand before ".sock" and name a TUN device: [a-zA-Z0-9_=+.-]{1,15}, not "." or "..".
-bool is_interface_name(std::string_view name);
-
 // The body of `set=1` (without that line, without the empty line at the end). All or nothing; the error names
 // line and key, never a value that could be a secret. A private key is clamped unless it is zero.
 Result<DeviceChange> parse_uapi_set(std::string_view body);

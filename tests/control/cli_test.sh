@@ -1,6 +1,7 @@
 #!/bin/bash
-# The parts of the command line that need no rights and no daemon. Usage: cli_test.sh VERN
-vern=$(realpath "$1")
+# The parts of the command lines that need no rights and no daemon. Usage: cli_test.sh VERN VERND
+vern=$(realpath "$1") vernd=$(realpath "$2")
+completion=$(realpath "${BASH_SOURCE%/*}/../../tools/completion")
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 failures=0 checks=0
@@ -111,7 +112,9 @@ sed 's/^allow/alow/' "$dir/p.toml" > "$dir/q.toml"
 expect "policy check of errors" 1 "" "vern: $dir/q.toml:5:1: a rule needs one of *
 vern: $dir/q.toml:8:1: unknown key 'alow' in a rule (allow?)" "$vern" policy check "$dir/q.toml"
 : > "$dir/q.toml"
-expect "policy check of nothing" 0 "$dir/q.toml: ok, 0 rules, 0 tests passed" "Warning: $dir/q.toml:1:1: no rules: everything is denied, in and out" "$vern" policy check "$dir/q.toml"
+expect "policy check of nothing" 1 "" "vern: $dir/q.toml:1:1: no version: *" "$vern" policy check "$dir/q.toml"
+echo "version = 1" > "$dir/q.toml"
+expect "policy check of no rules" 0 "$dir/q.toml: ok, 0 rules, 0 tests passed" "Warning: $dir/q.toml:1:1: no rules: everything is denied, in and out" "$vern" policy check "$dir/q.toml"
 expect "policy check of no file" 1 "" "vern: $dir/none.toml: No such file or directory" "$vern" policy check "$dir/none.toml"
 expect "policy check without a file" 2 "" "vern: policy check: which file? *" "$vern" policy check
 expect "policy show with a file" 2 "" "vern: policy show: 'x' is too much" "$vern" policy show x
@@ -272,6 +275,30 @@ if [[ $(id -u) == 0 ]]; then
 else
     expect "up without rights" 1 "" "vern: this needs root *" "$vern" up "$dir/wgx.conf"
 fi
+
+expect "vernd without a name" 2 "" "vernd: which interface?*" "$vernd"
+for name in '' . a/b 0123456789abcdef; do expect "vernd '$name'" 2 "" "vernd: \"$name\" is no interface name: *" "$vernd" "$name"; done
+
+# completed FILE FUNCTION WORD...: what completion makes of the line so far.
+completed() {
+    # shellcheck disable=SC1090,SC2034
+    bash -c 'compopt() { :; }; . "$0"; COMP_WORDS=("${@:2}"); COMP_CWORD=$(($# - 2)); "$1"; printf "%s\n" "${COMPREPLY[@]}"' "$@"
+}
+# Each option is completed, or is one of a word that comes first.
+options_of() { grep -oE '^  (-[a-z], |-[a-z] \[ )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+'; }
+for command in $("$vern" help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' | grep -v '^vern$'); do
+    checks=$((checks + 1))
+    completed "$completion/vern.bash" _vern vern "" | grep -qx "$command" || { echo "not ok: completion knows no $command"; failures=$((failures + 1)); }
+    completed "$completion/vern.bash" _vern vern "$command" -- | grep -qx -- --help || { echo "not ok: nothing completes $command"; failures=$((failures + 1)); }
+    for option in $("$vern" help "$command" | options_of); do
+        grep -qE -- "[ =\"'(|]$option([ '\")|]|$)" "$completion/vern.bash" || { echo "not ok: completion knows no $command $option"; failures=$((failures + 1)); }
+    done
+done
+for option in $("$vernd" --help | options_of); do
+    checks=$((checks + 1))
+    completed "$completion/vernd.bash" _vernd vernd -- | grep -qx -- "$option" || { echo "not ok: completion knows no vernd $option"; failures=$((failures + 1)); }
+done
+[[ $(completed "$completion/vernd.bash" _vernd vernd --engine io) == io_uring ]] || { echo "not ok: no engine is completed"; failures=$((failures + 1)); }
 
 echo "$checks checks, $failures failed"
 [[ $failures == 0 ]]

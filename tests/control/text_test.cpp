@@ -129,5 +129,14 @@ TEST(Text, SecretTextTakesTheSameForms) {
     EXPECT_EQ(text, "10.0.0.0/8::1192.0.2.1:1");
 }
 
+TEST(Text, InterfaceNames) {
+    for (const char* name : {"wg0", "a", "wg-home.1", "0123456789abcde", "a=b+c_"})
+        EXPECT_TRUE(is_interface_name(name)) << name;
+    for (const char* name :
+         {"", ".", "..", "0123456789abcdef", "a/b", "a b", "wg0\n", "%s", "../x", "-x", "--help"}) {
+        EXPECT_FALSE(is_interface_name(name)) << name;
+    }
+}
+
 }  // namespace
 }  // namespace vern

@@ -4,7 +4,7 @@ import json
 import re
 import unittest
 
-from lab import Lab
+from lab import Lab, wait_until
 from tunnel import PORT, SUBJECT, SUBJECT_IS_VERN, VERN, Interface, at, genkey, genpsk, pair, pubkey
 
 GOOD = """[Interface]
@@ -134,6 +134,26 @@ class Cli(unittest.TestCase):
         self.assertRegex(result.stderr, r"wg0\.conf:9: .*nosuch\.invalid")
         self.assertFalse(self.host.has_interface("wg0"))
         self.assertEqual(self.host.processes(), [])
+
+    def test_a_port_that_is_taken(self):
+        self.host.start("python3", "-c", "import socket, time; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 51820)); print('bound', flush=True); time.sleep(60)", name="taker")
+        wait_until(lambda: self.host.run("ss", "-Hlun", "sport = :51820").stdout.strip(), "the port to be taken")
+        result = self.vern("up", self.host.write("wg0.conf", GOOD.format(private=genkey(), public=pubkey(genkey()))), check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"wg0\.conf: ListenPort 51820 is in use")
+        self.assertFalse(self.host.has_interface("wg0"))
+
+    def test_down_of_an_interface_that_was_renamed(self):
+        file = self.host.write("wg0.conf", GOOD.format(private=genkey(), public=pubkey(genkey())))
+        self.vern("up", file)
+        self.host.run("ip", "link", "set", "dev", "wg0", "down")
+        self.host.run("ip", "link", "set", "dev", "wg0", "name", "other")
+        result = self.vern("down", file, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "wg0 has a daemon, but no interface is called so: it was renamed")
+        self.host.run("ip", "link", "set", "dev", "other", "name", "wg0")
+        self.vern("down", file)
+        self.assertFalse(self.host.has_interface("wg0"))
 
     def test_files_that_are_none(self):
         for argv in (("up", "/nonexistent.conf"), ("check", "/nonexistent.conf"), ("up", "nosuch"), ("down", "nosuch"), ("up",), ("nonsense",), ("up", "--nonsense", "x")):

@@ -9,7 +9,7 @@ import unittest
 
 from lab import Lab, wait_until
 from talk import LISTEN, PROBE, TALK
-from tunnel import SUBJECT, SUBJECT_IS_VERN, VERN, Interface, at, host_routes
+from tunnel import SUBJECT, SUBJECT_IS_VERN, VERN, Interface, at, genkey, host_routes, pubkey
 
 # Numbers in datagrams to both ports, some two hundred times a second, until standard input ends; then how many.
 SAY = """
@@ -112,6 +112,19 @@ class Policy(unittest.TestCase):
         text = self.vern("explain", "in web-1 tcp 10.100.0.2:40000 > 10.100.0.1:3306").stdout
         self.assertIn("allow: rule r0 (line 10, allow)", text)
         self.assertIn("deny: no rule allows it", self.vern("explain", "in other tcp 10.100.0.3:40000 > 10.100.0.1:3306").stdout)
+
+    def test_explain_knows_what_comes_before_all_rules(self):
+        def explained(question):
+            return self.vern("explain", question).stdout.splitlines()
+        for policy in (None, self.policy("in = {}\nallow = [\"any\"]")):
+            if policy:
+                self.apply(policy)
+            self.assertIn("allow: ", explained(f"in {self.web.public} tcp 10.100.0.2:1 > 10.100.0.1:22")[0])
+            self.assertRegex(explained(f"in {self.web.public} tcp 10.100.0.3:1 > 10.100.0.1:22")[0], r"^deny: 10\.100\.0\.3 is in the allowed IPs of .*, not of this peer$")
+            self.assertEqual(explained(f"out {self.web.public} tcp 10.100.0.1:1 > 192.0.2.7:22")[0], "deny: 192.0.2.7 is in the allowed IPs of no peer")
+            stranger = explained(f"in {pubkey(genkey())} tcp 10.100.0.2:1 > 10.100.0.1:22")
+            self.assertEqual(stranger[1], "  but this interface has no such peer: it is what the rules say by themselves")
+            self.assertIn("neither in nor out", self.vern("explain", "by - tcp 10.100.0.2:1 > 10.100.0.1:22", check=False).stderr)
 
     def test_a_hub_forwards_what_both_its_sides_allow(self):
         # web -> hub -> other: in from the one and out to the other, both by the hub's policy.

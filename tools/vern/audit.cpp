@@ -18,7 +18,6 @@
 #include "control/audit/verify.h"
 #include "control/policy/control.h"
 #include "control/text.h"
-#include "control/uapi.h"
 #include "policy.h"
 
 namespace vern::cli {

@@ -13,7 +13,6 @@
 #include "command.h"
 #include "control/files.h"
 #include "control/text.h"
-#include "control/uapi.h"
 #include "dataplane/io/fd.h"
 
 namespace vern::cli {

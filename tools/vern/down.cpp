@@ -40,6 +40,11 @@ int run_down(const Invocation& invocation) {
     if (!status)
         return failed(
             Error{fmt::format("{} is not up: {}", file->interface, status.error().message), ENODEV});
+    if (!link_exists(file->interface))
+        return failed(Error{fmt::format("{0} has a daemon, but no interface is called so: it was renamed, "
+                                        "and is left as it is (ip link set dev ... name {0})",
+                                        file->interface),
+                            ENODEV});
     Steps steps(invocation.has("quiet"));
     if (auto hooked = steps.hooks(file->config.pre_down, file->interface); !hooked)
         return failed(hooked.error());

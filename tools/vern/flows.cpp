@@ -66,6 +66,20 @@ std::string rule_text(const json& rule) {
                        text_of(rule, "action"));
 }
 
+// A rule, or what there is instead.
+std::string decided_by(const json& answer) {
+    auto reason = text_of(answer, "reason");
+    if (const auto rule = answer.find("rule"); rule != answer.end() && rule->is_object())
+        return rule_text(*rule) + (reason.empty() ? "" : " (" + reason + ")");
+    constexpr std::string_view kDenied = "packet denied: ";
+    if (reason.starts_with(kDenied)) reason.erase(0, kDenied.size());
+    const auto state = text_of(answer, "policy");
+    const bool allowed = text_of(answer, "verdict") == "allow";
+    if (state == "failed" && answer.contains("rule")) return "the policy could not be loaded";
+    if (!reason.empty()) return reason;
+    return allowed ? "there is no policy, only allowed IPs decide" : "no rule allows it";
+}
+
 int run_explain(const Invocation& invocation) {
     std::string question;
     for (const std::string& word : invocation.operands) question += (question.empty() ? "" : " ") + word;
@@ -73,19 +87,10 @@ int run_explain(const Invocation& invocation) {
         ask_daemon(invocation, api::Method::get, api::with_query("/v1/explain", {{"q", question}}));
     if (!answer) return failed(answer.error());
     if (invocation.has("json")) return print_done(*answer);
-    const auto state = text_of(*answer, "policy");
-    if (state == "none") {
-        fmt::print("allow: there is no policy, only allowed IPs decide\n");
-        return kSuccess;
-    }
-    const auto rule = answer->find("rule");
-    const bool decided = rule != answer->end() && rule->is_object();
-    const auto reason = decided ? text_of(*answer, "reason") : std::string();
-    fmt::print("{}: {}{}\n", text_of(*answer, "verdict"),
-               decided             ? rule_text(*rule)
-               : state == "failed" ? "the policy could not be loaded"
-                                   : "no rule allows it",
-               reason.empty() ? "" : " (" + reason + ")");
+    fmt::print("{}: {}\n", text_of(*answer, "verdict"), decided_by(*answer));
+    if (answer->contains("known_peer") && (*answer)["known_peer"] == json(false) &&
+        question.find(" - ") == std::string::npos)
+        fmt::print("  but this interface has no such peer: it is what the rules say by themselves\n");
     if (const auto considered = answer->find("considered");
         considered != answer->end() && considered->is_array()) {
         for (const json& one : *considered) {

@@ -58,6 +58,9 @@ int list(const Invocation& invocation) {
     if (invocation.has("json")) return print_done(*answer);
     const json& all = identities_of(*answer);
     for (const json& identity : all) print_identity(identity, peer_text(identity) + " is ");
+    if (all.empty() && invocation.has("peer"))
+        fmt::print(stderr, "vern: nobody called '{}' has proven anything\n",
+                   printable(invocation.options["peer"].as<std::string>()));
     if (answer->contains("more") && (*answer)["more"] == json(true))
         fmt::print(stderr, "vern: of {} identities only {} are shown (--peer)\n", number_of(*answer, "bound"),
                    all.size());

@@ -9,6 +9,7 @@
 #include <exception>
 #include <iostream>
 #include <iterator>
+#include <system_error>
 
 #include "command.h"
 
@@ -141,6 +142,10 @@ int main(int argc, char** argv) {
     ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is a failed write, told like any other
     try {
         return vern::cli::finish(vern::cli::dispatch({argv + std::min(argc, 1), argv + argc}));
+    } catch (const std::system_error& error) {
+        // Who read it has seen enough.
+        if (error.code() != std::errc::broken_pipe) vern::cli::print_error(error.what());
+        return vern::cli::kFailure;
     } catch (const std::exception& error) {
         vern::cli::print_error(error.what());
         return vern::cli::kFailure;

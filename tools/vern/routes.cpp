@@ -22,12 +22,7 @@ constexpr const char* kSourceMark = "/proc/sys/net/ipv4/conf/all/src_valid_mark"
 std::string family_of(const Prefix& prefix) { return prefix.address.family == Family::v6 ? "-6" : "-4"; }
 
 bool covers(const Prefix& wide, const Prefix& narrow) {
-    if (wide.address.family != narrow.address.family || wide.length > narrow.length) return false;
-    for (unsigned bit = 0; bit < wide.length; ++bit) {
-        const auto mask = static_cast<std::byte>(0x80U >> (bit % 8));
-        if ((wide.address.bytes[bit / 8] & mask) != (narrow.address.bytes[bit / 8] & mask)) return false;
-    }
-    return true;
+    return wide.length <= narrow.length && contains(wide, narrow.address);
 }
 
 std::string text_of(const json& object, const char* key) {

@@ -187,11 +187,11 @@ const Command kTrust{"trust",
                      "ssh add FILE       trust an SSH CA: its public key, as in sshd's TrustedUserCAKeys\n"
                      "x509 add FILE      trust X.509 CAs: certificates in PEM\n"
                      "remove KIND NAME   trust it no longer; identities that it certified end at once\n\n"
-                     "add replaces what is trusted under that name, with its lists and groups: what is not "
-                     "given again is gone.\n"
-                     "Identities are proven anew by it, and end at once if it takes them back. A revocation "
-                     "list is replaced by\n"
-                     "none but a newer one. '-' is standard input.",
+                     "add replaces what is trusted under that name, with its principals and groups: what is "
+                     "not given again is gone.\n"
+                     "Revocation lists have to be given again, and none that is older. Identities are proven "
+                     "anew, and end at once if\n"
+                     "they are taken back. '-' is standard input.",
                      1,
                      3,
                      declare_trust,

@@ -93,7 +93,11 @@ class Tunnel {
     Result<void> configure() {
         steps_.show(
             fmt::format("vern: keys, ports and {} peers for {}", change_.peers.size(), file_.interface));
-        return set(change_);
+        auto configured = set(change_);
+        if (!configured && configured.error().code == EADDRINUSE && change_.listen_port)
+            return fail(fmt::format("{}: ListenPort {} is in use", file_.shown, *change_.listen_port),
+                        EADDRINUSE);
+        return configured;
     }
 
     Result<void> set_mtu() {

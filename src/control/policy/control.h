@@ -54,6 +54,13 @@ struct Measured {
     std::vector<Rule> rules;
 };
 
+// What comes before all rules: the peer of a flow, and whose allowed IPs its remote address is in.
+struct Standing {
+    bool known = false;  // the interface has this peer
+    bool admitted = false;
+    std::optional<PublicKey> owner;
+};
+
 // What is asked of the data plane.
 class DataPlane {
   public:
@@ -69,6 +76,7 @@ class DataPlane {
     virtual std::uint64_t live_flows() const = 0;
     // Of each rule of the published policy, and last of what no rule matched.
     virtual std::vector<RuleCounts> counts() const = 0;
+    virtual Standing standing(const Question& question) const = 0;
     // As Device::explain().
     virtual std::optional<Explanation> explain(const Question& question) const = 0;
     virtual void each_flow(const std::function<bool(const Flow&, const PublicKey& peer)>& take)
@@ -161,6 +169,8 @@ class Control {
         std::string failure;
         bool none() const { return !loaded && failure.empty(); }
     };
+    std::string before_rules(const Question& question, const Standing& standing) const;
+    Json explain_rules(const Question& question) const;
     static Store::Present state_on_disk(const Governing& governing);
     struct Trial {
         Governing before;

@@ -99,16 +99,40 @@ json Control::counts_json(std::uint32_t index) const {
     return counts_of(counts[slot]);
 }
 
+// Why nothing of the flow gets as far as the rules; empty: it does.
+std::string Control::before_rules(const Question& question, const Standing& standing) const {
+    if (!standing.known) return {};
+    if (!standing.admitted) return "the peer has no session until it has proven who it is";
+    if (standing.owner == question.peer) return {};
+    return fmt::format("{} is in the allowed IPs of {}", address_text(question.key.remote, question.key.v6),
+                       standing.owner ? peer_name(*standing.owner) + ", not of this peer" : "no peer");
+}
+
 Outcome<json> Control::explain(std::string_view text) const {
-    if (governing_.none())
-        return json{{"verdict", "allow"}, {"policy", "none"}, {"considered", json::array()}};
     static const Document kEmpty;
     const Document& document = governing_.loaded ? governing_.loaded->document : kEmpty;
     const auto question = parse_question(text, document);
     if (!question) return refuse(Refused::Why::wrong, question.error().message);
+    const Standing standing = plane_.standing(*question);
+    json answer{{"verdict", "allow"},
+                {"policy", governing_.loaded   ? "active"
+                           : governing_.none() ? "none"
+                                               : "failed"},
+                {"considered", json::array()},
+                {"known_peer", standing.known}};
+    if (const std::string why = before_rules(*question, standing); !why.empty()) {
+        answer["verdict"] = "deny";
+        answer["reason"] = why;
+    } else if (!governing_.none()) {
+        answer.update(explain_rules(*question));
+    }
+    return answer;
+}
+
+json Control::explain_rules(const Question& question) const {
     // The packet path's own answer where the peer is one of the interface's; else what the rules alone say.
-    const auto live = plane_.explain(*question);
-    const Ruling ruling = decide(*published_, *question, plane_.now().boot, true);
+    const auto live = plane_.explain(question);
+    const Ruling ruling = decide(*published_, question, plane_.now().boot, true);
     json considered = json::array();
     for (const Considered& one : ruling.considered) {
         json entry = rule_json(one.index);
@@ -123,12 +147,12 @@ Outcome<json> Control::explain(std::string_view text) const {
                                      : live->reject  ? "reject"
                                                      : "deny";
     json answer{{"verdict", verdict},
-                {"policy", governing_.loaded ? "active" : "failed"},
                 {"rule", rule_json(rule)},
                 {"considered", std::move(considered)},
                 {"counters", counts_json(rule)}};
-    answer["observe"] = live ? live->would_be : document.observe && ruling.action != Action::allow;
-    answer["known_peer"] = live.has_value();
+    answer["observe"] =
+        live ? live->would_be
+             : governing_.loaded && governing_.loaded->document.observe && ruling.action != Action::allow;
     if (live && live->reason != Counter::count)
         answer["reason"] = kCounterInfo[static_cast<std::size_t>(live->reason)].meaning;
     if (live && live->live) answer["live"] = name_of(live->live->state);

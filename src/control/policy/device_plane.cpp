@@ -21,6 +21,14 @@ void DevicePlane::set_admission(Admission admission) {
     device_.set_admission(std::move(admission), boot_time_now());
 }
 
+Standing DevicePlane::standing(const Question& question) const {
+    const auto& remote = question.key.remote;
+    return {.known = device_.has_peer(question.peer),
+            .admitted = device_.admits(question.peer),
+            .owner = device_.peer_of(question.key.v6 ? IpAddress::v6(std::span<const std::byte, 16>(remote))
+                                                     : IpAddress::v4(std::span(remote).first<4>()))};
+}
+
 std::optional<Explanation> DevicePlane::explain(const Question& question) const {
     return device_.explain(question.direction, question.peer, question.key, question.port, boot_time_now());
 }

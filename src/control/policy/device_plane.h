@@ -19,6 +19,7 @@ class DevicePlane final : public DataPlane {
     void set_admission(Admission admission) override;
     std::uint64_t live_flows() const override { return device_.flow_count(); }
     std::vector<RuleCounts> counts() const override { return device_.policy_counts(); }
+    Standing standing(const Question& question) const override;
     std::optional<Explanation> explain(const Question& question) const override;
     void each_flow(const std::function<bool(const Flow&, const PublicKey& peer)>& take) const override;
 

@@ -117,8 +117,7 @@ Document Parser::run(const toml::table& policy) {
                  {"version", "name", "require_identity", "identity_max", "defaults", "peers", "groups",
                   "sets", "rule", "test"},
                  "a policy");
-    const bool empty = policy.empty();
-    if (!empty && policy.get("version") == nullptr) {
+    if (policy.get("version") == nullptr) {
         reader_.messages().error({1, 1}, "no version: a policy says \"version = 1\" first");
     } else if (const auto version = reader_.number(policy, "version", 0, INT64_MAX);
                version && *version != 1) {

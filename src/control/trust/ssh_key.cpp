@@ -111,7 +111,7 @@ Verdict<OwnedKey> read_rsa(SshReader& reader) {
     const Bytes modulus = reader.mpint();
     if (reader.failed()) return OwnedKey();
     if (bits_of(modulus) < kSshRsaBitsMin) return refuse(Refusal::weak_key, "RSA of less than 2048 bits");
-    if (bits_of(modulus) > kSshRsaBitsMax) return refuse(Refusal::too_large, "RSA of more than 16384 bits");
+    if (bits_of(modulus) > kSshRsaBitsMax) return refuse(Refusal::too_large, "RSA of more than 8192 bits");
     if (exponent.size() > kRsaExponentBytesMax)
         return refuse(Refusal::too_large, "an RSA exponent of more than 64 bits");
     const Number e = number_of(exponent), n = number_of(modulus);

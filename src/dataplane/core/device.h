@@ -109,6 +109,8 @@ class Device {
     // Whose allowed IPs `address` is of, as for a packet that comes from there.
     std::optional<PublicKey> peer_of(const IpAddress& address) const;
     bool has_peer(const PublicKey& key) const;
+    // False also for who is no peer.
+    bool admits(const PublicKey& key) const;
     // The interface's own; nullopt without a private key.
     std::optional<PublicKey> own_public_key() const;
     // The inner MTU: padding never passes it.

@@ -298,6 +298,12 @@ bool Device::has_peer(const PublicKey& key) const {
     return peers_by_key_.contains(key);
 }
 
+bool Device::admits(const PublicKey& key) const {
+    const std::lock_guard hold(lock_);
+    const auto found = peers_by_key_.find(key);
+    return found != peers_by_key_.end() && !found->second->barred;
+}
+
 std::optional<PublicKey> Device::own_public_key() const {
     const std::lock_guard hold(lock_);
     if (!identity_) return std::nullopt;

@@ -24,7 +24,34 @@ TEST_F(ControlTest, WithoutAnyPolicyNothingIsPublishedAndNothingWritten) {
     EXPECT_FALSE(std::filesystem::exists(directory.path() + "/state"));
     EXPECT_FALSE(control->deadline());
     EXPECT_FALSE(control->counters().has_value());
-    EXPECT_EQ(explain("x")["verdict"], "allow");
+    EXPECT_EQ(explain("in - tcp 10.0.0.2:1 > 10.0.0.1:22")["verdict"], "allow");
+    EXPECT_FALSE(explain("x")["ok"]);
+}
+
+// Rules are not what denies it, and not what would let it pass.
+TEST_F(ControlTest, ExplainsWhatComesBeforeAllRules) {
+    const std::string key(43, 'A');
+    const std::string question = "in " + key + "= tcp 10.0.0.2:1 > 10.0.0.1:22";
+    const auto reason = [&] { return explain(question).value("reason", ""); };
+    start();
+    for (const bool with_policy : {false, true}) {
+        if (with_policy) apply(policy("a"));
+        plane->standing_of = nullptr;
+        EXPECT_EQ(explain(question)["known_peer"], false);
+        EXPECT_EQ(explain(question)["verdict"], "allow");
+        Standing standing{.known = true, .admitted = true, .owner = PublicKey{}};
+        plane->standing_of = [&](const Question&) { return standing; };
+        EXPECT_EQ(explain(question)["known_peer"], true);
+        EXPECT_EQ(explain(question)["verdict"], "allow");
+        standing.owner.reset();
+        EXPECT_EQ(reason(), "10.0.0.2 is in the allowed IPs of no peer");
+        EXPECT_EQ(explain(question)["verdict"], "deny");
+        standing.owner.emplace().bytes[0] = std::byte{1};
+        EXPECT_EQ(reason(), "10.0.0.2 is in the allowed IPs of " + to_base64(standing.owner->bytes) +
+                                ", not of this peer");
+        standing = {.known = true, .admitted = false, .owner = PublicKey{}};
+        EXPECT_EQ(reason(), "the peer has no session until it has proven who it is");
+    }
 }
 
 TEST_F(ControlTest, AppliedIsPublishedKeptAndLoadedAgain) {

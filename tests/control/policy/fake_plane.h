@@ -22,6 +22,9 @@ class FakePlane final : public DataPlane {
         return published ? std::vector<RuleCounts>(published->rules().rules.size() + 1)
                          : std::vector<RuleCounts>{};
     }
+    Standing standing(const Question& question) const override {
+        return standing_of ? standing_of(question) : Standing{};
+    }
     std::optional<Explanation> explain(const Question&) const override { return explanation; }
     void each_flow(const std::function<bool(const Flow&, const PublicKey&)>& take) const override {
         for (const auto& [flow, peer] : flows)
@@ -37,6 +40,7 @@ class FakePlane final : public DataPlane {
     std::unique_ptr<const Policy> published;
     Admission admission;
     std::optional<Explanation> explanation;
+    std::function<Standing(const Question&)> standing_of;
     std::vector<std::pair<Flow, PublicKey>> flows;
     int publications = 0;
     bool refuse = false;
