@@ -40,7 +40,11 @@ Result<Verification> verify(const std::string& directory) {
         if (intact && reader.torn()) intact = verifier.torn_line();
     }
     Verification result = verifier.finish();
-    if (!head && !result.broken) result.broken = Broken{{std::string(kHeadName), 1}, head.error().message};
+    if (!head && !result.broken) {
+        Broken& broken = result.broken.emplace();
+        broken.at = {std::string(kHeadName), 1};
+        broken.what = head.error().message;
+    }
     return result;
 }
 

@@ -312,7 +312,7 @@ bool NftReading::match_payload(const json& payload, const std::vector<json>& val
 // of none never does.
 void NftReading::match_state(const std::vector<json>& values, bool negated, NftRule& rule) {
     bool fresh = false;
-    for (const json& value : values) fresh |= value == json("new");
+    for (const json& value : values) fresh |= value.is_string() && value.get<std::string>() == "new";
     if (fresh == negated) rule.services = std::vector<Service>{};
 }
 
