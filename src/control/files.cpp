@@ -24,6 +24,10 @@ template <typename String>
 Result<String> read_all(int fd, std::size_t bytes_max, const std::string& shown) {
     constexpr std::size_t kPiece = 64 * 1024;
     String text;
+    // Room for all of a file at once; of a pipe nobody knows how much there will be.
+    struct stat info {};
+    if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
+        text.reserve(std::min(static_cast<std::size_t>(info.st_size), bytes_max) + kPiece);
     for (;;) {
         const std::size_t had = text.size();
         text.resize(had + kPiece);

@@ -142,17 +142,18 @@ json Control::explain_rules(const Question& question) const {
         considered.push_back(std::move(entry));
     }
     const std::uint32_t rule = live ? live->rule : ruling.index;
-    const std::string_view verdict = !live           ? word_of(ruling.action)
-                                     : live->allowed ? "allow"
-                                     : live->reject  ? "reject"
-                                                     : "deny";
+    const bool observed =
+        live ? live->would_be
+             : governing_.loaded && governing_.loaded->document.observe && ruling.action != Action::allow;
+    const std::string_view verdict = observed || (live && live->allowed) ? "allow"
+                                     : !live                             ? word_of(ruling.action)
+                                     : live->reject                      ? "reject"
+                                                                         : "deny";
     json answer{{"verdict", verdict},
                 {"rule", rule_json(rule)},
                 {"considered", std::move(considered)},
-                {"counters", counts_json(rule)}};
-    answer["observe"] =
-        live ? live->would_be
-             : governing_.loaded && governing_.loaded->document.observe && ruling.action != Action::allow;
+                {"counters", counts_json(rule)},
+                {"observe", observed}};
     if (live && live->reason != Counter::count)
         answer["reason"] = kCounterInfo[static_cast<std::size_t>(live->reason)].meaning;
     if (live && live->live) answer["live"] = name_of(live->live->state);

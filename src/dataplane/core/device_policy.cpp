@@ -75,10 +75,12 @@ std::optional<policy::Explanation> Device::explain(policy::Direction direction, 
     const std::lock_guard hold(lock_);
     const auto found = peers_by_key_.find(peer);
     if (!policy_ || found == peers_by_key_.end()) return std::nullopt;
+    const bool in = direction == policy::Direction::in;
+    const Peer* sender = in ? found->second : snapshot_->allowed_ips.find(key.local.data(), key.v6);
     return policy::Gate::explain(
         *policy_, *policy_tables_, direction,
-        {found->second->serial, policy_->class_of(peer), found->second->identity_until.get()}, key, port,
-        now);
+        {found->second->serial, policy_->class_of(peer), found->second->identity_until.get()},
+        sender ? sender->serial : 0, key, port, now);
 }
 
 std::size_t Device::copy_flows(std::size_t& cursor, std::span<policy::Flow> out, Instant now) const {

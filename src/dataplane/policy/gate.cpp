@@ -104,8 +104,8 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
         }
         if (rule.rate && mode != Mode::again) {
             const auto& source = q.direction == Direction::in ? q.key.remote : q.key.local;
-            const auto answer = tables.rates.ask(rule.id, *rule.rate, q.peer.serial, q.direction, source,
-                                                 q.now, mode == Mode::fresh);
+            const auto answer = tables.rates.ask(rule.id, *rule.rate, q.peer.serial, q.sender, source, q.now,
+                                                 mode == Mode::fresh);
             if (answer != RateTable::Answer::token) {
                 if (gate) q.policy.count(gate->worker_, index, Policy::Count::limited);
                 decision.rule = index;
@@ -119,10 +119,10 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
 }
 
 Gate::Decision Gate::decide(Mode mode) noexcept {
-    return decide(
-        *tables_,
-        {*policy_, packet_.direction, packet_.peer, packet_.key, packet_.transport.service_port(), now_},
-        mode, this);
+    return decide(*tables_,
+                  {*policy_, packet_.direction, packet_.peer, sender(), packet_.key,
+                   packet_.transport.service_port(), now_},
+                  mode, this);
 }
 
 // A train is mostly of one flow: what looks like the packet before it costs a comparison.
@@ -268,7 +268,7 @@ FlowTable::Held Gate::look_up(const FlowKey& key, std::uint64_t& hash, Memo& mem
 // Under the shard's lock, and without any other: a flow that is asked for again takes no token.
 bool Gate::renew(Flow& flow, Decision& decision) noexcept {
     if (flow.generation == policy_->generation() && now_ < flow.valid_until) return true;
-    decision = decide(*tables_, {*policy_, flow.began, packet_.peer, flow.key, first_port(flow), now_},
+    decision = decide(*tables_, {*policy_, flow.began, packet_.peer, 0, flow.key, first_port(flow), now_},
                       Mode::again, this);
     if (!decision.allowed) {
         decision.reason = Counter::policy_flow_cut;
@@ -365,10 +365,14 @@ Gate::Decision Gate::begin_flow(FlowState state, const Decision& decision) noexc
 }
 
 // Asked only of what begins something: what goes out may be another peer's, passed on by this host.
+std::uint64_t Gate::sender() const noexcept {
+    if (packet_.direction == Direction::in) return packet_.peer.serial;
+    return owner_.serial_of ? owner_.serial_of(owner_.context, *packet_.packet) : 0;
+}
+
 Payer Gate::payer() const noexcept {
-    if (packet_.direction == Direction::in) return begun_by(packet_.peer.serial);
-    const std::uint64_t owner = owner_.serial_of ? owner_.serial_of(owner_.context, *packet_.packet) : 0;
-    return owner != 0 ? begun_by(owner) : begun_towards(packet_.peer.serial);
+    const std::uint64_t serial = sender();
+    return serial != 0 ? begun_by(serial) : begun_towards(packet_.peer.serial);
 }
 
 FlowTable::Room Gate::keep_flow(FlowState state, const Decision& decision) noexcept {
@@ -406,7 +410,7 @@ bool Gate::wants_log(std::uint32_t rule) const noexcept {
 
 // Bounded twice: by a rate, and by the room that the reader leaves. Nobody's packets wait for a log.
 void Gate::log(const Decision& decision, Verdict verdict, bool would_be) noexcept {
-    if (!log_budget_.take(packet_.peer.serial, now_)) return counters_.add(Counter::policy_log_suppressed);
+    if (!log_budget_.take(sender(), now_)) return counters_.add(Counter::policy_log_suppressed);
     LogRecord record;
     record.at = now_;
     record.key = packet_.key;
@@ -422,10 +426,11 @@ void Gate::log(const Decision& decision, Verdict verdict, bool would_be) noexcep
 }
 
 Explanation Gate::explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer,
-                          const FlowKey& key, std::uint16_t port, Instant now) noexcept {
+                          std::uint64_t sender, const FlowKey& key, std::uint16_t port,
+                          Instant now) noexcept {
     Decision decision{.reason = Counter::policy_identity_over};
     if (now < peer.identity_until)
-        decision = decide(tables, {policy, direction, peer, key, port, now}, Mode::dry, nullptr);
+        decision = decide(tables, {policy, direction, peer, sender, key, port, now}, Mode::dry, nullptr);
     Explanation out;
     out.allowed = decision.allowed || policy.rules().observe;
     out.would_be = !decision.allowed && policy.rules().observe;

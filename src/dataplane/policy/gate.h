@@ -123,10 +123,12 @@ class Gate {
         return refused_[static_cast<std::size_t>(direction)];
     }
 
-    // What the packet path would say to a new flow, by its own code but for what that would change. Any
-    // thread that keeps policy and tables alive.
+    // What the packet path would say to a new flow, by its own code but for what that would change. `sender`:
+    // the serial of the peer that the flow's source is of; 0: of this side. Any thread that keeps policy and
+    // tables alive.
     static Explanation explain(const Policy& policy, Tables& tables, Direction direction, const Subject& peer,
-                               const FlowKey& key, std::uint16_t port, Instant now) noexcept;
+                               std::uint64_t sender, const FlowKey& key, std::uint16_t port,
+                               Instant now) noexcept;
 
   private:
     enum class Mode : std::uint8_t {
@@ -138,6 +140,7 @@ class Gate {
         const Policy& policy;
         Direction direction;
         Subject peer;
+        std::uint64_t sender;
         const FlowKey& key;
         std::uint16_t port;
         Instant now;
@@ -176,6 +179,7 @@ class Gate {
     Decision in_flow() noexcept;
     Decision begin_flow() noexcept;
     Decision begin_flow(FlowState state, const Decision& decision) noexcept;
+    std::uint64_t sender() const noexcept;
     Payer payer() const noexcept;
     FlowTable::Room keep_flow(FlowState state, const Decision& decision) noexcept;
     bool renew(Flow& flow, Decision& decision) noexcept;

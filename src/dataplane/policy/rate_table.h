@@ -5,10 +5,10 @@
 // price of one token, and is refused when that would be further away than the burst allows. What is full
 // again need not be kept: its place is free.
 //
-// Fixed memory: 16384 sets of 8 buckets (4 MiB, touched when used), a lock for each. The buckets of one peer
-// lie within 128 of the sets and are half of a set at most, so that a peer that speaks for a whole prefix
-// cannot use up those of others by changing its source. What finds no bucket is refused: it fails closed, and
-// is counted.
+// Fixed memory: 16384 sets of 8 buckets (4 MiB, touched when used), a lock for each. A peer's sources have
+// their buckets, for each rule, in 256 of the sets, and never more than half of a set; those of this side are
+// half of each set at most. So nobody who speaks for a whole prefix uses up the buckets of others by changing
+// its source. What finds no bucket is refused: it fails closed, and is counted.
 #pragma once
 
 #include <array>
@@ -27,15 +27,15 @@ class RateTable {
     explicit operator bool() const noexcept { return static_cast<bool>(sets_); }
 
     enum class Answer : std::uint8_t { token, none, full };
-    // A token for a flow that begins at `source`. `peer`: whose flow it is. Without `take` it only says
-    // whether there is one.
-    Answer ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer, Direction direction,
+    // A token for a flow that begins at `source`, of the peer with the serial `sender` (0: of this side).
+    // `peer`: whom the rule is applied to. Without `take` it only says whether there is one.
+    Answer ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer, std::uint64_t sender,
                const std::array<std::byte, 16>& source, Instant now, bool take) noexcept;
 
   private:
     static constexpr std::size_t kSets = 16384;
     static constexpr std::size_t kWays = 8;
-    static constexpr std::size_t kSetsOfPeer = 128;
+    static constexpr std::size_t kSetsOfPeer = 256;
     static constexpr std::size_t kWaysOfOne = kWays / 2;
 
     struct Bucket {
@@ -47,7 +47,7 @@ class RateTable {
         SpinLock lock;
         std::uint32_t owners[kWays];  // hash of who has the bucket
         Bucket buckets[kWays];
-        Bucket* vacant(std::uint32_t owner, Instant now) noexcept;
+        Bucket* find(std::uint64_t rule, std::uint64_t source, std::uint32_t owner, Instant now) noexcept;
     };
     SipHash hash_;
     Reserved<Set> sets_;

@@ -54,6 +54,23 @@ TEST_F(ControlTest, ExplainsWhatComesBeforeAllRules) {
     }
 }
 
+// Whoever asks a policy that only observes: it passes, and it is said that it would not.
+TEST_F(ControlTest, ExplainsThatAnObservedPolicyDeniesNothing) {
+    start();
+    std::string observed = policy("a");
+    observed.insert(observed.find("[[rule]]"), "[defaults]\nobserve = true\n");
+    ASSERT_TRUE(apply(observed)["ok"]);
+    const json unknown = explain("in - tcp 10.0.0.2:1 > 10.0.0.1:23");
+    EXPECT_EQ(unknown["verdict"], "allow") << unknown;
+    EXPECT_EQ(unknown["observe"], true);
+    Explanation& live = plane->explanation.emplace();
+    live.allowed = live.would_be = true;
+    live.reason = Counter::policy_no_rule;
+    const json known = explain("in - tcp 10.0.0.2:1 > 10.0.0.1:23");
+    EXPECT_EQ(known["verdict"], "allow") << known;
+    EXPECT_EQ(known["observe"], true);
+}
+
 TEST_F(ControlTest, AppliedIsPublishedKeptAndLoadedAgain) {
     start();
     const json answer = apply(policy("a"));

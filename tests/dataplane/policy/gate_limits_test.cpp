@@ -78,22 +78,33 @@ TEST_F(Rates, TokensOutliveAPolicy) {
     EXPECT_TRUE(in(syn_from(1, 200)));
 }
 
+// In and out alike: what a peer sends through this host is its own, whomever it goes to.
 TEST_F(Rates, AFullTableRefusesAndOnePeerCannotFillItForOthers) {
-    use({limited(Rate::Scope::source, 1, 1)});
-    const auto syn = [this](unsigned network, unsigned i) {
-        PacketSpec packet = spec(kIn, 6, 100, 22);
-        packet.from = v4(10, network, i >> 8, i & 255);
-        packet.flags = kSyn;
-        return build(packet);
-    };
-    bool full = false;
-    for (unsigned i = 0; i < 4000; ++i) full |= why(kIn, syn(9, i)) == "policy_rates_full";
-    EXPECT_TRUE(full);
-    unsigned refused = 0;
-    for (unsigned peer = 0; peer < 2000; ++peer) refused += in(syn(8, peer), 1000 + peer) ? 0 : 1;
-    EXPECT_EQ(refused, 0U);
-    now += seconds(61);  // every bucket is full again: its place is free
-    EXPECT_TRUE(in(syn_from(200, 100)));
+    for (const Direction direction : {kIn, kOut}) {
+        Rule rule = limited(Rate::Scope::source, 1, 1);
+        rule.direction = direction;
+        use({rule});
+        const auto syn = [&](unsigned network, unsigned i) {
+            PacketSpec packet = spec(direction, 6, 22, 22);
+            packet.from = v4(10, network, i >> 8, i & 255);
+            packet.flags = kSyn;
+            return build(packet);
+        };
+        const auto from = [&](std::uint64_t peer, const Bytes& packet) {
+            out_sender = peer;
+            return why(direction, packet, direction == kIn ? peer : kOther);
+        };
+        unsigned passed = 0;
+        for (unsigned i = 0; i < 9000; ++i) passed += from(kPeer, syn(9, i)) == "pass" ? 1 : 0;
+        EXPECT_EQ(passed, 1024U);
+        EXPECT_EQ(from(kPeer, syn(9, 9000)), "policy_rates_full");
+        for (unsigned peer = 0; peer < 500; ++peer) EXPECT_EQ(from(1000 + peer, syn(8, peer)), "pass");
+        if (direction == kOut) {
+            EXPECT_EQ(from(0, syn(7, 0)), "pass");
+        }
+        now += seconds(61);  // every bucket is full again: its place is free
+        EXPECT_EQ(from(kPeer, syn(9, 9000)), "pass");
+    }
 }
 
 // --- limits

@@ -100,6 +100,28 @@ TEST_F(Reports, APeerThatFloodsTheLogKeepsNobodyElseOutOfIt) {
     }
 }
 
+// What it sends through this host to the other is on its own account.
+TEST_F(Reports, NorDoesOneThatSendsToAnother) {
+    use(nothing());
+    for (int i = 0; i < 10; ++i, now += seconds(1)) {
+        for (const std::uint64_t sender : {kOther, std::uint64_t{0}}) {
+            out_sender = sender;
+            for (int j = 0; j < 1000; ++j) out(udp(kOut));
+            EXPECT_GT(logged().size(), 0U) << "second " << i;
+        }
+        in(udp(kIn));
+        EXPECT_EQ(logged().size(), 1U) << "second " << i;
+    }
+}
+
+// Or the reader that comes four times a second would not find all that was to be logged.
+TEST_F(Reports, WhatIsToBeLoggedHasRoomUntilItIsRead) {
+    use(nothing());
+    for (unsigned i = 0; i < 4 * (kLogRecordsOfPeer + 1); ++i)
+        for (std::uint64_t peer = 1; peer <= kLogShares; ++peer) in(udp(kIn), peer);
+    EXPECT_EQ(logged().size(), kLogShares * kLogRecordsOfPeer + kLogRecordsPerSecond);
+}
+
 // Packets that were dropped only while somebody looked (Nebula #239).
 TEST_F(Reports, LoggingChangesNoVerdict) {
     for (std::uint64_t seed = 1; seed < 6; ++seed) {
@@ -146,7 +168,7 @@ TEST_F(Reports, ExplainSaysWhatTheGateWouldAndChangesNothing) {
     key.remote_port = 40000;
     const auto explain = [&](std::uint16_t port) {
         key.local_port = port;
-        return Gate::explain(*policy, *tables, kIn, peer, key, port, now);
+        return Gate::explain(*policy, *tables, kIn, peer, kPeer, key, port, now);
     };
     for (int i = 0; i < 5; ++i) {
         EXPECT_TRUE(explain(22).allowed);

@@ -363,7 +363,10 @@ struct GateTest : ::testing::Test {
     TestRandom random;
     std::unique_ptr<Tables> tables;
     Counters counters;
-    Gate gate{0, counters};
+    std::uint64_t out_sender = 0;  // whose peer's what goes out is, passed on by this host; 0: its own
+    Gate gate{0, counters, {this, [](const void* test, const InnerPacket&) noexcept {
+                                return static_cast<const GateTest*>(test)->out_sender;
+                            }}};
     std::unique_ptr<const Policy> policy;
     std::vector<std::unique_ptr<const Policy>> retired;
     std::uint32_t last_generation = 0;
