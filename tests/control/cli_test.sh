@@ -45,6 +45,8 @@ input=$dir/crlf expect "pubkey with CRLF" 0 "$key" "" "$vern" pubkey
 [[ $(< "$dir/warning") == "Warning: writing to world accessible file."* ]] || { echo "not ok: no warning"; failures=$((failures + 1)); }
 if [[ -w /dev/full ]]; then
     expect "genkey to a full disk" 1 "" "vern: cannot write the key: *" bash -c "'$vern' genkey > /dev/full"
+    expect "errors to a full disk" 2 "" "" bash -c "'$vern' foo 2> /dev/full"
+    expect "usage to a full disk" 2 "" "" bash -c "'$vern' up 2> /dev/full"
     expect "help to a full disk" 1 "" "vern: cannot write to standard output" bash -c "'$vern' help > /dev/full"
 fi
 
@@ -53,7 +55,7 @@ expect "unknown command" 2 "" "vern: no command 'foo' (vern help)" "$vern" foo
 expect "version" 0 "vern [0-9]*" "" "$vern" --version
 expect "help" 0 "Usage: vern COMMAND*genkey*" "" "$vern" help
 expect "--help" 0 "Usage: vern COMMAND*" "" "$vern" --help
-for command in up down save check show policy explain flows trust identity present statement whois audit genkey genpsk pubkey; do
+for command in up down sync save check show policy explain flows trust identity present statement whois audit genkey genpsk pubkey; do
     expect "help $command" 0 "Usage: vern $command*Options:*" "" "$vern" help "$command"
     expect "$command --help" 0 "Usage: vern $command*Options:*" "" "$vern" "$command" --help
     expect "$command --foo" 2 "" "vern $command: *--foo*Usage: vern $command*" "$vern" "$command" --foo
@@ -286,14 +288,16 @@ completed() {
 }
 # Each option is completed, or is one of a word that comes first.
 options_of() { grep -oE '^  (-[a-z], |-[a-z] \[ )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+'; }
-for command in $("$vern" help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' | grep -v '^vern$'); do
-    checks=$((checks + 1))
+commands=0
+for command in $("$vern" help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | grep -v '^vern$'); do
+    checks=$((checks + 1)) commands=$((commands + 1))
     completed "$completion/vern.bash" _vern vern "" | grep -qx "$command" || { echo "not ok: completion knows no $command"; failures=$((failures + 1)); }
     completed "$completion/vern.bash" _vern vern "$command" -- | grep -qx -- --help || { echo "not ok: nothing completes $command"; failures=$((failures + 1)); }
     for option in $("$vern" help "$command" | options_of); do
         grep -qE -- "[ =\"'(|]$option([ '\")|]|$)" "$completion/vern.bash" || { echo "not ok: completion knows no $command $option"; failures=$((failures + 1)); }
     done
 done
+[[ $commands -ge 19 ]] || { echo "not ok: only $commands commands in vern help"; failures=$((failures + 1)); }
 for option in $("$vernd" --help | options_of); do
     checks=$((checks + 1))
     completed "$completion/vernd.bash" _vernd vernd -- | grep -qx -- "$option" || { echo "not ok: completion knows no vernd $option"; failures=$((failures + 1)); }

@@ -276,6 +276,98 @@ if SUBJECT_IS_VERN:
         tool, tool_path = "vern", VERN
         tool_environment = {}
 
+        def sync(self, file, check=True):
+            return self.near.run(VERN, "sync", file, check=check)
+
+        def settings(self):
+            """All that `sync` may change: what the daemon was given, and the routes."""
+            return self.near.run("wg", "showconf", "wg0").stdout, self.state()
+
+        def test_sync_follows_the_file_and_sessions_go_on(self):
+            file = self.file(allowed="10.77.0.2/32, fd77::2/128, 10.88.0.0/24")
+            other = pubkey(genkey())
+            alone = file.read_text()
+            file.write_text(alone + f"[Peer]\nPublicKey = {other}\nAllowedIPs = 10.99.0.0/24, fd99::/64\nPresharedKey = {genpsk()}\nPersistentKeepalive = 9\n")
+            self.up(file)
+            self.near.ip("route", "add", "10.66.0.0/24", "dev", "wg0")  # somebody else's
+            self.talk()
+            handshake = lambda: re.search(re.escape(self.far.public) + r"\t\d+", self.near.run("wg", "show", "wg0", "latest-handshakes").stdout)[0]
+            session = handshake()
+            self.assertIn("10.99.0.0/24", self.near.ip("route", "show", "dev", "wg0"))
+
+            # Allowed IPs and key of the other change, and what is left out is none.
+            file.write_text(alone.replace("10.88.0.0/24", "10.89.0.0/24") + f"[Peer]\nPublicKey = {other}\nAllowedIPs = 10.88.0.0/24, fd99::/64\n")
+            self.sync(file)
+            shown = self.near.run("wg", "showconf", "wg0").stdout.partition(other)[2]
+            self.assertIn("10.88.0.0/24", shown)
+            self.assertNotIn("10.99.0.0/24", shown)
+            self.assertNotIn("PresharedKey", shown)
+            self.assertNotIn("PersistentKeepalive", shown)
+            routes = self.near.ip("route", "show", "dev", "wg0")
+            for route in ("10.88.0.0/24", "10.89.0.0/24", "10.66.0.0/24", "10.77.0.0/24"):
+                self.assertIn(route, routes)
+            self.assertNotIn("10.99.0.0/24", routes)
+            self.assertIn("fd99::/64", self.near.ip("-6", "route", "show", "dev", "wg0"))
+
+            # The other goes, and is back.
+            file.write_text(alone)
+            self.sync(file)
+            self.assertEqual(self.near.run("wg", "show", "wg0", "peers").stdout.split(), [self.far.public])
+            routes = self.near.ip("route", "show", "dev", "wg0")
+            self.assertIn("10.88.0.0/24", routes)
+            self.assertNotIn("10.89.0.0/24", routes)
+            self.assertNotIn("fd99", self.near.ip("-6", "route", "show", "dev", "wg0"))
+            before = self.settings()
+            self.sync(file)
+            self.assertEqual(self.settings(), before)
+            self.talk()
+            # Nobody had to shake hands again.
+            self.assertEqual(handshake(), session)
+            self.down(file)
+
+        def test_sync_of_another_table(self):
+            file = self.file("Table = 123", allowed="0.0.0.0/0, ::/0")
+            self.up(file)
+            self.sync(file)
+            self.assertIn("default", self.near.ip("route", "show", "table", "123"))
+            file.write_text(file.read_text().replace("0.0.0.0/0, ::/0", "10.77.0.2/32"))
+            self.sync(file)
+            self.assertEqual(self.near.ip("route", "show", "table", "123").split()[:3], ["10.77.0.2", "dev", "wg0"])
+            self.assertEqual(self.near.ip("-6", "route", "show", "table", "123", check=False).strip(), "")
+            self.near.ping("10.77.0.2")
+
+        def test_sync_that_cannot_be_changes_nothing(self):
+            file = self.file("FwMark = 0x77")
+            good = file.read_text()
+            result = self.sync(file, check=False)
+            self.assertIn("wg0 is not up", result.stderr)
+            self.assertEqual(result.returncode, 1)
+            self.up(file)
+            self.talk()
+            self.near.start("python3", "-c", "import socket, time; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 5000)); time.sleep(100)")
+            wait_until(lambda: ":5000" in self.near.run("ss", "-Huln").stdout, "the port to be in use")
+            before = self.settings()
+            for right, wrong, why in [("10.77.0.2/32", "10.77.0.2/33", ":13: "), (self.private, "short", "PrivateKey"), ("10.77.0.2/32", "0.0.0.0/0", "default route"),
+                                      ("51820 ", "5000 ", "ListenPort 5000 is in use"), (at(self.far.host.v4), "nowhere.invalid:1", "nowhere.invalid")]:
+                file.write_text(good.replace(right, wrong, 1))
+                result = self.near.run(VERN, "sync", file, check=False, env={"WG_ENDPOINT_RESOLUTION_RETRIES": "0"})
+                self.assertEqual(result.returncode, 1, wrong)
+                self.assertIn(why, result.stderr)
+                self.assertEqual(self.settings(), before, wrong)
+            self.talk()
+
+        def test_sync_leaves_a_full_tunnels_mark(self):
+            file = self.file(allowed="0.0.0.0/0, ::/0")
+            self.up(file)
+            before = self.settings()
+            self.sync(file)
+            self.assertEqual(self.settings(), before)
+            file.write_text(file.read_text().replace("ListenPort", "FwMark = 5\nListenPort"))
+            result = self.sync(file, check=False)
+            self.assertIn("FwMark changes under a default route", result.stderr)
+            self.assertEqual(self.settings(), before)
+            self.talk()
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -38,7 +38,7 @@ _vern_trails() {
 
 _vern() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='up down save check show policy explain flows trust identity present statement whois audit bench genkey genpsk pubkey help'
+    local commands='up down sync save check show policy explain flows trust identity present statement whois audit bench genkey genpsk pubkey help'
     local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
         transfer persistent-keepalive dump'
     local words='' word operands=0
@@ -62,7 +62,7 @@ _vern() {
             words="--quiet --vernd --help $(_vern_configs)"
             ;;
         check) words="--help $(_vern_configs)" ;;
-        down) words="--quiet --help $(_vern_interfaces)" ;;
+        down | sync) words="--quiet --help $(_vern_interfaces)" ;;
         save) words="--help $(_vern_interfaces)" ;;
         policy)
             words='--interface --json --help'
@@ -134,7 +134,7 @@ _vern() {
         compopt -o filenames 2> /dev/null
     fi
     # Configuration files may be anywhere.
-    if [[ $previous == --vernd || $command == @(up|down|save|check) && $current != -* ]]; then
+    if [[ $previous == --vernd || $command == @(up|down|sync|save|check) && $current != -* ]]; then
         local -a files
         mapfile -t files < <(compgen -f -- "$current")
         for word in "${files[@]}"; do

@@ -33,8 +33,11 @@ struct Command {
 };
 
 extern const Command kGenkey, kGenpsk, kPubkey, kShow, kUp, kDown, kSave, kCheck, kBench, kPolicy, kExplain,
-    kFlows, kAudit, kTrust, kIdentity, kWhois, kPresent, kStatement;
+    kFlows, kAudit, kTrust, kIdentity, kWhois, kPresent, kStatement, kSync;
 
+// On standard error, as it is. Nothing ends because nobody could be told: what was begun goes on or is
+// undone.
+void say(std::string_view text);
 // "vern: what", a line for each line, on standard error.
 void print_error(std::string_view what);
 inline int failed(const Error& error) {

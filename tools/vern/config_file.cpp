@@ -53,7 +53,7 @@ Result<void> read_into(ConfigFile& file) {
     if (!text) return tl::unexpected(text.error());
     auto config = parse_wg_config(*text, file.shown);
     if (!config) return tl::unexpected(config.error());
-    for (const std::string& warning : config->warnings) fmt::print(stderr, "Warning: {}\n", warning);
+    for (const std::string& warning : config->warnings) say(fmt::format("Warning: {}\n", warning));
     file.config = std::move(*config);
     return {};
 }
@@ -75,8 +75,10 @@ Result<ConfigFile> locate_config(std::string_view operand) {
     const bool suffixed = name.ends_with(kSuffix);
     if (suffixed) name.remove_suffix(kSuffix.size());
     if (!suffixed || !is_interface_name(name)) {
-        return fail(path +
-                    ": must be named after its interface, up to 15 of [a-zA-Z0-9_=+.-], and end in .conf");
+        return fail(
+            path +
+            ": must be named after its interface, up to 15 of [a-zA-Z0-9_=+.-], not beginning with -, "
+            "and end in .conf");
     }
     file.interface = name;
     file.shown = path;
@@ -88,7 +90,7 @@ Result<ConfigFile> load_config(std::string_view operand) {
     auto file = locate_config(operand);
     if (!file) return file;
     if (auto read = read_into(*file); !read) return tl::unexpected(read.error());
-    if (world_accessible(file->path)) fmt::print(stderr, "Warning: `{}' is world accessible\n", file->shown);
+    if (world_accessible(file->path)) say(fmt::format("Warning: `{}' is world accessible\n", file->shown));
     return file;
 }
 

@@ -41,8 +41,8 @@ int run_down(const Invocation& invocation) {
         return failed(
             Error{fmt::format("{} is not up: {}", file->interface, status.error().message), ENODEV});
     if (!link_exists(file->interface))
-        return failed(Error{fmt::format("{0} has a daemon, but no interface is called so: it was renamed, "
-                                        "and is left as it is (ip link set dev ... name {0})",
+        return failed(Error{fmt::format("{0} has a daemon, but no interface is called so here: it was "
+                                        "renamed, or is in another network namespace, and is left as it is",
                                         file->interface),
                             ENODEV});
     Steps steps(invocation.has("quiet"));

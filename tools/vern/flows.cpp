@@ -90,7 +90,8 @@ int run_explain(const Invocation& invocation) {
     fmt::print("{}: {}\n", text_of(*answer, "verdict"), decided_by(*answer));
     if (answer->contains("known_peer") && (*answer)["known_peer"] == json(false) &&
         question.find(" - ") == std::string::npos)
-        fmt::print("  but this interface has no such peer: it is what the rules say by themselves\n");
+        fmt::print("  but this interface has no such peer{}\n",
+                   text_of(*answer, "policy") == "active" ? ": it is what the rules say by themselves" : "");
     if (const auto considered = answer->find("considered");
         considered != answer->end() && considered->is_array()) {
         for (const json& one : *considered) {

@@ -18,9 +18,9 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const Command* kCommands[] = {&kUp,      &kDown,  &kSave,   &kCheck,    &kShow,    &kPolicy,
-                                        &kExplain, &kFlows, &kTrust,  &kIdentity, &kPresent, &kStatement,
-                                        &kWhois,   &kAudit, &kGenkey, &kGenpsk,   &kPubkey,  &kBench};
+constexpr const Command* kCommands[] = {
+    &kUp,       &kDown,    &kSync,      &kSave,  &kCheck, &kShow,   &kPolicy, &kExplain, &kFlows, &kTrust,
+    &kIdentity, &kPresent, &kStatement, &kWhois, &kAudit, &kGenkey, &kGenpsk, &kPubkey,  &kBench};
 
 const Command* find_command(std::string_view name) {
     const auto found = std::find_if(std::begin(kCommands), std::end(kCommands),
@@ -51,8 +51,7 @@ void print_help(const Command& command) {
 }
 
 int usage(const Command& command, std::string_view what) {
-    fmt::print(stderr, "vern {}: {}\nUsage: vern {} {}\n", command.name, what, command.name,
-               command.synopsis);
+    say(fmt::format("vern {}: {}\nUsage: vern {} {}\n", command.name, what, command.name, command.synopsis));
     return kUsage;
 }
 
@@ -123,10 +122,12 @@ int finish(int status) {
 
 }  // namespace
 
+void say(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
 void print_error(std::string_view what) {
     while (!what.empty()) {
         const auto end = what.find('\n');
-        fmt::print(stderr, "vern: {}\n", what.substr(0, end));
+        say(fmt::format("vern: {}\n", what.substr(0, end)));
         what.remove_prefix(end == std::string_view::npos ? what.size() : end + 1);
     }
 }

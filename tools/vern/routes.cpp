@@ -30,12 +30,20 @@ std::string text_of(const json& object, const char* key) {
     return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-// Routes the interface has already: those of its own addresses, and those of hooks.
-std::vector<Prefix> present_routes(const std::string& interface) {
-    std::vector<Prefix> present;
+struct PresentRoute {
+    Prefix prefix;
+    bool by_hand;  // and not the kernel's, of the interface's own addresses
+};
+
+// Routes the interface has already in that table, also those of hooks.
+std::vector<PresentRoute> present_routes(const std::string& interface, const std::string& table) {
+    std::vector<PresentRoute> present;
     for (const char* family : {"-4", "-6"}) {
-        for (const json& route : ask_ip({family, "route", "show", "dev", interface})) {
-            if (const auto prefix = parse_prefix(text_of(route, "dst"))) present.push_back(*prefix);
+        for (const json& route : ask_ip({family, "route", "show", "dev", interface, "table", table})) {
+            std::string to = text_of(route, "dst");
+            if (to == "default") to = family == std::string_view("-4") ? "0.0.0.0/0" : "::/0";
+            if (const auto prefix = parse_prefix(to))
+                present.push_back({*prefix, text_of(route, "protocol") != "kernel"});
         }
     }
     return present;
@@ -122,25 +130,45 @@ Result<void> Routes::add(const DeviceStatus& status, const SetFwmark& set_fwmark
             std::find_if(plain.begin(), plain.end(), [](const Prefix& p) { return p.length == 0; });
         defaults.assign(first, plain.end());
         plain.erase(first, plain.end());
-        const auto present = present_routes(interface_);
-        std::erase_if(plain, [&](const Prefix& prefix) {
-            return std::any_of(present.begin(), present.end(),
-                               [&](const Prefix& wide) { return covers(wide, prefix); });
-        });
     }
-    if (auto added = add_plain(plain); !added) return added;
+    if (auto added = add_plain(std::move(plain)); !added) return added;
     return defaults.empty() ? Result<void>() : add_default(defaults, status.fwmark, set_fwmark);
 }
 
-Result<void> Routes::add_plain(const std::vector<Prefix>& prefixes) {
+Result<void> Routes::follow(const DeviceStatus& before, const DeviceStatus& after) {
+    if (table_ == "off") return {};
+    std::vector<Prefix> gone = sorted_prefixes(before), wanted = sorted_prefixes(after);
+    std::erase_if(gone, [&](const Prefix& one) { return std::ranges::find(wanted, one) != wanted.end(); });
+    const auto present = present_routes(interface_, table_ == "auto" ? "main" : table_);
+    std::erase_if(gone, [&](const Prefix& one) {
+        return std::ranges::none_of(
+            present, [&](const PresentRoute& route) { return route.by_hand && route.prefix == one; });
+    });
+    if (auto removed = run_each("delete", gone); !removed) return removed;
+    if (table_ == "auto") std::erase_if(wanted, [](const Prefix& one) { return one.length == 0; });
+    return add_plain(std::move(wanted));
+}
+
+// But for those that are there: in the main table also in a wider one.
+Result<void> Routes::add_plain(std::vector<Prefix> prefixes) {
+    const auto present = present_routes(interface_, table_ == "auto" ? "main" : table_);
+    std::erase_if(prefixes, [&](const Prefix& prefix) {
+        return std::ranges::any_of(present, [&](const PresentRoute& route) {
+            return table_ == "auto" ? covers(route.prefix, prefix) : route.prefix == prefix;
+        });
+    });
+    return run_each("add", prefixes);
+}
+
+Result<void> Routes::run_each(const char* what, const std::vector<Prefix>& prefixes) {
     for (const char* family : {"-4", "-6"}) {
         std::vector<Words> commands;
         for (const Prefix& prefix : prefixes) {
             if (family_of(prefix) != family) continue;
-            Words& words = commands.emplace_back(Words{"route", "add", to_text(prefix), "dev", interface_});
+            Words& words = commands.emplace_back(Words{"route", what, to_text(prefix), "dev", interface_});
             if (table_ != "auto") words.insert(words.end(), {"table", table_});
         }
-        if (auto added = steps_.ip_batch(family, commands); !added) return added;
+        if (auto done = steps_.ip_batch(family, commands); !done) return done;
     }
     return {};
 }

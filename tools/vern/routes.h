@@ -22,6 +22,10 @@ class Routes {
     using SetFwmark = std::function<Result<void>(std::uint32_t)>;
     Result<void> add(const DeviceStatus& status, const SetFwmark& set_fwmark);
 
+    // Behind a change of the peers: routes to what is no longer allowed go, and those that are missing come.
+    // Default routes must be the same.
+    Result<void> follow(const DeviceStatus& before, const DeviceStatus& after);
+
     // Takes away rules and firewall of a tunnel with that mark; the routes go with the interface. Does all it
     // can, gives the first error.
     Result<void> remove(std::uint32_t fwmark);
@@ -29,7 +33,8 @@ class Routes {
     void roll_back();
 
   private:
-    Result<void> add_plain(const std::vector<Prefix>& prefixes);
+    Result<void> add_plain(std::vector<Prefix> prefixes);
+    Result<void> run_each(const char* what, const std::vector<Prefix>& prefixes);
     Result<void> add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark,
                              const SetFwmark& set_fwmark);
     Result<void> add_rules(const Prefix& route);

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "command.h"
 #include "control/process.h"
 #include "control/text.h"
 
@@ -43,7 +44,7 @@ Steps::Steps(bool quiet) : quiet_(quiet) {
 }
 
 void Steps::show(std::string_view what) const {
-    if (!quiet_) fmt::print(stderr, "[#] {}\n", what);
+    if (!quiet_) say(fmt::format("[#] {}\n", what));
 }
 
 Result<void> Steps::interrupted() const {
@@ -58,7 +59,7 @@ Result<void> Steps::run(const Words& words, std::string_view input) {
     if (!result) return tl::unexpected(result.error());
     if (auto stop = interrupted(); !stop) return stop;
     if (!result->ok()) return tl::unexpected(of_failed(words, *result));
-    if (!quiet_ && !result->errors.empty()) fmt::print(stderr, "{}", result->errors);
+    if (!quiet_) say(result->errors);
     return {};
 }
 

@@ -1,30 +1,19 @@
 // vern up: a tunnel from a wg-quick file, whole or not at all.
 #include <fmt/format.h>
 
-#include <cstdlib>
-#include <limits>
-
 #include "command.h"
 #include "config_file.h"
-#include "control/text.h"
 #include "control/uapi_client.h"
 #include "dns.h"
 #include "link.h"
 #include "routes.h"
+#include "settings.h"
 #include "steps.h"
 
 namespace vern::cli {
 namespace {
 
 namespace po = boost::program_options;
-
-// As wg(8): how often a name that does not resolve is tried again.
-unsigned resolution_retries() {
-    const char* text = std::getenv("WG_ENDPOINT_RESOLUTION_RETRIES");
-    if (text == nullptr) return 15;
-    if (std::string_view(text) == "infinity") return std::numeric_limits<unsigned>::max();
-    return parse_decimal<unsigned>(text).value_or(15);
-}
 
 class Tunnel {
   public:
@@ -53,21 +42,7 @@ class Tunnel {
     // Before there is anything to undo: a name that does not resolve is the most common failure.
     Result<void> resolve() {
         change_ = device_change_of(file_.config);
-        const unsigned retries = resolution_retries();
-        for (std::size_t i = 0; i < change_.peers.size(); ++i) {
-            const WgConfigPeer& peer = file_.config.peers[i];
-            if (peer.endpoint_text.empty() || change_.peers[i].endpoint) continue;
-            if (auto stop = steps_.interrupted(); !stop) return stop;
-            const auto endpoint = resolve_endpoint(peer.endpoint_text, retries, [this](std::string_view why) {
-                steps_.show(fmt::format("vern: {}, trying again", why));
-                return steps_.interrupted().has_value();
-            });
-            if (!endpoint)
-                return fail(fmt::format("{}:{}: Endpoint: {}", file_.shown, peer.endpoint_line,
-                                        endpoint.error().message));
-            change_.peers[i].endpoint = *endpoint;
-        }
-        return {};
+        return resolve_endpoints(file_, steps_, change_);
     }
 
     Result<void> start() {
@@ -84,21 +59,7 @@ class Tunnel {
         });
     }
 
-    Result<void> set(const DeviceChange& change) {
-        return UapiClient::connect(file_.interface).and_then([&](UapiClient&& client) {
-            return client.set(change);
-        });
-    }
-
-    Result<void> configure() {
-        steps_.show(
-            fmt::format("vern: keys, ports and {} peers for {}", change_.peers.size(), file_.interface));
-        auto configured = set(change_);
-        if (!configured && configured.error().code == EADDRINUSE && change_.listen_port)
-            return fail(fmt::format("{}: ListenPort {} is in use", file_.shown, *change_.listen_port),
-                        EADDRINUSE);
-        return configured;
-    }
+    Result<void> configure() { return give_settings(file_, steps_, change_); }
 
     Result<void> set_mtu() {
         if (file_.config.mtu) return set_mtu_and_up(steps_, file_.interface, *file_.config.mtu);
@@ -115,7 +76,9 @@ class Tunnel {
         const auto mark = [this](std::uint32_t fwmark) {
             DeviceChange change;
             change.fwmark = fwmark;
-            return set(change);
+            return UapiClient::connect(file_.interface).and_then([&](UapiClient&& client) {
+                return client.set(change);
+            });
         };
         return status().and_then([&](DeviceStatus&& now) { return routes_.add(now, mark); });
     }
