@@ -49,7 +49,7 @@ PublicKey peer_number(unsigned number) {
 }
 
 // A statement signed by a key of `type`, certified by a CA of the same.
-const Signed& signed_by(const std::string& type) {
+const Signed& signed_by(const char* type) {
     static std::map<std::string, Signed> made;
     if (const auto found = made.find(type); found != made.end()) return found->second;
     std::string directory = (std::filesystem::temp_directory_path() / "vern-bench-XXXXXX").string();

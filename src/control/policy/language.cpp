@@ -214,12 +214,12 @@ void Parser::read_id(const toml::table& table, DocumentRule& rule) {
     const toml::node& node = *table.get("id");
     if (!is_id(*id))
         return reader_.error(node,
-                             quoted(*id) + " cannot be an id: up to 64 letters, digits and any of -_./");
+                             in_quotes(*id) + " cannot be an id: up to 64 letters, digits and any of -_./");
     rule.id = *id;
     rule.rule.id = rule_number(*id);
     const auto [first, is_new] = ids_.emplace(*id, position_of(node).line);
     if (!is_new)
-        reader_.error(node, "second rule with the id " + quoted(*id) + ", first on line " +
+        reader_.error(node, "second rule with the id " + in_quotes(*id) + ", first on line " +
                                 std::to_string(first->second));
 }
 
@@ -245,7 +245,7 @@ void Parser::read_direction(const toml::table& table, DocumentRule& rule) {
             all_prefixes = false;
             reader_.error(entry, std::string(local_key) + " of `" + std::string(key) +
                                      "` is this side: prefixes, and no peers (" +
-                                     quoted(entry.as_string()->get()) + ")");
+                                     in_quotes(entry.as_string()->get()) + ")");
         }
         if (all_prefixes) rule.rule.local = names_->prefixes(*local);
     }
@@ -274,7 +274,7 @@ void Parser::read_remote(const toml::table& selectors, std::string_view key, Rul
     if (peers == nullptr) return;
     for (const toml::node& entry : *peers) {
         if (names_->kind_of(entry, entry.as_string()->get()) == Names::Kind::prefix)
-            return reader_.error(entry, quoted(entry.as_string()->get()) +
+            return reader_.error(entry, in_quotes(entry.as_string()->get()) +
                                             " is not a peer: prefixes stand behind `" + std::string(key) +
                                             "`");
     }
@@ -348,9 +348,9 @@ void Parser::check_families(const toml::table& table, const Rule& rule) {
         return reader_.error(table, "from and to are of different families: no packet is both IPv4 and IPv6");
     for (const Service& service : rule.services) {
         if (service.protocol == kIcmp && !v4)
-            reader_.error(table, quoted(to_text(service)) + " with IPv6 prefixes only: icmpv6 is meant");
+            reader_.error(table, in_quotes(to_text(service)) + " with IPv6 prefixes only: icmpv6 is meant");
         if (service.protocol == kIcmp6 && !v6)
-            reader_.error(table, quoted(to_text(service)) + " with IPv4 prefixes only: icmp is meant");
+            reader_.error(table, in_quotes(to_text(service)) + " with IPv4 prefixes only: icmp is meant");
     }
 }
 
@@ -377,7 +377,7 @@ void Parser::read_test(const toml::table& table) {
     else if (*expect == "reject")
         test.expect = Expectation::reject;
     else
-        return reader_.error(*table.get("expect"), quoted(*expect) + " is none of allow, deny, reject");
+        return reader_.error(*table.get("expect"), in_quotes(*expect) + " is none of allow, deny, reject");
     if (!ends || !service) return;
     const bool asked = std::any_of(
         document_.rules.begin(), document_.rules.end(),
@@ -414,7 +414,7 @@ bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddr
     if (const auto direction = reader_.text(table, "direction")) {
         const auto said = *direction == "out" ? Direction::out : Direction::in;
         if (*direction != "in" && *direction != "out") {
-            reader_.error(*table.get("direction"), quoted(*direction) + " is neither in nor out");
+            reader_.error(*table.get("direction"), in_quotes(*direction) + " is neither in nor out");
             return false;
         }
         if ((!from_address || !to_address) && said != test.direction) {
@@ -438,7 +438,7 @@ bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddr
     } else if (!remote) {
         const PublicKey* peer = names_->peer(end);
         if (peer == nullptr) {
-            reader_.error(peer_node, "unknown peer " + quoted(end) +
+            reader_.error(peer_node, "unknown peer " + in_quotes(end) +
                                          " (a name of [peers], \"peer:KEY\", an identity, or an address)");
             return false;
         }
@@ -450,7 +450,7 @@ bool Parser::read_test_ends(const toml::table& table, DocumentTest& test, IpAddr
     if (!address) return table.get("address") == nullptr;
     const auto parsed = parse_address(*address);
     if (!parsed || !known_peer)
-        reader_.error(*table.get("address"), !parsed ? quoted(*address) + " is not an address"
+        reader_.error(*table.get("address"), !parsed ? in_quotes(*address) + " is not an address"
                                                      : "address: the peer is given by its address already");
     remote = parsed;
     return parsed && known_peer;
@@ -465,7 +465,7 @@ bool Parser::read_test_service(const toml::table& table, DocumentTest& test) {
     const auto protocol = parse_protocol(*proto);
     if (!protocol) {
         reader_.error(*table.get("proto"),
-                      quoted(*proto) + " is no protocol (tcp, udp, icmp, icmpv6, or a number)");
+                      in_quotes(*proto) + " is no protocol (tcp, udp, icmp, icmpv6, or a number)");
         return false;
     }
     test.key.protocol = *protocol;
@@ -491,7 +491,7 @@ bool Parser::read_test_service(const toml::table& table, DocumentTest& test) {
     if (const toml::node* node = table.get("type"); node != nullptr && node->is_string()) {
         const auto name = reader_.text(table, "type");
         const auto number = name ? parse_icmp_type(*name, v6) : std::nullopt;
-        if (name && !number) reader_.error(*node, quoted(*name) + " is not a type of " + *proto);
+        if (name && !number) reader_.error(*node, in_quotes(*name) + " is not a type of " + *proto);
         if (!number) return false;
         type = *number;
     } else if (node != nullptr) {

@@ -50,7 +50,7 @@ Names::Names(Reader& reader, const toml::table& policy) : reader_(reader) {
 
 bool Names::check_name(const toml::key& key, std::string_view what) {
     if (is_name(key.str())) return true;
-    reader_.messages().error(position_of(key), quoted(key.str()) + " cannot name " + std::string(what) +
+    reader_.messages().error(position_of(key), in_quotes(key.str()) + " cannot name " + std::string(what) +
                                                    ": up to 64 letters, digits and any of -_.");
     return false;
 }
@@ -95,7 +95,7 @@ void Names::read_sets(const toml::table& table) {
             if (text.starts_with('@')) {
                 reader_.error(entry, "a set holds prefixes or services, not other sets");
             } else if (looks_like_service(text) != services) {
-                reader_.error(entry, quoted(text) + ": a set holds prefixes or services, not both");
+                reader_.error(entry, in_quotes(text) + ": a set holds prefixes or services, not both");
             } else if (services && text == "any") {
                 reader_.error(entry, "a set of \"any\" says nothing: write \"any\" in the rule");
             } else if (services) {
@@ -115,14 +115,15 @@ void Names::read_groups(const toml::table& table) {
         if (!check_name(key, "a group")) continue;
         if (peers_.contains(key.str())) {
             reader_.messages().error(
-                position_of(key), quoted(key.str()) + " is a peer already: a group needs a name of its own");
+                position_of(key),
+                in_quotes(key.str()) + " is a peer already: a group needs a name of its own");
             continue;
         }
         const auto* entries = reader_.list(value, key.str(), true);
         if (entries == nullptr) continue;
         if (entries->empty())
             reader_.messages().warn(position_of(key),
-                                    "group " + quoted(key.str()) + " is empty: rules for it match nobody");
+                                    "group " + in_quotes(key.str()) + " is empty: rules for it match nobody");
         groups_.emplace(key.str(), Group{.key = &key, .entries = entries, .members = {}});
     }
     for (auto& [name, group] : groups_) resolve(group, 0);
@@ -133,7 +134,7 @@ void Names::resolve(Group& group, unsigned depth) {
     if (group.state == Group::State::open) {
         return reader_.messages().error(
             position_of(*group.key),
-            "group " + quoted(group.key->str()) + " is in itself, by way of other groups or its own list");
+            "group " + in_quotes(group.key->str()) + " is in itself, by way of other groups or its own list");
     }
     if (depth > kGroupDepthMax) {
         group.state = Group::State::done;
@@ -188,14 +189,15 @@ const PublicKey* Names::peer(std::string_view text) {
 void Names::unknown_name(const toml::node& entry, std::string_view text) {
     if (text.starts_with(kPeer)) {
         const std::string_view name = text.substr(kPeer.size());
-        return reader_.error(entry,
-                             "unknown peer " + quoted(name) + ": neither a name of [peers] nor a public key");
+        return reader_.error(
+            entry, "unknown peer " + in_quotes(name) + ": neither a name of [peers] nor a public key");
     }
     if (looks_like_key(text))
         return reader_.error(entry, "a peer's key is written \"peer:" + printable(text) + "\"");
     if (text == "any" || text == "*")
-        return reader_.error(entry, quoted(text) + " is not a group: leave the key out if anybody is meant");
-    std::string what = "unknown group or peer " + quoted(text);
+        return reader_.error(entry,
+                             in_quotes(text) + " is not a group: leave the key out if anybody is meant");
+    std::string what = "unknown group or peer " + in_quotes(text);
     std::string_view nearest;
     const std::string_view wrong = text.substr(0, 64);
     const auto consider = [&](std::string_view known) {
@@ -215,7 +217,7 @@ Names::Kind Names::kind_of(const toml::node& entry, std::string_view text) const
     if (text.starts_with('@') || looks_like_address(text)) return Kind::prefix;
     if (!looks_like_service(text) || text == "any") return Kind::peers;
     if (groups_.contains(text) || peers_.contains(text)) return Kind::peers;
-    reader_.error(entry, quoted(text) + " is a service: services stand behind allow, deny or reject");
+    reader_.error(entry, in_quotes(text) + " is a service: services stand behind allow, deny or reject");
     return Kind::nothing;
 }
 
@@ -239,12 +241,12 @@ std::uint32_t Names::member_set(const toml::array& entries, Document& document) 
 bool Names::add_prefix(const toml::node& entry, std::string_view text, std::vector<Prefix>& to) {
     const auto whole = parse_interface_address(text);
     if (!whole) {
-        reader_.error(entry, quoted(text) + " is not a prefix (10.0.0.0/24, fd00::/64, or an address)");
+        reader_.error(entry, in_quotes(text) + " is not a prefix (10.0.0.0/24, fd00::/64, or an address)");
         return false;
     }
     const auto prefix = parse_prefix(text);
     if (!prefix || *prefix != *whole) {
-        reader_.error(entry, quoted(text) + " has bits behind its length (" +
+        reader_.error(entry, in_quotes(text) + " has bits behind its length (" +
                                  (prefix ? to_text(*prefix) : std::string()) + ", or " +
                                  to_text(whole->address) + " alone?)");
         return false;
@@ -266,7 +268,7 @@ bool Names::add_service(const toml::node& entry, std::string_view text, std::vec
 const Names::Set* Names::set_named(const toml::node& entry, std::string_view text) {
     const auto found = sets_.find(text.substr(1));
     if (found != sets_.end()) return &found->second;
-    reader_.error(entry, "unknown set " + quoted(text) + ": [sets] has none of that name");
+    reader_.error(entry, "unknown set " + in_quotes(text) + ": [sets] has none of that name");
     return nullptr;
 }
 
@@ -278,7 +280,7 @@ std::vector<Prefix> Names::prefixes(const toml::array& entries) {
             add_prefix(entry, text, found);
         } else if (const Set* set = set_named(entry, text)) {
             if (!set->services.empty())
-                reader_.error(entry, quoted(text) + " is a set of services, and prefixes are wanted");
+                reader_.error(entry, in_quotes(text) + " is a set of services, and prefixes are wanted");
             found.insert(found.end(), set->prefixes.begin(), set->prefixes.end());
         }
     }
@@ -301,7 +303,7 @@ std::vector<Service> Names::services(const toml::array& entries, std::string_vie
             add_service(entry, text, found);
         } else if (const Set* set = set_named(entry, text)) {
             if (!set->prefixes.empty())
-                reader_.error(entry, quoted(text) + " is a set of prefixes, and services are wanted");
+                reader_.error(entry, in_quotes(text) + " is a set of prefixes, and services are wanted");
             found.insert(found.end(), set->services.begin(), set->services.end());
         }
     }

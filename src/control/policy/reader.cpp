@@ -32,13 +32,13 @@ std::string wrong_kind(std::string_view key, const toml::node& node, std::string
 
 Position position_of(const toml::node& node) { return position_of(node.source()); }
 Position position_of(const toml::key& key) { return position_of(key.source()); }
-std::string quoted(std::string_view text) { return "'" + printable(text) + "'"; }
+std::string in_quotes(std::string_view text) { return "'" + printable(text) + "'"; }
 
 void Reader::only(const toml::table& table, std::initializer_list<std::string_view> known,
                   std::string_view where) {
     for (const auto& [key, value] : table) {
         if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
-        std::string what = "unknown key " + quoted(key.str()) + " in " + std::string(where);
+        std::string what = "unknown key " + in_quotes(key.str()) + " in " + std::string(where);
         const std::string_view wrong = key.str().substr(0, 64);
         const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) {
             return letters_apart(a, wrong) < letters_apart(b, wrong);

@@ -14,7 +14,7 @@ namespace vern::policy {
 
 Position position_of(const toml::node& node);
 Position position_of(const toml::key& key);
-std::string quoted(std::string_view text);  // in quotes, fit for one line
+std::string in_quotes(std::string_view text);  // in quotes, fit for one line
 
 class Reader {
   public:

@@ -52,15 +52,15 @@ std::optional<std::string_view> type_name(std::uint8_t type, bool v6) {
     return found->second;
 }
 
-std::string quoted(std::string_view text) { return "'" + printable(text) + "'"; }
+std::string in_quotes(std::string_view text) { return "'" + printable(text) + "'"; }
 
 Result<Service> with_ports(std::uint16_t protocol, std::string_view ports) {
     const auto dash = ports.find('-');
     const auto first = parse_port(ports.substr(0, dash));
     const auto last = dash == std::string_view::npos ? first : parse_port(ports.substr(dash + 1));
     if (!first || !last)
-        return fail(quoted(ports) + " is neither a port nor a range of ports (22, 8000-8100)");
-    if (*first > *last) return fail(quoted(ports) + " begins above its end");
+        return fail(in_quotes(ports) + " is neither a port nor a range of ports (22, 8000-8100)");
+    if (*first > *last) return fail(in_quotes(ports) + " begins above its end");
     return Service{protocol, *first, *last};
 }
 
@@ -70,7 +70,7 @@ Result<Service> with_type(bool v6, std::string_view text) {
     const auto type = parse_icmp_type(name, v6);
     if (!type) {
         std::string what =
-            quoted(name) + " is neither a type of " + (v6 ? "ICMPv6" : "ICMP") + " nor its number";
+            in_quotes(name) + " is neither a type of " + (v6 ? "ICMPv6" : "ICMP") + " nor its number";
         if (parse_icmp_type(name, !v6))
             what += std::string(" (") + (v6 ? "icmp" : "icmpv6") + "/" + std::string(name) + "?)";
         return fail(what);
@@ -80,14 +80,14 @@ Result<Service> with_type(bool v6, std::string_view text) {
     if (slash == std::string_view::npos)
         return Service{protocol, base, static_cast<std::uint16_t>(base + 255)};
     const auto code = parse_decimal<std::uint8_t>(text.substr(slash + 1));
-    if (!code) return fail(quoted(text.substr(slash + 1)) + " is not an ICMP code (0 to 255)");
+    if (!code) return fail(in_quotes(text.substr(slash + 1)) + " is not an ICMP code (0 to 255)");
     const auto port = static_cast<std::uint16_t>(base + *code);
     return Service{protocol, port, port};
 }
 
 Result<Service> by_number(std::string_view text) {
     const auto number = parse_decimal<std::uint8_t>(text);
-    if (!number) return fail(quoted(text) + " is not the number of a protocol (0 to 255)");
+    if (!number) return fail(in_quotes(text) + " is not the number of a protocol (0 to 255)");
     switch (*number) {
         case kTcp: return fail("proto/6 is \"tcp\"");
         case kUdp: return fail("proto/17 is \"udp\"");
@@ -139,8 +139,8 @@ Result<Service> parse_service(std::string_view text) {
         return alone ? Service{v6 ? kIcmp6 : kIcmp, 0, 65535} : with_type(v6, rest);
     }
     if (name == "proto" && !alone) return by_number(rest);
-    if (parse_port(text)) return fail(quoted(text) + " has no protocol (tcp/" + std::string(text) + "?)");
-    return fail(quoted(text) +
+    if (parse_port(text)) return fail(in_quotes(text) + " has no protocol (tcp/" + std::string(text) + "?)");
+    return fail(in_quotes(text) +
                 " is not a service (tcp/22, udp/53, tcp/8000-8100, icmp/echo-request, icmpv6, proto/47, any, "
                 "or @set)");
 }
