@@ -21,6 +21,7 @@
 
 #include "control/daemon.h"
 #include "control/daemonize.h"
+#include "control/files.h"
 #include "control/log.h"
 #include "control/text.h"
 #include "crypto/start.h"
@@ -301,6 +302,7 @@ int run(Arguments arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    keep_standard_streams();
     po::options_description shown("Options");
     // clang-format off
     shown.add_options()

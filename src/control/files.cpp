@@ -60,6 +60,12 @@ Result<void> write_all(int fd, std::string_view text, const std::string& shown) 
     return {};
 }
 
+void keep_standard_streams() noexcept {
+    int fd = 0;
+    while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDONLY);  // the lowest that is free
+    if (fd > STDERR_FILENO) ::close(fd);
+}
+
 Result<void> make_directories(const std::string& path, mode_t mode) {
     for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
         const std::string part = path.substr(0, slash);

@@ -4,6 +4,7 @@ Both must do the same, so the tests are the same."""
 import os
 import re
 import shutil
+import time
 import unittest
 
 from lab import Lab, LabError, wait_until
@@ -293,6 +294,7 @@ if SUBJECT_IS_VERN:
             self.talk()
             handshake = lambda: re.search(re.escape(self.far.public) + r"\t\d+", self.near.run("wg", "show", "wg0", "latest-handshakes").stdout)[0]
             session = handshake()
+            wait_until(lambda: time.time() > int(session.split()[1]) + 1, "the second of the handshake to be over")
             self.assertIn("10.99.0.0/24", self.near.ip("route", "show", "dev", "wg0"))
 
             # Allowed IPs and key of the other change, and what is left out is none.
@@ -355,6 +357,70 @@ if SUBJECT_IS_VERN:
                 self.assertIn(why, result.stderr)
                 self.assertEqual(self.settings(), before, wrong)
             self.talk()
+
+        def test_sync_finds_routes_that_were_left_behind(self):
+            file = self.file(allowed="10.77.0.2/32, fd77::2/128, 10.88.0.0/24")
+            alone = file.read_text()
+            other = pubkey(genkey())
+            file.write_text(alone + f"[Peer]\nPublicKey = {other}\nAllowedIPs = 10.99.0.0/24\n")
+            self.up(file)
+            # A sync that came to its peers only; and routes of others to the same places.
+            self.near.run("wg", "set", "wg0", "peer", other, "remove")
+            self.near.ip("route", "add", "10.99.0.0/24", "dev", "wg0", "metric", "77")
+            self.near.ip("-6", "route", "add", "fd77::/64", "dev", "wg0", "metric", "77")
+            file.write_text(alone.replace(", 10.88.0.0/24", ""))
+            self.sync(file)
+            routes = self.near.ip("route", "show", "dev", "wg0")
+            self.assertNotIn("10.88.0.0/24", routes)
+            self.assertEqual(re.findall("10.99.*", routes)[0].split(), "10.99.0.0/24 scope link metric 77".split())
+            self.assertIn("fd77::/64 proto kernel", self.near.ip("-6", "route", "show", "dev", "wg0"))
+
+        def test_sync_does_all_that_can_be_done_and_says_what_cannot(self):
+            file = self.file()
+            self.up(file)
+            self.near.ip("route", "add", "10.50.0.0/24", "via", self.internet.v4)
+            file.write_text(file.read_text().replace("fd77::2/128", "fd77::2/128, 10.50.0.0/24, 10.51.0.0/24, fd50::/64"))
+            result = self.sync(file, check=False)
+            self.assertEqual(result.returncode, 1)
+            self.assertRegex(result.stderr, r"route add 10.50.0.0/24 .*exists; wg0's peers are as .* says, its routes are not")
+            self.assertIn("10.51.0.0/24", self.near.ip("route", "show", "dev", "wg0"))
+            self.assertIn("fd50::/64", self.near.ip("-6", "route", "show", "dev", "wg0"))
+            self.near.ip("route", "delete", "10.50.0.0/24")
+            self.sync(file)
+            self.assertIn("10.50.0.0/24", self.near.ip("route", "show", "dev", "wg0"))
+            self.near.ip("link", "set", "wg0", "down")
+            before = self.settings()
+            result = self.sync(file, check=False)
+            self.assertIn("wg0 is down", result.stderr)
+            self.assertEqual(self.settings(), before)
+
+        def test_sync_leaves_tables_as_they_are(self):
+            for first, then in [("", "Table = off"), ("", "Table = 123"), ("Table = 123", ""), ("Table = off", "")]:
+                with self.subTest(first=first, then=then):
+                    file = self.file(first, allowed="0.0.0.0/0, ::/0")
+                    self.up(file)
+                    before = self.settings()
+                    file.write_text(self.file(then, allowed="0.0.0.0/0, ::/0").read_text().replace("ListenPort", "FwMark = 5\nListenPort"))
+                    result = self.sync(file, check=False)
+                    self.assertEqual(result.returncode, 1)
+                    self.assertIn("which takes vern down and vern up; nothing was changed", result.stderr)
+                    self.assertEqual(self.settings(), before)
+                    self.down(self.file(first, allowed="0.0.0.0/0, ::/0"))
+                    wait_until(lambda: not self.near.has_interface("wg0"), "the interface to go")
+
+        def test_sync_of_what_up_took_is_no_change(self):
+            """What is chosen for a port or a mark of 0 stays, as does a file that names this host itself; a default route by hand covers nothing."""
+            file = self.file("FwMark = off\nPostUp = ip route add default dev %i metric 9999", allowed="0.0.0.0/0, ::/0")
+            text = file.read_text().replace("51820 ", "0 ") + f"[Peer]\nPublicKey = {self.public}\nAllowedIPs = 0.0.0.0/0\n"
+            file.write_text(text)
+            self.up(file)
+            before = self.settings()
+            self.sync(file)
+            self.near.run("sh", "-c", f"exec {VERN} sync {file} <&-", timeout=20)  # no standard input at all
+            self.assertEqual(self.settings(), before)
+            file.write_text(text.replace("0.0.0.0/0, ::/0", "0.0.0.0/0, ::/0, 10.99.0.0/24", 1))
+            self.sync(file)
+            self.assertIn("10.99.0.0/24", self.near.ip("route", "show", "dev", "wg0"))
 
         def test_sync_leaves_a_full_tunnels_mark(self):
             file = self.file(allowed="0.0.0.0/0, ::/0")

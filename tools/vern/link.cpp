@@ -90,6 +90,11 @@ class MtuFinder {
 
 bool link_exists(const std::string& interface) { return ::if_nametoindex(interface.c_str()) != 0; }
 
+bool link_is_up(const std::string& interface) {
+    const json links = ask_ip({"link", "show", "dev", interface, "up"});
+    return !links.empty();
+}
+
 Result<void> start_daemon(Steps& steps, const std::string& interface, const std::string& program) {
     const std::string daemon = program.empty() ? find_daemon() : program;
     if (daemon.empty())

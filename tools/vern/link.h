@@ -10,6 +10,7 @@
 namespace vern::cli {
 
 bool link_exists(const std::string& interface);
+bool link_is_up(const std::string& interface);
 
 // `vernd INTERFACE`; the daemon goes to the background once its socket is there. `program` empty: beside this
 // program, else by PATH.

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "command.h"
+#include "control/files.h"
 
 namespace vern::cli {
 namespace {
@@ -140,6 +141,7 @@ Result<void> require_root() {
 }  // namespace vern::cli
 
 int main(int argc, char** argv) {
+    vern::keep_standard_streams();
     ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is a failed write, told like any other
     try {
         return vern::cli::finish(vern::cli::dispatch({argv + std::min(argc, 1), argv + argc}));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "control/process.h"
@@ -17,25 +18,27 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint32_t kFirstTable = 51820;
+constexpr const char* kProtocol = "86";  // of routes, by which they are told from others'
 constexpr const char* kSourceMark = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
 
 std::string family_of(const Prefix& prefix) { return prefix.address.family == Family::v6 ? "-6" : "-4"; }
-
-bool covers(const Prefix& wide, const Prefix& narrow) {
-    return wide.length <= narrow.length && contains(wide, narrow.address);
-}
 
 std::string text_of(const json& object, const char* key) {
     const auto found = object.find(key);
     return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+void widen(Prefix& prefix) {
+    --prefix.length;
+    prefix.address.bytes[prefix.length / 8] &= ~(std::byte{0x80} >> (prefix.length % 8));
+}
+
 struct PresentRoute {
     Prefix prefix;
-    bool by_hand;  // and not the kernel's, of the interface's own addresses
+    std::string protocol;  // who added it: ours, "boot" (ip by hand, or wg-quick), "kernel" (by an address)
 };
 
-// Routes the interface has already in that table, also those of hooks.
+// Routes that the interface has already in that table.
 std::vector<PresentRoute> present_routes(const std::string& interface, const std::string& table) {
     std::vector<PresentRoute> present;
     for (const char* family : {"-4", "-6"}) {
@@ -43,17 +46,31 @@ std::vector<PresentRoute> present_routes(const std::string& interface, const std
             std::string to = text_of(route, "dst");
             if (to == "default") to = family == std::string_view("-4") ? "0.0.0.0/0" : "::/0";
             if (const auto prefix = parse_prefix(to))
-                present.push_back({*prefix, text_of(route, "protocol") != "kernel"});
+                present.push_back({*prefix, text_of(route, "protocol")});
         }
     }
     return present;
 }
 
-// Every prefix once, the longest first.
-std::vector<Prefix> sorted_prefixes(const DeviceStatus& status) {
-    std::set<Prefix> unique;
+std::size_t count_own(const char* family, const std::string& interface, const std::string& table) {
+    return ask_ip({family, "route", "show", "table", table, "dev", interface, "proto", kProtocol}).size();
+}
+
+// "not fwmark M lookup M", by which everything but the tunnel's own datagrams takes the tunnel's table.
+bool is_default_rule(const json& rule, const std::string& mark) {
+    return rule.contains("not") && text_of(rule, "table") == mark;
+}
+
+std::set<Prefix> allowed_prefixes(const DeviceStatus& status) {
+    std::set<Prefix> prefixes;
     for (const PeerStatus& peer : status.peers)
-        unique.insert(peer.allowed_ips.begin(), peer.allowed_ips.end());
+        prefixes.insert(peer.allowed_ips.begin(), peer.allowed_ips.end());
+    return prefixes;
+}
+
+// The longest first.
+std::vector<Prefix> sorted_prefixes(const DeviceStatus& status) {
+    const std::set<Prefix> unique = allowed_prefixes(status);
     std::vector<Prefix> sorted(unique.begin(), unique.end());
     std::stable_sort(sorted.begin(), sorted.end(),
                      [](const Prefix& a, const Prefix& b) { return a.length > b.length; });
@@ -131,46 +148,83 @@ Result<void> Routes::add(const DeviceStatus& status, const SetFwmark& set_fwmark
         defaults.assign(first, plain.end());
         plain.erase(first, plain.end());
     }
-    if (auto added = add_plain(std::move(plain)); !added) return added;
+    if (auto added = add_plain(std::move(plain), Steps::OnError::stop); !added) return added;
     return defaults.empty() ? Result<void>() : add_default(defaults, status.fwmark, set_fwmark);
+}
+
+bool Routes::has_default(const DeviceStatus& now, Family family) const {
+    const char* flag = family == Family::v6 ? "-6" : "-4";
+    const std::string mark = std::to_string(now.fwmark);
+    return now.fwmark != 0 &&
+           std::ranges::any_of(ask_ip({flag, "rule", "show"}),
+                               [&](const json& rule) { return is_default_rule(rule, mark); }) &&
+           !ask_ip({flag, "route", "show", "default", "dev", interface_, "table", mark}).empty();
+}
+
+Result<void> Routes::can_follow(const DeviceStatus& now, const std::set<Family>& defaults) const {
+    for (const Family family : {Family::v4, Family::v6}) {
+        const char* flag = family == Family::v6 ? "-6" : "-4";
+        std::size_t known = table_ == "off" ? 0 : count_own(flag, interface_, table());
+        if (table_ == "auto") {
+            const bool present = has_default(now, family);
+            if (present != defaults.contains(family))
+                return fail("a default route through the tunnel comes or goes", ENOTSUP);
+            if (present) known += count_own(flag, interface_, std::to_string(now.fwmark));
+        }
+        if (count_own(flag, interface_, "all") > known)
+            return fail("its routes are in another table", ENOTSUP);
+    }
+    return {};
 }
 
 Result<void> Routes::follow(const DeviceStatus& before, const DeviceStatus& after) {
     if (table_ == "off") return {};
-    std::vector<Prefix> gone = sorted_prefixes(before), wanted = sorted_prefixes(after);
-    std::erase_if(gone, [&](const Prefix& one) { return std::ranges::find(wanted, one) != wanted.end(); });
-    const auto present = present_routes(interface_, table_ == "auto" ? "main" : table_);
-    std::erase_if(gone, [&](const Prefix& one) {
-        return std::ranges::none_of(
-            present, [&](const PresentRoute& route) { return route.by_hand && route.prefix == one; });
-    });
-    if (auto removed = run_each("delete", gone); !removed) return removed;
-    if (table_ == "auto") std::erase_if(wanted, [](const Prefix& one) { return one.length == 0; });
-    return add_plain(std::move(wanted));
+    const std::set<Prefix> had = allowed_prefixes(before), wanted = allowed_prefixes(after);
+    std::map<std::string, std::vector<Prefix>> gone;
+    for (const PresentRoute& route : present_routes(interface_, table())) {
+        const bool own = route.protocol == kProtocol ||
+                         (route.protocol == "boot" && had.contains(route.prefix));  // by wg-quick
+        if (own && !wanted.contains(route.prefix)) gone[route.protocol].push_back(route.prefix);
+    }
+    Result<void> first;
+    for (const auto& [protocol, prefixes] : gone)
+        keep_first(first, run_each("delete", prefixes, protocol, Steps::OnError::go_on));
+    std::vector<Prefix> plain = sorted_prefixes(after);
+    if (table_ == "auto") std::erase_if(plain, [](const Prefix& one) { return one.length == 0; });
+    keep_first(first, add_plain(std::move(plain), Steps::OnError::go_on));
+    return first;
 }
 
-// But for those that are there: in the main table also in a wider one.
-Result<void> Routes::add_plain(std::vector<Prefix> prefixes) {
-    const auto present = present_routes(interface_, table_ == "auto" ? "main" : table_);
-    std::erase_if(prefixes, [&](const Prefix& prefix) {
-        return std::ranges::any_of(present, [&](const PresentRoute& route) {
-            return table_ == "auto" ? covers(route.prefix, prefix) : route.prefix == prefix;
-        });
-    });
-    return run_each("add", prefixes);
+// But for those that are there: in the main table also in a wider one. A default route is no wider one: its
+// metric says whether it is the one that is taken.
+Result<void> Routes::add_plain(std::vector<Prefix> prefixes, Steps::OnError on_error) {
+    std::set<Prefix> present;
+    for (const PresentRoute& route : present_routes(interface_, table())) present.insert(route.prefix);
+    const auto is_there = [&](Prefix prefix) {
+        if (table_ != "auto") return present.contains(prefix);
+        for (; prefix.length > 0; widen(prefix))
+            if (present.contains(prefix)) return true;
+        return false;
+    };
+    std::erase_if(prefixes, is_there);
+    return run_each("add", prefixes, kProtocol, on_error);
 }
 
-Result<void> Routes::run_each(const char* what, const std::vector<Prefix>& prefixes) {
+Result<void> Routes::run_each(const char* what, const std::vector<Prefix>& prefixes,
+                              const std::string& protocol, Steps::OnError on_error) {
+    Result<void> first;
     for (const char* family : {"-4", "-6"}) {
         std::vector<Words> commands;
         for (const Prefix& prefix : prefixes) {
             if (family_of(prefix) != family) continue;
-            Words& words = commands.emplace_back(Words{"route", what, to_text(prefix), "dev", interface_});
+            Words& words = commands.emplace_back(
+                Words{"route", what, to_text(prefix), "dev", interface_, "proto", protocol});
             if (table_ != "auto") words.insert(words.end(), {"table", table_});
         }
-        if (auto done = steps_.ip_batch(family, commands); !done) return done;
+        keep_first(first, steps_.ip_batch(family, commands, on_error));
+        if (!first && on_error == Steps::OnError::stop) return first;
     }
-    return {};
+    return first;
 }
 
 Result<void> Routes::add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark,
@@ -200,8 +254,8 @@ Result<void> Routes::add_rules(const Prefix& route) {
     const std::string mark = std::to_string(mark_);
     // Of a tunnel whose daemon was killed: its routes are gone, its rules are not.
     if (auto removed = remove_rules(family, mark_); !removed) return removed;
-    if (auto added =
-            steps_.run({"ip", family, "route", "add", to_text(route), "dev", interface_, "table", mark});
+    if (auto added = steps_.run({"ip", family, "route", "add", to_text(route), "dev", interface_, "proto",
+                                 kProtocol, "table", mark});
         !added)
         return added;
     if (auto added = steps_.run({"ip", family, "rule", "add", "not", "fwmark", mark, "table", mark}); !added)
@@ -231,7 +285,7 @@ Result<void> Routes::remove_rules(const std::string& family, std::uint32_t mark)
     Result<void> first;
     const json rules = ask_ip({family, "rule", "show"});
     for (std::size_t i = 0; i < rules.size(); ++i) {
-        if (!rules[i].contains("not") || text_of(rules[i], "table") != table) continue;
+        if (!is_default_rule(rules[i], table)) continue;
         const auto priority = [&](std::size_t rule) { return rules[rule].at("priority").dump(); };
         keep_first(first, steps_.run({"ip", family, "rule", "delete", "pref", priority(i), "table", table}));
         if (i == 0 || text_of(rules[i - 1], "table") != "main" ||

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,14 @@ class Routes {
     using SetFwmark = std::function<Result<void>(std::uint32_t)>;
     Result<void> add(const DeviceStatus& status, const SetFwmark& set_fwmark);
 
-    // Behind a change of the peers: routes to what is no longer allowed go, and those that are missing come.
-    // Default routes must be the same.
+    // Whether follow() would do: nothing goes from one table to another, and default routes of "auto", which
+    // rules and a firewall table belong to, neither come nor go. `defaults`: those that the file asks for.
+    Result<void> can_follow(const DeviceStatus& now, const std::set<Family>& defaults) const;
+    // Whether a default route of "auto" is in force.
+    bool has_default(const DeviceStatus& now, Family family) const;
+    // Behind a change of the peers: the interface's routes to what is no longer allowed go, and those that
+    // are missing come; also what is left of a change that did not come to its end. Does all it can, gives
+    // the first error.
     Result<void> follow(const DeviceStatus& before, const DeviceStatus& after);
 
     // Takes away rules and firewall of a tunnel with that mark; the routes go with the interface. Does all it
@@ -33,8 +40,10 @@ class Routes {
     void roll_back();
 
   private:
-    Result<void> add_plain(std::vector<Prefix> prefixes);
-    Result<void> run_each(const char* what, const std::vector<Prefix>& prefixes);
+    std::string table() const { return table_ == "auto" ? "main" : table_; }
+    Result<void> add_plain(std::vector<Prefix> prefixes, Steps::OnError on_error);
+    Result<void> run_each(const char* what, const std::vector<Prefix>& prefixes, const std::string& protocol,
+                          Steps::OnError on_error);
     Result<void> add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark,
                              const SetFwmark& set_fwmark);
     Result<void> add_rules(const Prefix& route);

@@ -63,7 +63,8 @@ Result<void> Steps::run(const Words& words, std::string_view input) {
     return {};
 }
 
-Result<void> Steps::ip_batch(const std::string& family, const std::vector<Words>& commands) {
+Result<void> Steps::ip_batch(const std::string& family, const std::vector<Words>& commands,
+                             OnError on_error) {
     if (commands.empty()) return {};
     std::string lines;
     for (const Words& command : commands) {
@@ -71,14 +72,17 @@ Result<void> Steps::ip_batch(const std::string& family, const std::vector<Words>
         lines += joined(command) + "\n";
     }
     if (auto stop = interrupted(); !stop) return stop;
-    const auto result = run_process({"ip", family, "-batch", "-"}, {.input = lines, .keep_terminal = false});
+    Words batch{"ip", family, "-batch", "-"};
+    if (on_error == OnError::go_on) batch.insert(batch.begin() + 2, "-force");
+    auto result = run_process(batch, {.input = lines, .keep_terminal = false});
     if (!result) return tl::unexpected(result.error());
     if (result->ok()) return {};
-    // "Command failed -:3" names the line.
+    // "Command failed -:3" names the line, behind what was wrong with it.
     std::size_t failed = 0;
-    if (const auto at = result->errors.rfind("Command failed -:"); at != std::string::npos) {
+    if (const auto at = result->errors.find("Command failed -:"); at != std::string::npos) {
         const std::string_view rest = std::string_view(result->errors).substr(at + 17);
         failed = parse_decimal<std::size_t>(rest.substr(0, rest.find_first_not_of("0123456789"))).value_or(0);
+        if (at > 0) result->errors.resize(at);
     }
     Words words{"ip", family};
     const Words& command = commands[failed > 0 && failed <= commands.size() ? failed - 1 : 0];

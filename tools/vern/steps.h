@@ -2,6 +2,7 @@
 // run, and what goes wrong becomes one sentence.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,8 +21,9 @@ class Steps {
     explicit Steps(bool quiet);
 
     Result<void> run(const Words& words, std::string_view input = {});
-    // One `ip -batch` for many changes; `family` is "-4" or "-6".
-    Result<void> ip_batch(const std::string& family, const std::vector<Words>& commands);
+    // One `ip -batch` for many changes; `family` is "-4" or "-6". The error is of the first that failed.
+    enum class OnError : std::uint8_t { stop, go_on };
+    Result<void> ip_batch(const std::string& family, const std::vector<Words>& commands, OnError on_error);
     // wg-quick's hooks: a line for bash (sh where there is none), %i replaced by the interface's name.
     Result<void> hooks(const std::vector<std::string>& lines, std::string_view interface);
     void show(std::string_view what) const;

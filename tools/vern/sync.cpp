@@ -1,5 +1,7 @@
 // vern sync: a running tunnel becomes what its file says by now.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <set>
@@ -7,6 +9,8 @@
 #include "command.h"
 #include "config_file.h"
 #include "control/uapi_client.h"
+#include "crypto/noise.h"
+#include "dataplane/io/fd.h"
 #include "link.h"
 #include "routes.h"
 #include "settings.h"
@@ -17,13 +21,14 @@ namespace {
 
 namespace po = boost::program_options;
 
-// What the file does not name is none, but for port and mark, which `up` may have chosen. What is the same
-// already is left out: sessions go on.
+// What the file does not name is none, but for port, mark and endpoints, which may have been chosen or
+// learned since. What is the same already is left out: sessions go on.
 void follow_file(DeviceChange& change, const DeviceStatus& status) {
     change.replace_peers = false;
     if (status.private_key && change.private_key && *status.private_key == *change.private_key)
         change.private_key.reset();
-    if (change.listen_port == status.listen_port) change.listen_port.reset();
+    if (change.listen_port == status.listen_port || (change.listen_port == 0 && status.listen_port != 0))
+        change.listen_port.reset();
     if (change.fwmark == status.fwmark) change.fwmark.reset();
     std::set<PublicKey> wanted;
     for (PeerChange& peer : change.peers) {
@@ -42,38 +47,44 @@ void follow_file(DeviceChange& change, const DeviceStatus& status) {
     change.peers = std::move(peers);
 }
 
-std::set<Prefix> defaults_of(const DeviceStatus& status) {
-    std::set<Prefix> defaults;
-    for (const PeerStatus& peer : status.peers)
-        for (const Prefix& prefix : peer.allowed_ips)
-            if (prefix.length == 0) defaults.insert(prefix);
-    return defaults;
-}
-std::set<Prefix> defaults_of(const DeviceChange& change) {
-    std::set<Prefix> defaults;
+// But for this host itself, which a list that is the same on all hosts names, too.
+std::set<Family> defaults_of(const DeviceChange& change) {
+    const PublicKey own = noise::public_key_of(*change.private_key);
+    std::set<Family> defaults;
     for (const PeerChange& peer : change.peers)
         for (const AllowedIpChange& ip : peer.allowed_ips)
-            if (ip.prefix.length == 0) defaults.insert(ip.prefix);
+            if (ip.prefix.length == 0 && peer.public_key != own) defaults.insert(ip.prefix.address.family);
     return defaults;
 }
 
-// Both take rules, a firewall table and the mark that is in them along, which are all made and taken away at
-// once.
-Result<void> check_default_routes(const ConfigFile& file, const DeviceStatus& now,
-                                  const DeviceChange& change) {
-    if (file.config.table != "auto") return {};
-    const auto defaults = defaults_of(now);
-    constexpr std::string_view kNotHere = "which takes vern down and vern up; nothing was changed";
-    if (defaults != defaults_of(change))
-        return fail(
-            fmt::format("{}: a default route through the tunnel comes or goes, {}", file.shown, kNotHere));
-    if (!defaults.empty() && change.fwmark && change.fwmark != now.fwmark)
-        return fail(fmt::format("{}: FwMark changes under a default route, {}", file.shown, kNotHere));
-    return {};
+// An error changes nothing.
+Result<void> check(const ConfigFile& file, const Routes& routes, const DeviceStatus& now,
+                   DeviceChange& change) {
+    if (!link_is_up(file.interface))
+        return fail(fmt::format("{0} is down (ip link set {0} up)", file.interface), ENETDOWN);
+    auto possible = routes.can_follow(now, defaults_of(change));
+    if (file.config.table == "auto" &&
+        (routes.has_default(now, Family::v4) || routes.has_default(now, Family::v6))) {
+        if (change.fwmark == 0) change.fwmark.reset();  // one was chosen
+        if (possible && change.fwmark && change.fwmark != now.fwmark)
+            possible = fail("FwMark changes under a default route", ENOTSUP);
+    }
+    if (possible) return {};
+    return fail(fmt::format("{}: {}, which takes vern down and vern up; nothing was changed", file.shown,
+                            possible.error().message),
+                possible.error().code);
 }
 
 Result<DeviceStatus> status_of(const ConfigFile& file) {
     return UapiClient::connect(file.interface).and_then([](UapiClient&& client) { return client.get(); });
+}
+
+// One at a time: each makes routes of what it found.
+Result<Fd> lock_interfaces() {
+    const std::string path(kUapiDirectory);
+    Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory || ::flock(directory.get(), LOCK_EX) != 0) return fail_errno(path, errno);
+    return directory;
 }
 
 Result<void> sync(const ConfigFile& file, Steps& steps) {
@@ -81,14 +92,22 @@ Result<void> sync(const ConfigFile& file, Steps& steps) {
         return fail(fmt::format("{0} is not up (vern up {0})", file.interface), ENODEV);
     DeviceChange change = device_change_of(file.config);
     if (auto resolved = resolve_endpoints(file, steps, change); !resolved) return resolved;
+    const auto lock = lock_interfaces();
+    if (!lock) return tl::unexpected(lock.error());
     const auto before = status_of(file);
     if (!before) return tl::unexpected(before.error());
-    if (auto possible = check_default_routes(file, *before, change); !possible) return possible;
+    Routes routes(steps, file.interface, file.config.table);
+    if (auto checked = check(file, routes, *before, change); !checked) return checked;
     follow_file(change, *before);
+    if (auto stop = steps.interrupted(); !stop) return stop;
+    steps.ignore_signals();  // from here on there is no way back
     if (auto given = give_settings(file, steps, change); !given) return given;
-    const auto after = status_of(file);
-    if (!after) return tl::unexpected(after.error());
-    return Routes(steps, file.interface, file.config.table).follow(*before, *after);
+    auto followed =
+        status_of(file).and_then([&](DeviceStatus&& after) { return routes.follow(*before, after); });
+    if (!followed)
+        followed.error().message +=
+            fmt::format("; {}'s peers are as {} says, its routes are not", file.interface, file.shown);
+    return followed;
 }
 
 int run_sync(const Invocation& invocation) {
