@@ -104,8 +104,9 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
         }
         if (rule.rate && mode != Mode::again) {
             const auto& source = q.direction == Direction::in ? q.key.remote : q.key.local;
-            const auto answer = tables.rates.ask(rule.id, *rule.rate, q.peer.serial, q.sender, source, q.now,
-                                                 mode == Mode::fresh);
+            const auto answer =
+                tables.rates.ask(rule.id, *rule.rate, q.peer.serial, gate ? gate->sender() : q.sender, source,
+                                 q.now, mode == Mode::fresh);
             if (answer != RateTable::Answer::token) {
                 if (gate) q.policy.count(gate->worker_, index, Policy::Count::limited);
                 decision.rule = index;
@@ -119,10 +120,10 @@ Gate::Decision Gate::decide(Tables& tables, const Question& q, Mode mode, Gate* 
 }
 
 Gate::Decision Gate::decide(Mode mode) noexcept {
-    return decide(*tables_,
-                  {*policy_, packet_.direction, packet_.peer, sender(), packet_.key,
-                   packet_.transport.service_port(), now_},
-                  mode, this);
+    return decide(
+        *tables_,
+        {*policy_, packet_.direction, packet_.peer, 0, packet_.key, packet_.transport.service_port(), now_},
+        mode, this);
 }
 
 // A train is mostly of one flow: what looks like the packet before it costs a comparison.

@@ -140,7 +140,7 @@ class Gate {
         const Policy& policy;
         Direction direction;
         Subject peer;
-        std::uint64_t sender;
+        std::uint64_t sender;  // without a gate, which finds it when it is asked for
         const FlowKey& key;
         std::uint16_t port;
         Instant now;

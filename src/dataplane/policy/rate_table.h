@@ -5,16 +5,19 @@
 // price of one token, and is refused when that would be further away than the burst allows. What is full
 // again need not be kept: its place is free.
 //
-// Fixed memory: 16384 sets of 8 buckets (4 MiB, touched when used), a lock for each. A peer's sources have
-// their buckets, for each rule, in 256 of the sets, and never more than half of a set; those of this side are
-// half of each set at most. So nobody who speaks for a whole prefix uses up the buckets of others by changing
-// its source. What finds no bucket is refused: it fails closed, and is counted.
+// Fixed memory, touched when used, and a lock for each set of 8 buckets: 65536 sets for sources (16 MiB). A
+// peer's have theirs, for each rule, in 256 of the sets, and never more than half of a set; those of this
+// side are half of each set at most. So no single one who speaks for a whole prefix uses up the buckets of
+// others by changing its source; two that do, under as many rules with rates as there are, take all of those
+// sets that they both have. 8192 sets more are for rules and peers, whom nobody can invent. What finds no
+// bucket is refused: it fails closed, and is counted.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
 #include "dataplane/base/spin_lock.h"
+#include "dataplane/policy/payer.h"
 #include "dataplane/policy/reserved.h"
 #include "dataplane/policy/rules.h"
 #include "dataplane/policy/siphash.h"
@@ -23,17 +26,18 @@ namespace vern::policy {
 
 class RateTable {
   public:
-    explicit RateTable(Random& random) noexcept : hash_(random), sets_(kSets) {}
-    explicit operator bool() const noexcept { return static_cast<bool>(sets_); }
+    explicit RateTable(Random& random) noexcept : hash_(random), sources_(kSets), others_(kSetsOfOthers) {}
+    explicit operator bool() const noexcept { return sources_ && others_; }
 
     enum class Answer : std::uint8_t { token, none, full };
-    // A token for a flow that begins at `source`, of the peer with the serial `sender` (0: of this side).
-    // `peer`: whom the rule is applied to. Without `take` it only says whether there is one.
+    // A token for a flow that begins at `source`, of the peer with the serial `sender`; 0: of this side, and
+    // it goes to `peer`. Without `take` it only says whether there is one.
     Answer ask(std::uint64_t rule_id, const Rate& rate, std::uint64_t peer, std::uint64_t sender,
                const std::array<std::byte, 16>& source, Instant now, bool take) noexcept;
 
   private:
-    static constexpr std::size_t kSets = 16384;
+    static constexpr std::size_t kSets = 65536;
+    static constexpr std::size_t kSetsOfOthers = 8192;
     static constexpr std::size_t kWays = 8;
     static constexpr std::size_t kSetsOfPeer = 256;
     static constexpr std::size_t kWaysOfOne = kWays / 2;
@@ -50,7 +54,7 @@ class RateTable {
         Bucket* find(std::uint64_t rule, std::uint64_t source, std::uint32_t owner, Instant now) noexcept;
     };
     SipHash hash_;
-    Reserved<Set> sets_;
+    Reserved<Set> sources_, others_;
 };
 
 }  // namespace vern::policy
