@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace vern {
 namespace {
@@ -69,16 +70,17 @@ Result<void> LinkMonitor::ask() noexcept {
 LinkEvents LinkMonitor::events() noexcept {
     LinkEvents events;
     alignas(nlmsghdr) std::array<std::byte, 32768> buffer;
+    bool lost = false;
     for (;;) {
         const ssize_t got = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
         if (got < 0 && errno == ENOBUFS) {
             // Too much happened at once and some of it is lost: take routing as changed and ask how the link
-            // stands now.
-            events.routing_changed = true;
-            (void)ask();
+            // stands now. Not before the socket is empty: until then it takes no answer either.
+            lost = events.routing_changed = true;
             continue;
         }
         if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN && std::exchange(lost, false) && ask()) continue;
         if (got <= 0) return events;
         auto left = static_cast<unsigned>(got);
         for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(message, left);

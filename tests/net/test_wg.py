@@ -1,5 +1,7 @@
 """`wg` against a running interface: everything it can ask and change, while sessions live."""
 
+import os
+import signal
 import unittest
 
 from lab import Lab, LabError, wait_until
@@ -167,6 +169,23 @@ class Wg(unittest.TestCase):
             a.host.ping(b.addresses[0], "-w", "1", count=1)
         a.host.ip("link", "set", "wg0", "up")
         a.host.ping(b.addresses[0])
+
+    @unittest.skipUnless(SUBJECT_IS_VERN, "a promise of vernd")
+    def test_more_news_than_fit_lose_no_state(self):
+        # While the daemon waits for a disk, say, more happens to routes than its socket holds; and the interface comes up.
+        a, b = self.a, self.b
+        a.host.ip("link", "set", "wg0", "down")
+        with self.assertRaises(LabError):
+            a.host.ping(b.addresses[0], "-w", "1", count=1)
+        batch = a.host.write("routes", "".join(f"route {what} 10.{20 + i // 250}.{i % 250}.0/24 dev eth0\n" for what in ("add", "del") for i in range(8000)))
+        os.kill(a.process.pid, signal.SIGSTOP)
+        try:
+            a.host.ip("-batch", batch)
+            a.host.ip("link", "set", "wg0", "mtu", 1300, "up")
+        finally:
+            os.kill(a.process.pid, signal.SIGCONT)
+        a.host.ping(b.addresses[0])
+        wait_until(lambda: a.status()["vern"]["mtu"] == 1300, "the MTU to be known")
 
 
 if __name__ == "__main__":
