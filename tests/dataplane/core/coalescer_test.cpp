@@ -403,10 +403,10 @@ TEST_F(CoalescerTest, RandomTrafficReadsTheSame) {
             if (random() % 30 == 0) spec.ip_options = Bytes(4, std::byte{1});
             sequence[flow] = spec.sequence + static_cast<std::uint32_t>(spec.payload);
             Bytes packet = build(spec);
-            Bytes record(&packet[transport_at(spec) + 4],
-                         &packet[transport_at(spec) + 8]);  // sequence, or length and sum
-            if (udp) record.clear();
-            record.insert(record.end(), &packet[header_bytes(spec)], packet.data() + packet.size());
+            const std::byte* const transport = packet.data() + transport_at(spec);
+            Bytes record;
+            if (!udp) record.assign(transport + 4, transport + 8);  // the sequence number
+            record.insert(record.end(), packet.data() + header_bytes(spec), packet.data() + packet.size());
             sent[flow].insert(sent[flow].end(), record.begin(), record.end());
             add(std::move(packet));
         }
