@@ -101,9 +101,9 @@ class Keep final : public Outlet, public DatagramSink {
         ++writes;
         benchmark::DoNotOptimize(pieces.data());
     }
-    bool send(const Endpoint&, std::span<const std::byte> datagram, std::uint8_t) noexcept override {
+    Sent send(const Endpoint&, std::span<const std::byte> datagram, std::uint8_t) noexcept override {
         slow.assign(datagram.begin(), datagram.end());
-        return true;
+        return Sent::whole;
     }
     std::span<std::byte> train;
     std::size_t segment = 0, writes = 0;

@@ -266,8 +266,17 @@ void protect_memory() {
     ::setrlimit(RLIMIT_CORE, &none);
 }
 
+// Peers that prove who they are have connections, as many as a soft limit of 1024 is used up by.
+void allow_descriptors() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(Arguments arguments) {
     set_log_level(arguments.log_level);
+    allow_descriptors();
     keep_heap_small();
     protect_memory();
     if (!start_crypto()) {
@@ -369,5 +378,12 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "vernd: %s\n", read.error().message.c_str());
         return kExitUsage;
     }
-    return run(std::move(arguments));
+    try {
+        return run(std::move(arguments));
+    } catch (const std::bad_alloc&) {
+        log_error("out of memory");
+    } catch (const std::exception& error) {
+        log_error(error.what());
+    }
+    return kExitFailure;  // all that was made has been taken away on the way here
 }

@@ -148,8 +148,9 @@ Result<void> Daemon::open_api() {
     return {};
 }
 
-// Open for as long as somebody's certificates are believed.
-void Daemon::settle_tunnel_listener() {
+// Open for as long as somebody's certificates are believed. What it lacks, descriptors or memory, may be
+// there a little later; the tunnel does not end for it.
+void Daemon::settle_tunnel_listener() try {
     if (options_.identity_port == 0 || (!trust_changed_ && boot_time_now() < listen_again_)) return;
     trust_changed_ = false;
     listen_again_ = Instant::max();
@@ -169,6 +170,8 @@ void Daemon::settle_tunnel_listener() {
     tunnel_ = std::move(*tunnel);
     listen_again_ = Instant::max();
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
+} catch (const std::exception& error) {
+    log_error(std::string("peers cannot prove who they are: ") + error.what());
 }
 
 std::string Daemon::policy_name(const PublicKey& peer) const {

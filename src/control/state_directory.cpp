@@ -26,11 +26,12 @@ Result<void> StateDirectory::step(std::string_view what) const {
 Result<std::optional<StateDirectory::Stored>> StateDirectory::read(std::string_view name,
                                                                    std::size_t bytes_max) const {
     const std::string file = path_of(name);
-    const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));  // no pipe to wait for
     if (!fd && errno == ENOENT) return std::nullopt;
     if (!fd) return fail_errno(file, errno);
     struct stat status {};
     if (::fstat(fd.get(), &status) != 0) return fail_errno(file, errno);
+    if (!S_ISREG(status.st_mode)) return fail(file + ": not a regular file", EINVAL);
     auto text = read_all<std::string>(fd.get(), bytes_max, file);
     if (!text) return tl::unexpected(text.error());
     return Stored{.text = std::move(*text), .written = WallTime(std::chrono::seconds(status.st_mtim.tv_sec))};

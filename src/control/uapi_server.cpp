@@ -50,9 +50,18 @@ class UapiServer::Protocol final : public SocketProtocol {
     void refused(const Error& why) override { target_.refused(Error{"UAPI: " + why.message, why.code}); }
 
   private:
+    // Nothing has changed yet: without memory for this, the daemon goes on.
+    static Result<DeviceChange> parse(std::string_view body) {
+        try {
+            return parse_uapi_set(body);
+        } catch (const std::bad_alloc&) {
+            return fail("no memory", ENOMEM);
+        }
+    }
+
     SecretText answer_set(std::string_view body) {
-        Result<void> applied = parse_uapi_set(body).and_then(
-            [&](DeviceChange&& change) { return target_.apply(std::move(change)); });
+        Result<void> applied =
+            parse(body).and_then([&](DeviceChange&& change) { return target_.apply(std::move(change)); });
         SecretText text;
         // An error without a number must not read as success.
         append_errno(text, applied ? 0 : applied.error().code > 0 ? applied.error().code : EINVAL);

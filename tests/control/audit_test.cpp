@@ -468,6 +468,28 @@ TEST(AuditTrail, AFileThatSomebodyMovedIsMadeAnew) {
     EXPECT_EQ(verify(directory.path())->records, 2u);
 }
 
+// With what makes it safe: nobody else writes there, and the head knows of its last record.
+TEST(AuditTrail, ADirectoryThatSomebodyRemovedIsMadeAgain) {
+    const TemporaryDirectory place;
+    const std::string path = place.path() + "/audit";
+    Trail trail = open(path);
+    trail.write(denied(1));
+    std::filesystem::remove_all(path);
+    trail.tick(kBoot, kNoon);
+    trail.write(denied(2));
+    trail.tick(kBoot + kSyncInterval, kNoon);
+    EXPECT_EQ(trail.lost(), 0u);
+    EXPECT_EQ(lines_of(path).size(), 1u);
+    EXPECT_EQ((*read_head(path))->seq, 2u);
+    EXPECT_FALSE(Trail::open(path, {}, kNoon));
+    std::filesystem::remove(path + "/audit.head");
+    trail.write(denied(3));
+    trail.tick(kBoot + 2 * kSyncInterval, kNoon);
+    trail.write(denied(4));
+    trail.tick(kBoot + 3 * kSyncInterval, kNoon);
+    EXPECT_EQ((*read_head(path))->seq, 4u);
+}
+
 TEST(AuditTrail, TheHeadFollowsEachSecond) {
     const TemporaryDirectory directory;
     int syncs = 0;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <set>
 
@@ -46,6 +47,16 @@ TEST(StateDirectory, DropsWhatAKillHasLeftUnfinishedAndNothingElse) {
     EXPECT_EQ(test::read_file(outside), "kept");
 
     StateDirectory(place.path() + "/never made").drop_unfinished();
+}
+
+// Opening a pipe would wait for somebody who writes, and the daemon with it.
+TEST(StateDirectory, ReadsRegularFilesOnly) {
+    const test::TemporaryDirectory place;
+    const StateDirectory state(place.path());
+    ASSERT_EQ(::mkfifo(state.path_of("policy.toml").c_str(), 0600), 0);
+    const auto read = state.read("policy.toml", 1000);
+    ASSERT_FALSE(read);
+    EXPECT_TRUE(read.error().message.ends_with("policy.toml: not a regular file")) << read.error().message;
 }
 
 }  // namespace

@@ -81,9 +81,9 @@ class Collect final : public Outlet, public DatagramSink {
         headers.push_back(header);
         written.push_back(std::move(out));
     }
-    bool send(const Endpoint&, std::span<const std::byte> datagram, std::uint8_t) noexcept override {
+    Sent send(const Endpoint&, std::span<const std::byte> datagram, std::uint8_t) noexcept override {
         slow.emplace_back(datagram.begin(), datagram.end());
-        return true;
+        return Sent::whole;
     }
     void clear() {
         trains.clear();

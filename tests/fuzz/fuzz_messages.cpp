@@ -39,9 +39,9 @@ class Nowhere final : public Outlet, public DatagramSink {
     void write(const VnetHeader&, std::span<const iovec>) noexcept override {
         require(false, "nothing is delivered");
     }
-    bool send(const Endpoint&, std::span<const std::byte> datagram, std::uint8_t) noexcept override {
+    Sent send(const Endpoint&, std::span<const std::byte> datagram, std::uint8_t) noexcept override {
         require(datagram.size() == sizeof(MessageCookieReply), "only a cookie answers");
-        return true;
+        return Sent::whole;
     }
 };
 

@@ -332,7 +332,8 @@ bool Host::any_lane_busy() const noexcept {
 
 // --- the slow path's datagrams
 
-bool Host::send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept {
+DatagramSink::Sent Host::send(const Endpoint& to, std::span<const std::byte> datagram,
+                              std::uint8_t tos) noexcept {
     learn_sessions();
     const auto type = std::to_integer<std::uint8_t>(datagram[0]);
     HostId peer = kNobody;
@@ -365,9 +366,9 @@ bool Host::send(const Endpoint& to, std::span<const std::byte> datagram, std::ui
     const std::uint64_t wire = world_.ledger.datagram_sent(id_, peer, datagram);
     world_.network.transmit(id_, place_of(to), datagram, tos, wire);
     world_.recovery.sent(id_, peer, type, datagram.size());
-    if (to.source.family == Family::none || to.source == own_address_) return true;
+    if (to.source.family == Family::none || to.source == own_address_) return Sent::whole;
     world_.coverage.add(Fault::source_refused);
-    return false;
+    return Sent::without_source;
 }
 
 void Host::before_seal(std::span<const aead::SealJob> jobs) noexcept {

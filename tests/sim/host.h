@@ -95,7 +95,7 @@ class Host final : public DatagramSink, public AeadObserver, public AeadBoard::P
     void check_forgotten();
 
     // DatagramSink
-    bool send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override;
+    Sent send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override;
     // AeadObserver: the slow path's keepalives
     void before_seal(std::span<const aead::SealJob> jobs) noexcept override;
     void before_open() noexcept override {}

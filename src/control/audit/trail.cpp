@@ -56,6 +56,13 @@ Result<std::optional<std::string>> last_line_before(const std::string& directory
     return std::move(ending->line);
 }
 
+bool is_at(const std::string& path, int fd) {
+    struct stat named {
+    }, ours{};
+    return ::stat(path.c_str(), &named) == 0 && ::fstat(fd, &ours) == 0 && named.st_dev == ours.st_dev &&
+           named.st_ino == ours.st_ino;
+}
+
 void add_sentence(std::string& note, std::string_view sentence) {
     note.append(note.empty() ? "" : "; ").append(sentence);
 }
@@ -64,8 +71,10 @@ void add_sentence(std::string& note, std::string_view sentence) {
 
 Result<Trail> Trail::open(std::string directory, TrailOptions options, WallTime now) {
     Trail trail(std::move(directory), std::move(options));
-    if (auto locked = trail.lock(); !locked) return tl::unexpected(locked.error());
-    auto lost = trail.open_file().and_then([&] { return trail.resume(); });
+    auto lost = trail.lock()
+                    .and_then([&] { return trail.open_head(); })
+                    .and_then([&] { return trail.open_file(); })
+                    .and_then([&] { return trail.resume(); });
     if (!lost) return tl::unexpected(lost.error());
     if (!lost->what.empty()) {
         log_error("audit: " + lost->what);
@@ -100,6 +109,10 @@ Result<void> Trail::lock() {
         if (errno == EWOULDBLOCK) return fail(directory_ + ": another daemon writes its trail there", EBUSY);
         return fail_errno("lock " + directory_, errno);
     }
+    return {};
+}
+
+Result<void> Trail::open_head() {
     head_fd_.reset(::open(path(kHeadName).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!head_fd_) return fail_errno(path(kHeadName), errno);
     return {};
@@ -221,6 +234,9 @@ Result<void> Trail::put(Record record) {
 
 // A line is in the file whole or not at all.
 Result<void> Trail::append(std::string_view text) {
+    if (!directory_fd_) {
+        if (auto locked = lock(); !locked) return locked;
+    }
     if (!fd_) {
         if (auto opened = open_file(); !opened) return opened;
     }
@@ -273,6 +289,9 @@ Result<void> Trail::shift_files() {
 Result<void> Trail::sync() {
     if (auto allowed = step("fsync"); !allowed) return allowed;
     if (::fdatasync(fd_.get()) != 0) return fail_errno("fsync " + path(kTrailName), errno);
+    if (!head_fd_) {
+        if (auto opened = open_head(); !opened) return opened;
+    }
     const std::string head = text_of(Head{.seq = seq_, .hash = hash_});
     if (::pwrite(head_fd_.get(), head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()))
         return fail_errno("write " + path(kHeadName), errno);
@@ -280,12 +299,15 @@ Result<void> Trail::sync() {
     return {};
 }
 
-// By somebody else's rotation, or removed: what is written now would be seen by nobody.
-bool Trail::is_moved() const {
-    struct stat named {
-    }, ours{};
-    return ::stat(path(kTrailName).c_str(), &named) != 0 || ::fstat(fd_.get(), &ours) != 0 ||
-           named.st_dev != ours.st_dev || named.st_ino != ours.st_ino;
+// By somebody else's rotation, or removed: what is written there would be seen by nobody.
+void Trail::let_go_of_what_moved() {
+    if (!is_at(directory_, directory_fd_.get())) {
+        directory_fd_.reset();
+        fd_.reset();
+        head_fd_.reset();
+    }
+    if (!is_at(path(kTrailName), fd_.get())) fd_.reset();
+    if (!is_at(path(kHeadName), head_fd_.get())) head_fd_.reset();
 }
 
 void Trail::tick(Instant now, WallTime wall) {
@@ -297,7 +319,7 @@ void Trail::tick(Instant now, WallTime wall) {
             failed(synced.error());
         else if (untold_ == 0)
             failure_.clear();
-        if (is_moved()) fd_.reset();
+        let_go_of_what_moved();
     }
     if (untold_ > 0) tell_losses(wall);
 }

@@ -62,6 +62,7 @@ class Trail {
     };
 
     Result<void> lock();
+    Result<void> open_head();
     Result<void> open_file();
     Result<Lost> resume();
     void compare_with_head(Lost& lost);
@@ -73,12 +74,12 @@ class Trail {
     Result<void> sync();
     void tell_losses(WallTime wall);
     void failed(const Error& why);
-    bool is_moved() const;
+    void let_go_of_what_moved();
     std::string path(std::string_view name) const { return directory_ + "/" + std::string(name); }
 
     std::string directory_;
     TrailOptions options_;
-    Fd directory_fd_;  // locked
+    Fd directory_fd_;  // locked; these three are opened again where they are not what their names stand for
     Fd fd_;
     Fd head_fd_;
     std::uint64_t size_ = 0;       // of whole lines

@@ -37,7 +37,7 @@ namespace vern {
     X(staged_given_up, "packet given up because the handshake did not succeed")                       \
     X(no_send_buffer, "train given up because the underlay does not take more")                       \
     X(session_exhausted, "message given up because its session has used all its counters")            \
-    X(send_failed, "train that the kernel refused to send")                                           \
+    X(send_failed, "train, handshake or keepalive that the kernel refused to send")                   \
     X(tun_write_failed, "packet that the TUN device refused")                                         \
     X(handshake_queue_full, "handshake message given up because too many wait")                       \
     X(handshake_bad_mac1, "handshake message with a wrong mac1")                                      \

@@ -74,10 +74,13 @@ struct WorkerQueues {
 // Where the slow path puts its datagrams.
 class DatagramSink {
   public:
+    enum class Sent : std::uint8_t {
+        whole,
+        without_source,  // the source address in `to` was refused: the peer then forgets it
+        refused,
+    };
     virtual ~DatagramSink() = default;
-    // False when the source address in `to` was refused and the datagram went without it: the peer then
-    // forgets that source.
-    virtual bool send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept = 0;
+    virtual Sent send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept = 0;
 };
 
 class Device {
@@ -248,6 +251,8 @@ class Device {
     void drop_sessions(Peer& peer);
     std::uint32_t reserve_index(Peer& peer);
     void send_handshake(Peer& peer, std::span<std::byte> message, Instant now, DatagramSink& sink);
+    void send_to(Peer& peer, std::span<const std::byte> message, std::uint8_t tos, Instant now,
+                 DatagramSink& sink);
     void heard_from(Peer& peer, const HandshakeMessage& message, Instant now);
 
     // device_timers.cpp

@@ -75,7 +75,8 @@ bool Device::admit(const HandshakeMessage& message, bool under_load, Instant now
         message_as<MessageInitiation>(message).sender_index;  // at the same place in a response
     MessageCookieReply reply = identity_->cookies.reply(bytes, index, source, nonce);
     counters_.add(Counter::handshake_cookie_sent);
-    sink.send(message.from, bytes_of(reply), kHandshakeDscp);
+    if (sink.send(message.from, bytes_of(reply), kHandshakeDscp) == DatagramSink::Sent::refused)
+        counters_.add(Counter::send_failed);
     return false;
 }
 
@@ -303,6 +304,12 @@ void Device::drop_sessions(Peer& peer) {
 // Adds the macs and sends to where the peer is now.
 void Device::send_handshake(Peer& peer, std::span<std::byte> message, Instant now, DatagramSink& sink) {
     peer.cookies.add_macs(message, MacKeys::of(peer.public_key), now);
+    peer.unanswered_received.clear();
+    send_to(peer, message, kHandshakeDscp, now, sink);
+}
+
+void Device::send_to(Peer& peer, std::span<const std::byte> message, std::uint8_t tos, Instant now,
+                     DatagramSink& sink) {
     Endpoint to;
     {
         const std::lock_guard hold(peer.lock);
@@ -310,11 +317,15 @@ void Device::send_handshake(Peer& peer, std::span<std::byte> message, Instant no
     }
     peer.transmit_bytes.fetch_add(message.size(), std::memory_order_relaxed);
     peer.last_sent.set(now);
-    peer.unanswered_received.clear();
     loops_.sent(to, message);
-    if (!sink.send(to, message, kHandshakeDscp)) {
-        const std::lock_guard hold(peer.lock);
-        peer.endpoint.clear_source();
+    switch (sink.send(to, message, tos)) {
+        case DatagramSink::Sent::whole: break;
+        case DatagramSink::Sent::without_source: {
+            const std::lock_guard hold(peer.lock);
+            peer.endpoint.clear_source();
+            break;
+        }
+        case DatagramSink::Sent::refused: counters_.add(Counter::send_failed); break;
     }
 }
 

@@ -172,18 +172,7 @@ void Device::send_keepalive(Peer& peer, Instant now, WallTime wall, DatagramSink
     const aead::SealJob job{session->sending.span().data(), counter, sealed, sealed, 0};
     aead_.seal({&job, 1});
 
-    Endpoint to;
-    {
-        const std::lock_guard hold(peer.lock);
-        to = peer.endpoint;
-    }
-    peer.transmit_bytes.fetch_add(message.size(), std::memory_order_relaxed);
-    peer.last_sent.set(now);
-    loops_.sent(to, message);
-    if (!sink.send(to, message, 0)) {
-        const std::lock_guard hold(peer.lock);
-        peer.endpoint.clear_source();
-    }
+    send_to(peer, message, 0, now, sink);
     if (session->due_for_rekey_on_send(now)) initiate(peer, false, now, wall, sink);
 }
 

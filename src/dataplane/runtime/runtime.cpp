@@ -69,13 +69,14 @@ struct Runtime::HelperThread {
 class Runtime::Sink final : public DatagramSink {
   public:
     explicit Sink(Runtime& runtime) noexcept : runtime_(runtime) {}
-    bool send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override {
+    Sent send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override {
         const std::lock_guard hold(runtime_.underlay_lock_);
         bool source_refused = false;
         // What is lost here is sent again by the protocol's own timers.
-        (void)send_datagram(runtime_.underlay_.workers.front(), to, datagram, datagram.size(), tos,
-                            source_refused);
-        return !source_refused;
+        if (!send_datagram(runtime_.underlay_.workers.front(), to, datagram, datagram.size(), tos,
+                           source_refused))
+            return Sent::refused;
+        return source_refused ? Sent::without_source : Sent::whole;
     }
 
   private:

@@ -507,6 +507,22 @@ TEST_F(DeviceConfig, ARefusedSourceIsForgotten) {
     EXPECT_EQ(a.peer(b).endpoint, b.endpoint);
 }
 
+TEST_F(DeviceConfig, WhatTheKernelRefusesToSendIsCounted) {
+    connect();
+    a.sink.refuse = true;
+    PeerChange keepalive;
+    keepalive.public_key = b.public_key;
+    keepalive.persistent_keepalive_s = 5;
+    a.change(std::move(keepalive));
+    a.service();
+    ASSERT_EQ(a.sink.sent.size(), 1U);
+    EXPECT_EQ(a.count(Counter::send_failed), 1U);
+    a.sink.refuse = false;
+    a.now += seconds(6);
+    a.service();
+    EXPECT_EQ(a.count(Counter::send_failed), 1U);
+}
+
 TEST_F(DeviceConfig, TenThousandPeers) {
     DeviceChange change;
     for (unsigned i = 1; i <= 10'000; ++i)

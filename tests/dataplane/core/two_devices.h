@@ -118,12 +118,14 @@ class CollectingOutlet final : public Outlet {
 
 class CollectingSink final : public DatagramSink {
   public:
-    bool send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override {
+    Sent send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override {
         sent.push_back({to, Bytes(datagram.begin(), datagram.end()), tos});
-        return !refuse_source || to.source.family == Family::none;
+        if (refuse) return Sent::refused;
+        return refuse_source && to.source.family != Family::none ? Sent::without_source : Sent::whole;
     }
     std::vector<Datagram> sent;
     bool refuse_source = false;
+    bool refuse = false;
 };
 
 inline PrivateKey private_key(std::uint8_t n) {
