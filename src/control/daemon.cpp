@@ -21,6 +21,8 @@ namespace {
 // What workers log of a policy's decisions waits for so long at most; nobody wakes us for it.
 constexpr std::chrono::milliseconds kPolicyLogInterval{250};
 constexpr std::chrono::seconds kListenAgain{10};
+constexpr Duration kLookAgain =
+    std::chrono::milliseconds(250);        // at the interface in another network namespace
 constexpr unsigned kPolicyLogMost = 4096;  // lines a turn
 
 }  // namespace
@@ -240,9 +242,11 @@ int Daemon::poll_timeout() const {
             left = std::min<std::int64_t>(
                 left, std::chrono::ceil<std::chrono::milliseconds>(*due - boot_time_now()).count());
     }
-    if (listen_again_ != Instant::max())
-        left = std::min<std::int64_t>(
-            left, std::chrono::ceil<std::chrono::milliseconds>(listen_again_ - boot_time_now()).count());
+    for (const Instant again : {listen_again_, look_again_}) {
+        if (again != Instant::max())
+            left = std::min<std::int64_t>(
+                left, std::chrono::ceil<std::chrono::milliseconds>(again - boot_time_now()).count());
+    }
     if (policy_->logs()) left = std::min<std::int64_t>(left, kPolicyLogInterval.count());
     return static_cast<int>(std::max<std::int64_t>(left, 0));
 }
@@ -306,7 +310,7 @@ std::string Daemon::serve() {
         set.push_back({signals_.get(), POLLIN, 0});
         set.push_back({runtime_->gone_fd(), POLLIN, 0});
         set.push_back({links_->fd(), POLLIN, 0});
-        set.push_back({moved_links_ ? moved_links_->fd() : -1, POLLIN, 0});
+        set.push_back({moved_link_.get(), POLLIN, 0});
         uapi_->add_to(set);
         api_->add_to(set);
         if (tunnel_) tunnel_->add_to(set);
@@ -317,7 +321,7 @@ std::string Daemon::serve() {
             if (::read(signals_.get(), &info, sizeof info) == sizeof info && info.ssi_signo != SIGHUP)
                 return fmt::format("ended by {}", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
         }
-        if (set[2].revents || set[3].revents) handle_link();
+        if (set[2].revents || set[3].revents || boot_time_now() >= look_again_) handle_link();
         if (set[1].revents || link_gone_) return "the interface was deleted";
         uapi_->handle(set, Clock::now());
         handle_policy(set);
@@ -327,17 +331,17 @@ std::string Daemon::serve() {
 
 void Daemon::handle_link() {
     LinkEvents events = links_->events();
-    if (moved_links_) {
+    if (events.gone && !moved_ && attached_name(runtime_->tun())) {
+        moved_ = true;
+        log_verbose("the interface was moved to another network namespace");
+    }
+    if (moved_) {
         // Routing is still the underlay's namespace's; the interface is where it was moved to.
         const bool routing_changed = events.routing_changed;
-        events = moved_links_->events();
+        events = look_where_it_moved();
         events.routing_changed = routing_changed;
     }
-    if (events.gone && attached_name(runtime_->tun())) {
-        follow_interface(events);
-    } else {
-        link_gone_ |= events.gone;
-    }
+    link_gone_ |= events.gone;
     if (events.mtu && *events.mtu != mtu_) {
         mtu_ = *events.mtu;
         runtime_->device().set_mtu(mtu_);
@@ -351,21 +355,20 @@ void Daemon::handle_link() {
 }
 
 // Gone from here, but not deleted: somebody has moved it to another network namespace (`ip link set wg0 netns
-// …`), where it goes on, with the underlay's sockets here. Watching it there takes CAP_SYS_ADMIN; without
-// that it counts as up.
-void Daemon::follow_interface(LinkEvents& events) {
-    auto moved = watch_moved_interface(runtime_->tun());
-    events = {};
-    if (moved) {
-        moved_links_.emplace(std::move(*moved));
-        events = moved_links_->events();
-        log_verbose("the interface was moved to another network namespace");
-    } else {
-        moved_links_.reset();
-        events.up = true;
+// …`), where it goes on, with the underlay's sockets here. That it is deleted there the TUN device tells.
+// Looking at it there takes CAP_SYS_ADMIN; without that it counts as up.
+LinkEvents Daemon::look_where_it_moved() {
+    // Anew each time, since it may have moved on; and before looking, so that nothing is missed.
+    if (auto listening = listen_to_moved_interface(runtime_->tun())) moved_link_ = std::move(*listening);
+    look_again_ = boot_time_now() + kLookAgain;
+    auto seen = look_at_moved_interface(runtime_->tun());
+    if (!seen && !unseen_)
         log_error("the interface was moved to another network namespace, and can't be watched there: " +
-                  moved.error().message);
-    }
+                  seen.error().message);
+    unseen_ = !seen;
+    if (!seen) return {.up = true, .mtu = {}};
+    seen->gone = false;
+    return *seen;
 }
 
 DeviceStatus Daemon::status() { return runtime_->device().status(); }

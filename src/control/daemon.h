@@ -58,7 +58,7 @@ class Daemon final : private UapiTarget,
     explicit Daemon(DaemonOptions options);
     Result<void> open();
     void handle_link();
-    void follow_interface(LinkEvents& events);
+    LinkEvents look_where_it_moved();
     std::string state_directory() const;
     Result<void> open_audit();
     void open_identities();
@@ -109,7 +109,10 @@ class Daemon final : private UapiTarget,
     DaemonOptions options_;
     std::unique_ptr<Runtime> runtime_;
     std::optional<LinkMonitor> links_;
-    std::optional<LinkMonitor> moved_links_;  // of the namespace that the interface was moved to
+    bool moved_ = false;   // the interface, to another network namespace
+    Fd moved_link_;        // readable when something happens to it there
+    bool unseen_ = false;  // and it cannot be looked at there
+    Instant look_again_ = Instant::max();
     std::unique_ptr<UapiServer> uapi_;
     std::unique_ptr<audit::Recorder> audit_;    // nullptr: none is wanted
     std::optional<policy::DevicePlane> plane_;  // of the runtime's device

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/net_namespace.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -104,7 +105,43 @@ LinkEvents LinkMonitor::events() noexcept {
     }
 }
 
-Result<LinkMonitor> watch_moved_interface(const TunDevice& tun) {
+Result<Fd> listen_to_moved_interface(const TunDevice& tun) {
+    const Fd there(::ioctl(tun.queues.front().fd.get(), TUNGETDEVNETNS));
+    if (!there) return fail_errno("find the interface's network namespace", errno);
+    Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+    if (!socket) return fail_errno("open a netlink socket", errno);
+    const int on = 1;
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = RTMGRP_LINK;
+    if (::setsockopt(socket.get(), SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, &on, sizeof on) != 0 ||
+        ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+        return fail_errno("listen to other network namespaces", errno);
+    // Only namespaces that have a number here are heard. EEXIST, it has one already, comes as an answer.
+    struct Attribute {
+        rtattr header;
+        std::int32_t value;
+    };
+    struct {
+        nlmsghdr header;
+        rtgenmsg family;
+        alignas(4) Attribute fd;
+        Attribute number;
+    } request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = RTM_NEWNSID;
+    request.header.nlmsg_flags = NLM_F_REQUEST;
+    request.fd = {{sizeof(Attribute), NETNSA_FD}, there.get()};
+    request.number = {{sizeof(Attribute), NETNSA_NSID}, NETNSA_NSID_NOT_ASSIGNED};
+    if (::send(socket.get(), &request, sizeof request, 0) < 0)
+        return fail_errno("number a network namespace", errno);
+    std::array<std::byte, 8192> answer;
+    while (::recv(socket.get(), answer.data(), answer.size(), 0) > 0 || errno == EINTR) {
+    }
+    return socket;
+}
+
+Result<LinkEvents> look_at_moved_interface(const TunDevice& tun) {
     const int queue = tun.queues.front().fd.get();
     const Fd there(::ioctl(queue, TUNGETDEVNETNS));
     if (!there) return fail_errno("find the interface's network namespace", errno);
@@ -113,9 +150,11 @@ Result<LinkMonitor> watch_moved_interface(const TunDevice& tun) {
     const auto name = attached_name(tun);
     if (!name) return fail("the interface is gone", ENODEV);
     if (::setns(there.get(), CLONE_NEWNET) != 0) return fail_errno("enter its network namespace", errno);
-    auto monitor = LinkMonitor::open(::if_nametoindex(name->c_str()));
+    auto seen = LinkMonitor::open(::if_nametoindex(name->c_str())).map([](LinkMonitor monitor) {
+        return monitor.events();
+    });
     if (::setns(here.get(), CLONE_NEWNET) != 0) std::abort();
-    return monitor;
+    return seen;
 }
 
 }  // namespace vern

@@ -34,9 +34,14 @@ class LinkMonitor {
     std::uint32_t index_;
 };
 
-// Watches the interface in the network namespace that it was moved to. Needs CAP_SYS_ADMIN. The calling
-// thread visits that namespace and comes back; if it could not come back the process ends, since its sockets
-// would be made in the wrong place from then on.
-Result<LinkMonitor> watch_moved_interface(const TunDevice& tun);
+// Becomes readable when something happens to a link in the network namespace that the interface was moved to
+// (and in others that have a number in ours). It listens from here: nothing of ours keeps that namespace when
+// nobody else does any more. Needs CAP_NET_BROADCAST there.
+Result<Fd> listen_to_moved_interface(const TunDevice& tun);
+
+// How the interface is in the network namespace that it was moved to. Needs CAP_SYS_ADMIN. The calling thread
+// visits that namespace and comes back; if it could not come back the process ends, since its sockets would
+// be made in the wrong place from then on. Nothing stays there.
+Result<LinkEvents> look_at_moved_interface(const TunDevice& tun);
 
 }  // namespace vern

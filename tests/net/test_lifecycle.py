@@ -1,5 +1,7 @@
 """How vernd begins and ends: as a daemon, in the foreground, with descriptors given to it; and that nothing stays when it is gone."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -170,6 +172,23 @@ class Lifecycle(OneHost):
 
     def test_the_interface_may_move_to_another_namespace(self):
         self.move()
+
+    @unittest.skipUnless(SUBJECT_IS_VERN, "a promise of vernd")
+    def test_a_namespace_that_the_interface_moved_to_may_end(self):
+        # Nobody but what runs there keeps it, and with it the interface ends, and the daemon.
+        process = self.start()
+        with subprocess.Popen(["unshare", "--net", "sleep", "100"]) as inside:
+            try:
+                own = os.readlink("/proc/self/ns/net")
+                wait_until(lambda: os.readlink(f"/proc/{inside.pid}/ns/net") != own, "a namespace")
+                in_it = ["nsenter", f"--net=/proc/{inside.pid}/ns/net", "ip"]
+                subprocess.run(["nsenter", f"--net=/proc/{self.host.pid}/ns/net", "ip", "link", "set", "wg0", "netns", str(inside.pid)], check=True)
+                # It is seen there, too.
+                subprocess.run([*in_it, "link", "set", "wg0", "mtu", "1300", "up"], check=True)
+                wait_until(lambda: json.loads(self.host.run(VERN, "show", "wg0", "--json").stdout)["wg0"]["vern"]["mtu"] == 1300, "the MTU to be known")
+            finally:
+                inside.kill()
+        self.assertEqual(process.wait(), 0, process.output())
 
     def test_the_interface_may_move_though_we_may_not_follow(self):
         # As packaging/vernd@.service: no CAP_SYS_ADMIN, so the daemon cannot look into the other namespace.
