@@ -21,9 +21,8 @@ namespace {
 // What workers log of a policy's decisions waits for so long at most; nobody wakes us for it.
 constexpr std::chrono::milliseconds kPolicyLogInterval{250};
 constexpr std::chrono::seconds kListenAgain{10};
-constexpr Duration kLookAgain =
-    std::chrono::milliseconds(250);        // at the interface in another network namespace
-constexpr unsigned kPolicyLogMost = 4096;  // lines a turn
+constexpr Duration kLookAgain = std::chrono::seconds(1);  // at the interface elsewhere, when nothing tells
+constexpr unsigned kPolicyLogMost = 4096;                 // lines a turn
 
 }  // namespace
 
@@ -359,16 +358,24 @@ void Daemon::handle_link() {
 // Looking at it there takes CAP_SYS_ADMIN; without that it counts as up.
 LinkEvents Daemon::look_where_it_moved() {
     // Anew each time, since it may have moved on; and before looking, so that nothing is missed.
-    if (auto listening = listen_to_moved_interface(runtime_->tun())) moved_link_ = std::move(*listening);
-    look_again_ = boot_time_now() + kLookAgain;
+    auto listening = listen_to_moved_interface(runtime_->tun());
+    moved_link_ = listening ? std::move(*listening) : Fd();
     auto seen = look_at_moved_interface(runtime_->tun());
-    if (!seen && !unseen_)
+    const bool may_not = !seen && (seen.error().code == EPERM || seen.error().code == EACCES);
+    look_again_ = may_not ? Instant::max() : boot_time_now() + kLookAgain;
+    if (seen) {
+        seen->gone = false;
+        if (std::exchange(moved_up_, seen->up) == seen->up) seen->up.reset();  // nobody is to wake for it
+        return *seen;
+    }
+    moved_link_.reset();
+    LinkEvents events;
+    if (!moved_up_) {
         log_error("the interface was moved to another network namespace, and can't be watched there: " +
                   seen.error().message);
-    unseen_ = !seen;
-    if (!seen) return {.up = true, .mtu = {}};
-    seen->gone = false;
-    return *seen;
+        events.up = moved_up_ = true;
+    }
+    return events;
 }
 
 DeviceStatus Daemon::status() { return runtime_->device().status(); }

@@ -109,9 +109,9 @@ class Daemon final : private UapiTarget,
     DaemonOptions options_;
     std::unique_ptr<Runtime> runtime_;
     std::optional<LinkMonitor> links_;
-    bool moved_ = false;   // the interface, to another network namespace
-    Fd moved_link_;        // readable when something happens to it there
-    bool unseen_ = false;  // and it cannot be looked at there
+    bool moved_ = false;            // the interface, to another network namespace
+    Fd moved_link_;                 // readable when something happens to it there
+    std::optional<bool> moved_up_;  // as it was seen there, or is taken for
     Instant look_again_ = Instant::max();
     std::unique_ptr<UapiServer> uapi_;
     std::unique_ptr<audit::Recorder> audit_;    // nullptr: none is wanted

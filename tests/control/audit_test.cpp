@@ -490,6 +490,28 @@ TEST(AuditTrail, ADirectoryThatSomebodyRemovedIsMadeAgain) {
     EXPECT_EQ((*read_head(path))->seq, 4u);
 }
 
+TEST(AuditTrail, NothingIsWrittenWhereAnotherHasTheLock) {
+    const TemporaryDirectory place;
+    const std::string path = place.path() + "/audit";
+    Trail trail = open(path);
+    trail.write(denied(1));
+    std::filesystem::remove_all(path);
+    trail.tick(kBoot, kNoon);
+    {
+        Trail other = open(path);
+        other.write(denied(9));
+        other.tick(kBoot, kNoon);
+        for (int i = 1; i <= 3; ++i) {
+            trail.write(denied(2));
+            trail.tick(kBoot + i * kSyncInterval, kNoon);
+        }
+        EXPECT_EQ(trail.lost(), 3u);
+        EXPECT_EQ(lines_of(path).size(), 1u);
+        EXPECT_EQ((*read_head(path))->seq, 1u);
+    }
+    EXPECT_EQ(broken_at(path), "");
+}
+
 TEST(AuditTrail, TheHeadFollowsEachSecond) {
     const TemporaryDirectory directory;
     int syncs = 0;

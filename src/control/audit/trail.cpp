@@ -103,18 +103,23 @@ Result<void> Trail::step(std::string_view what) const {
 // The lock is the directory's, so it goes with the process, however that ends.
 Result<void> Trail::lock() {
     if (auto made = make_directories(directory_, 0700); !made) return made;
-    directory_fd_.reset(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory_fd_) return fail_errno(directory_, errno);
-    if (::flock(directory_fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+    Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) return fail_errno(directory_, errno);
+    if (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK) return fail(directory_ + ": another daemon writes its trail there", EBUSY);
         return fail_errno("lock " + directory_, errno);
     }
+    directory_fd_ = std::move(directory);  // ours from here on, and not before
     return {};
 }
 
 Result<void> Trail::open_head() {
-    head_fd_.reset(::open(path(kHeadName).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!head_fd_) return fail_errno(path(kHeadName), errno);
+    const std::string file = path(kHeadName);
+    Fd head(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (!head) return fail_errno(file, errno);
+    struct stat status {};
+    if (::fstat(head.get(), &status) != 0 || !S_ISREG(status.st_mode)) return fail(file + ": not a file");
+    head_fd_ = std::move(head);
     return {};
 }
 
@@ -307,6 +312,7 @@ void Trail::let_go_of_what_moved() {
         head_fd_.reset();
     }
     if (!is_at(path(kTrailName), fd_.get())) fd_.reset();
+    dirty_ = dirty_ && fd_;
     if (!is_at(path(kHeadName), head_fd_.get())) head_fd_.reset();
 }
 
