@@ -150,7 +150,7 @@ class Cli(unittest.TestCase):
         self.host.run("ip", "link", "set", "dev", "wg0", "name", "other")
         result = self.vern("down", file, check=False)
         self.assertEqual(result.returncode, 1)
-        self.assertRegex(result.stderr, "wg0 has a daemon, but no interface is called so: it was renamed")
+        self.assertRegex(result.stderr, "wg0 has a daemon, but no interface is called so here: it was renamed")
         self.host.run("ip", "link", "set", "dev", "other", "name", "wg0")
         self.vern("down", file)
         self.assertFalse(self.host.has_interface("wg0"))

@@ -394,19 +394,40 @@ if SUBJECT_IS_VERN:
             self.assertIn("wg0 is down", result.stderr)
             self.assertEqual(self.settings(), before)
 
-        def test_sync_leaves_tables_as_they_are(self):
-            for first, then in [("", "Table = off"), ("", "Table = 123"), ("Table = 123", ""), ("Table = off", "")]:
-                with self.subTest(first=first, then=then):
-                    file = self.file(first, allowed="0.0.0.0/0, ::/0")
-                    self.up(file)
-                    before = self.settings()
-                    file.write_text(self.file(then, allowed="0.0.0.0/0, ::/0").read_text().replace("ListenPort", "FwMark = 5\nListenPort"))
-                    result = self.sync(file, check=False)
-                    self.assertEqual(result.returncode, 1)
-                    self.assertIn("which takes vern down and vern up; nothing was changed", result.stderr)
-                    self.assertEqual(self.settings(), before)
-                    self.down(self.file(first, allowed="0.0.0.0/0, ::/0"))
-                    wait_until(lambda: not self.near.has_interface("wg0"), "the interface to go")
+        def stays_in_its_table(self, first, then):
+            file = self.file(first, allowed="0.0.0.0/0, ::/0")
+            self.up(file)
+            before = self.settings()
+            file.write_text(self.file(then, allowed="0.0.0.0/0, ::/0").read_text().replace("ListenPort", "FwMark = 5\nListenPort"))
+            result = self.sync(file, check=False)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("which takes vern down and vern up; nothing was changed", result.stderr)
+            self.assertEqual(self.settings(), before)
+
+        def test_sync_leaves_the_usual_table_for_none(self):
+            self.stays_in_its_table("", "Table = off")
+
+        def test_sync_leaves_the_usual_table_for_another(self):
+            self.stays_in_its_table("", "Table = 123")
+
+        def test_sync_leaves_another_table(self):
+            self.stays_in_its_table("Table = 123", "")
+
+        def test_sync_makes_no_table_where_there_was_none(self):
+            self.stays_in_its_table("Table = off", "")
+
+        def test_sync_of_what_wg_quick_brought_up(self):
+            """Its routes have no protocol of their own; they follow the file, but for those of others."""
+            file = self.file(allowed="10.77.0.2/32, fd77::2/128, 10.88.0.0/24")
+            self.up(file)
+            for route in ("10.88.0.0/24", "10.66.0.0/24"):
+                self.near.run("ip", "route", "delete", route, "dev", "wg0", check=False)
+                self.near.ip("route", "add", route, "dev", "wg0")
+            file.write_text(file.read_text().replace(", 10.88.0.0/24", ""))
+            self.sync(file)
+            routes = self.near.ip("route", "show", "dev", "wg0")
+            self.assertNotIn("10.88.0.0/24", routes)
+            self.assertIn("10.66.0.0/24", routes)
 
         def test_sync_of_what_up_took_is_no_change(self):
             """What is chosen for a port or a mark of 0 stays, as does a file that names this host itself; a default route by hand covers nothing."""

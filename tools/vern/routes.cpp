@@ -35,7 +35,7 @@ void widen(Prefix& prefix) {
 
 struct PresentRoute {
     Prefix prefix;
-    std::string protocol;  // who added it: ours, "boot" (ip by hand, or wg-quick), "kernel" (by an address)
+    std::string protocol;  // who added it: ours, "boot" (by hand, wg-quick; ip does not print it), "kernel"
 };
 
 // Routes that the interface has already in that table.
@@ -46,7 +46,8 @@ std::vector<PresentRoute> present_routes(const std::string& interface, const std
             std::string to = text_of(route, "dst");
             if (to == "default") to = family == std::string_view("-4") ? "0.0.0.0/0" : "::/0";
             if (const auto prefix = parse_prefix(to))
-                present.push_back({*prefix, text_of(route, "protocol")});
+                present.push_back(
+                    {*prefix, route.contains("protocol") ? text_of(route, "protocol") : "boot"});
         }
     }
     return present;
@@ -148,7 +149,9 @@ Result<void> Routes::add(const DeviceStatus& status, const SetFwmark& set_fwmark
         defaults.assign(first, plain.end());
         plain.erase(first, plain.end());
     }
-    if (auto added = add_plain(std::move(plain), Steps::OnError::stop); !added) return added;
+    std::set<Prefix> present;
+    for (const PresentRoute& route : present_routes(interface_, table())) present.insert(route.prefix);
+    if (auto added = add_plain(std::move(plain), present, Steps::OnError::stop); !added) return added;
     return defaults.empty() ? Result<void>() : add_default(defaults, status.fwmark, set_fwmark);
 }
 
@@ -181,25 +184,28 @@ Result<void> Routes::follow(const DeviceStatus& before, const DeviceStatus& afte
     if (table_ == "off") return {};
     const std::set<Prefix> had = allowed_prefixes(before), wanted = allowed_prefixes(after);
     std::map<std::string, std::vector<Prefix>> gone;
+    std::set<Prefix> staying;
     for (const PresentRoute& route : present_routes(interface_, table())) {
         const bool own = route.protocol == kProtocol ||
                          (route.protocol == "boot" && had.contains(route.prefix));  // by wg-quick
-        if (own && !wanted.contains(route.prefix)) gone[route.protocol].push_back(route.prefix);
+        if (own && !wanted.contains(route.prefix))
+            gone[route.protocol].push_back(route.prefix);
+        else
+            staying.insert(route.prefix);
     }
-    Result<void> first;
-    for (const auto& [protocol, prefixes] : gone)
-        keep_first(first, run_each("delete", prefixes, protocol, Steps::OnError::go_on));
     std::vector<Prefix> plain = sorted_prefixes(after);
     if (table_ == "auto") std::erase_if(plain, [](const Prefix& one) { return one.length == 0; });
-    keep_first(first, add_plain(std::move(plain), Steps::OnError::go_on));
+    // First what is missing: nothing that a wider route was for takes another way meanwhile.
+    Result<void> first = add_plain(std::move(plain), staying, Steps::OnError::go_on);
+    for (const auto& [protocol, prefixes] : gone)
+        keep_first(first, run_each("delete", prefixes, protocol, Steps::OnError::go_on));
     return first;
 }
 
 // But for those that are there: in the main table also in a wider one. A default route is no wider one: its
 // metric says whether it is the one that is taken.
-Result<void> Routes::add_plain(std::vector<Prefix> prefixes, Steps::OnError on_error) {
-    std::set<Prefix> present;
-    for (const PresentRoute& route : present_routes(interface_, table())) present.insert(route.prefix);
+Result<void> Routes::add_plain(std::vector<Prefix> prefixes, const std::set<Prefix>& present,
+                               Steps::OnError on_error) {
     const auto is_there = [&](Prefix prefix) {
         if (table_ != "auto") return present.contains(prefix);
         for (; prefix.length > 0; widen(prefix))

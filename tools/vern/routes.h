@@ -41,7 +41,8 @@ class Routes {
 
   private:
     std::string table() const { return table_ == "auto" ? "main" : table_; }
-    Result<void> add_plain(std::vector<Prefix> prefixes, Steps::OnError on_error);
+    Result<void> add_plain(std::vector<Prefix> prefixes, const std::set<Prefix>& present,
+                           Steps::OnError on_error);
     Result<void> run_each(const char* what, const std::vector<Prefix>& prefixes, const std::string& protocol,
                           Steps::OnError on_error);
     Result<void> add_default(const std::vector<Prefix>& defaults, std::uint32_t fwmark,

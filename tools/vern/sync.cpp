@@ -60,7 +60,7 @@ std::set<Family> defaults_of(const DeviceChange& change) {
 // An error changes nothing.
 Result<void> check(const ConfigFile& file, const Routes& routes, const DeviceStatus& now,
                    DeviceChange& change) {
-    if (!link_is_up(file.interface))
+    if (file.config.table != "off" && !link_is_up(file.interface))
         return fail(fmt::format("{0} is down (ip link set {0} up)", file.interface), ENETDOWN);
     auto possible = routes.can_follow(now, defaults_of(change));
     if (file.config.table == "auto" &&
@@ -79,12 +79,16 @@ Result<DeviceStatus> status_of(const ConfigFile& file) {
     return UapiClient::connect(file.interface).and_then([](UapiClient&& client) { return client.get(); });
 }
 
-// One at a time: each makes routes of what it found.
-Result<Fd> lock_interfaces() {
-    const std::string path(kUapiDirectory);
-    Fd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory || ::flock(directory.get(), LOCK_EX) != 0) return fail_errno(path, errno);
-    return directory;
+// One at a time, from reading the file on: none brings back what a later one has taken away.
+Result<Fd> lock(const Steps& steps) {
+    constexpr const char* kPath = "/run/vern-sync.lock";
+    Fd file(::open(kPath, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file) return fail_errno(kPath, errno);
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
+    steps.show("vern: another sync is going on, waiting for it");
+    if (::flock(file.get(), LOCK_EX) == 0) return file;
+    if (auto stop = steps.interrupted(); !stop) return tl::unexpected(stop.error());
+    return fail_errno(kPath, errno);
 }
 
 Result<void> sync(const ConfigFile& file, Steps& steps) {
@@ -92,8 +96,6 @@ Result<void> sync(const ConfigFile& file, Steps& steps) {
         return fail(fmt::format("{0} is not up (vern up {0})", file.interface), ENODEV);
     DeviceChange change = device_change_of(file.config);
     if (auto resolved = resolve_endpoints(file, steps, change); !resolved) return resolved;
-    const auto lock = lock_interfaces();
-    if (!lock) return tl::unexpected(lock.error());
     const auto before = status_of(file);
     if (!before) return tl::unexpected(before.error());
     Routes routes(steps, file.interface, file.config.table);
@@ -112,10 +114,12 @@ Result<void> sync(const ConfigFile& file, Steps& steps) {
 
 int run_sync(const Invocation& invocation) {
     if (auto root = require_root(); !root) return failed(root.error());
+    Steps steps(invocation.has("quiet"));
+    const auto locked = lock(steps);
+    if (!locked) return failed(locked.error());
     const auto file = load_config(invocation.operands.front());
     if (!file) return failed(file.error());
     if (auto keyed = require_private_key(file->config, file->shown); !keyed) return failed(keyed.error());
-    Steps steps(invocation.has("quiet"));
     const auto done = sync(*file, steps);
     return done ? kSuccess : failed(done.error());
 }
