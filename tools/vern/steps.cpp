@@ -84,7 +84,7 @@ Result<void> Steps::ip_batch(const std::string& family, const std::vector<Words>
         failed = parse_decimal<std::size_t>(rest.substr(0, rest.find_first_not_of("0123456789"))).value_or(0);
         if (at > 0) result->errors.resize(at);
     }
-    if (failed == 0 && result->status > 128)  // a signal: no command is at fault
+    if (failed == 0 && result->errors.empty())  // as where a signal ended it: no command is at fault
         return tl::unexpected(of_failed(batch, *result));
     Words words{"ip", family};
     const Words& command = commands[failed > 0 && failed <= commands.size() ? failed - 1 : 0];
