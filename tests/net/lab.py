@@ -11,6 +11,7 @@ never touched. Leaving the lab, by return, exception or signal, ends the hosts b
 
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -104,6 +105,8 @@ class Process:
 
 
 class Host:
+    iperf3_ports = 5201  # the last that a server here had
+
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
         self.directory = lab.directory / name
@@ -261,9 +264,21 @@ class Host:
         return digest
 
     def iperf3_server(self, port=5201):
-        process = self.start("iperf3", "--server", "--port", port)
+        """Serves one client. The next needs a server of its own: this one takes nobody else until it has read the client's last
+        word, and where that is lost on the way, a client that begins at once comes before it is sent again."""
+        process = self.start("iperf3", "--server", "--one-off", "--port", port)
         wait_until(lambda: self.listening(port) or not process.alive(), f"iperf3 server on {self.name}")
         return process
+
+    def iperf3(self, server, address, *options, timeout=180):
+        """A stream to `address` of the host `server`. iperf3's own report, of its end."""
+        server.iperf3_ports += 1
+        server.iperf3_server(server.iperf3_ports)
+        result = self.run("iperf3", "--client", address, "--port", server.iperf3_ports, "--json", *options, check=False, timeout=timeout)
+        report = json.loads(result.stdout or "{}")
+        if result.returncode != 0 or "error" in report:
+            raise LabError(f"iperf3 on {self.name}: {report.get('error')} {result.stderr}")
+        return report["end"]
 
 
 class Internet(Host):

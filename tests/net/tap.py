@@ -35,7 +35,7 @@ class TapResult(unittest.TestResult):
         lab = getattr(test, "lab", None)
         if lab is not None:
             report += f"\n{lab.logs()}\n"
-        print(f"--- {test.id()}\n{report}", file=sys.stderr, flush=True)
+        print(f"--- {test.id()}: {error[0].__name__}: {str(error[1])[:300]}\n{report}", file=sys.stderr, flush=True)
 
     def addSuccess(self, test):
         super().addSuccess(test)

@@ -77,9 +77,8 @@ class Interop:
         ours, theirs = self.pair()
         ours.host.ping(theirs.addresses[0])
         for one, other in ((ours, theirs), (theirs, ours)):
-            other.host.iperf3_server()
             for address in other.addresses:
-                one.host.run("iperf3", "--client", address, "--bytes", "16M", timeout=180)
+                one.host.iperf3(other.host, address, "--bytes", "16M")
 
     def test_file_both_ways(self):
         ours, theirs = self.pair(outer="v6")

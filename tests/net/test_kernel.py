@@ -154,9 +154,8 @@ class Kernel(Interop):
         ours, theirs = self.pair()
         ours.host.ping(theirs.addresses[0])
         for one, other in ((ours, theirs), (theirs, ours)):
-            other.host.iperf3_server()
             for address in other.addresses:
-                one.host.run("iperf3", "--client", address, "--bytes", "4M", timeout=180)
+                one.host.iperf3(other.host, address, "--bytes", "4M")
 
     def test_packets_that_just_fit(self):
         ours, theirs = self.pair(outer="v6")

@@ -214,9 +214,8 @@ class Descriptors(OneHost):
         self.host.address("wg0", "10.77.0.1/24")
         self.host.ip("link", "set", "wg0", "up")
         self.host.ping("10.77.0.2")
-        other.host.iperf3_server()
-        self.host.run("iperf3", "--client", "10.77.0.2", "--bytes", "8M")
-        self.host.run("iperf3", "--client", "10.77.0.2", "--bytes", "8M", "--reverse")
+        self.host.iperf3(other.host, "10.77.0.2", "--bytes", "8M")
+        self.host.iperf3(other.host, "10.77.0.2", "--bytes", "8M", "--reverse")
         self.assertEqual(process.stop(), 0, process.output())
 
     def test_tun_with_header(self):

@@ -46,10 +46,9 @@ class Mesh(unittest.TestCase):
         for address in c.addresses:
             b.host.ping(address, count=10)
         # A stream in and out of one interface: what is coalesced on the way in is a superpacket on the way out.
-        c.host.iperf3_server()
         for address in c.addresses:
-            b.host.run("iperf3", "--client", address, "--bytes", "16M")
-            b.host.run("iperf3", "--client", address, "--bytes", "16M", "--reverse")
+            b.host.iperf3(c.host, address, "--bytes", "16M")
+            b.host.iperf3(c.host, address, "--bytes", "16M", "--reverse")
 
     def spoof(self, sender, receiver, v4, v6):
         """Sends from addresses that are not the sender's own. How many of them the receiver's interface gave to its kernel."""

@@ -4,7 +4,7 @@ import json
 import sys
 import unittest
 
-from lab import Lab, LabError
+from lab import Lab
 from tunnel import Implementation, SUBJECT_IS_VERN, VERND, pair, why_no_io_uring
 
 # Numbered datagrams of several flows, in segmented sends: they come to the worker as superpackets, and a turn of them is worth sharing.
@@ -91,11 +91,8 @@ class Order:
         self.assertGreater(self.handed_over(), 0, [side.status()["vern"]["hand_over"] for side in (self.a, self.b)])
 
     def test_order_within_tcp_streams(self):
-        self.b.host.iperf3_server()
         for options in ((), ("--reverse", "--parallel", 3)):
-            result = self.a.host.run("iperf3", "--client", self.b.addresses[0], "--time", 1, "--json", *options, check=False)
-            if result.returncode != 0:
-                raise LabError(f"iperf3: {result.stdout} {result.stderr}")
+            self.a.host.iperf3(self.b.host, self.b.addresses[0], "--time", 1, *options)
         for side in (self.a, self.b):
             self.assertEqual(counted(side.host, REORDERING), 0, side.host)
         if sum(counted(side.host, RETRANSMITTED) for side in (self.a, self.b)) == 0:
