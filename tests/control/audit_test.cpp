@@ -468,6 +468,39 @@ TEST(AuditTrail, AFileThatSomebodyMovedIsMadeAnew) {
     EXPECT_EQ(verify(directory.path())->records, 2u);
 }
 
+TEST(AuditTrail, AFileThatIsRemovedInAQuietHourIsMadeAnewForTheNextRecord) {
+    const TemporaryDirectory directory;
+    Trail trail = open(directory.path());
+    trail.write(denied(1));
+    trail.tick(kBoot, kNoon);
+    std::filesystem::remove(directory.path() + "/audit.jsonl");
+    trail.write(denied(2));
+    trail.write(denied(3));
+    EXPECT_EQ(lines_of(directory.path()).size(), 2u);
+    EXPECT_EQ(broken_at(directory.path()), "");
+    EXPECT_EQ(verify(directory.path())->first_seq, 2u);
+}
+
+TEST(AuditTrail, AFileThatSomebodyPutThereIsMadeWholeFirst) {
+    const TemporaryDirectory directory;
+    Trail trail = open(directory.path());
+    trail.write(denied(1));
+    trail.tick(kBoot, kNoon);
+    const std::string whole = read_file(directory.path() + "/audit.jsonl");
+    std::uint16_t port = 1;
+    for (const std::string& end : {whole.substr(0, 20), std::string(100'000, '\0')}) {
+        std::filesystem::remove(directory.path() +
+                                "/audit.jsonl");  // another inode, not the same one with less in it
+        directory.write("audit.jsonl", whole + end);
+        trail.write(denied(++port));
+        trail.tick(kBoot + port * kSyncInterval, kNoon);
+        EXPECT_EQ(read_line(lines_of(directory.path()).back())->record.seq, port);
+        EXPECT_EQ(trail.lost(), 0u);
+    }
+    EXPECT_EQ(read_file(directory.path() + "/audit.jsonl.1"), whole + std::string(100'000, '\0'));
+    EXPECT_EQ(lines_of(directory.path()).size(), 1u);
+}
+
 // With what makes it safe: nobody else writes there, and the head knows of its last record.
 TEST(AuditTrail, ADirectoryThatSomebodyRemovedIsMadeAgain) {
     const TemporaryDirectory place;

@@ -140,9 +140,8 @@ Result<void> Trail::open_file() {
     return {};
 }
 
-// Number and hash of the last line that counts. What was lost on the way is said.
-Result<Trail::Lost> Trail::resume() {
-    Lost lost;
+// The last line of the file, which ends in it then: what is torn is cut off, what is no trail put aside.
+Result<std::optional<std::string>> Trail::make_end_whole(Lost& lost) {
     auto ending = ending_of(fd_.get(), size_);
     if (!ending) return tl::unexpected(ending.error());
     if (ending->damaged) {
@@ -155,15 +154,19 @@ Result<Trail::Lost> Trail::resume() {
         lost.records = 1;
         size_ = ending->whole;
     }
-    if (!ending->line && !ending->damaged) {
-        auto line = last_line_before(directory_);
-        if (!line) return tl::unexpected(line.error());
-        ending->line = std::move(*line);
-    }
+    return std::move(ending->line);
+}
+
+// Number and hash of the last line that counts. What was lost on the way is said.
+Result<Trail::Lost> Trail::resume() {
+    Lost lost;
+    auto line = make_end_whole(lost);
+    if (line && !*line) line = last_line_before(directory_);
+    if (!line) return tl::unexpected(line.error());
     hash_ = no_hash();
-    if (ending->line) {
-        hash_ = hash_of(*ending->line);
-        if (const auto read = read_line(*ending->line))
+    if (*line) {
+        hash_ = hash_of(**line);
+        if (const auto read = read_line(**line))
             seq_ = read->record.seq;
         else
             add_sentence(lost.what, "the last line is no record: " + read.error().message);
@@ -237,14 +240,26 @@ Result<void> Trail::put(Record record) {
     return {};
 }
 
-// A line is in the file whole or not at all.
-Result<void> Trail::append(std::string_view text) {
+// Whatever has become of what had been opened: a file that somebody put in its place may end in anything.
+Result<void> Trail::be_open() {
+    if (!dirty_) let_go_of_what_moved();
     if (!directory_fd_) {
         if (auto locked = lock(); !locked) return locked;
     }
-    if (!fd_) {
-        if (auto opened = open_file(); !opened) return opened;
+    if (fd_) return {};
+    if (auto opened = open_file(); !opened) return opened;
+    Lost lost;
+    if (auto line = make_end_whole(lost); !line) {
+        fd_.reset();
+        return tl::unexpected(line.error());
     }
+    if (!lost.what.empty()) log_error("audit: " + lost.what);
+    return {};
+}
+
+// A line is in the file whole or not at all.
+Result<void> Trail::append(std::string_view text) {
+    if (auto opened = be_open(); !opened) return opened;
     const auto take_back = [this] {
         torn_ = torn_ && ::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0;
         return !torn_;
@@ -304,7 +319,8 @@ Result<void> Trail::sync() {
     return {};
 }
 
-// By somebody else's rotation, or removed: what is written there would be seen by nobody.
+// By somebody else's rotation, or removed: what is written there would be seen by nobody. Looked for before
+// the first record after a sync, and at each sync.
 void Trail::let_go_of_what_moved() {
     if (!is_at(directory_, directory_fd_.get())) {
         directory_fd_.reset();

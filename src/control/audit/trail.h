@@ -64,10 +64,12 @@ class Trail {
     Result<void> lock();
     Result<void> open_head();
     Result<void> open_file();
+    Result<std::optional<std::string>> make_end_whole(Lost& lost);
     Result<Lost> resume();
     void compare_with_head(Lost& lost);
     Result<void> step(std::string_view what) const;
     Result<void> put(Record record);
+    Result<void> be_open();
     Result<void> append(std::string_view text);
     Result<void> rotate();
     Result<void> shift_files();
