@@ -160,19 +160,21 @@ void Daemon::settle_tunnel_listener() try {
     listen_again_ = boot_time_now() + kListenAgain;
     if (!tunnel_tls_) {
         auto server = trust::make_tls_proof_server();
-        if (!server) return log_error("identity listener: " + server.error().message);
+        if (!server) return log_error("identity listener", server.error().message);
+        api::Router router;
+        api::add_present_routes(router, *identities_, std::move(server->key));
+        tunnel_router_ = std::move(router);
         tunnel_tls_ = std::move(server->context);
-        api::add_present_routes(tunnel_router_, *identities_, std::move(server->key));
     }
     auto tunnel = api::TunnelServer::open(options_.interface_name, options_.identity_port, tunnel_router_,
                                           tunnel_tls_.get(),
                                           [this](const IpAddress& source) { return peer_of(source); });
-    if (!tunnel) return log_error("peers cannot prove who they are: " + tunnel.error().message);
+    if (!tunnel) return log_error("peers cannot prove who they are", tunnel.error().message);
     tunnel_ = std::move(*tunnel);
     listen_again_ = Instant::max();
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
 } catch (const std::exception& error) {
-    log_error(std::string("peers cannot prove who they are: ") + error.what());
+    log_error("peers cannot prove who they are", error.what());
 }
 
 std::string Daemon::policy_name(const PublicKey& peer) const {
@@ -293,11 +295,14 @@ void Daemon::record_decisions() {
                  [this](const PublicKey& peer) { return policy_name(peer); });
 }
 
-std::string Daemon::run() {
+std::string Daemon::run() try {
     std::string why = serve();
     record_decisions();
     if (audit_) audit_->stop(why);
     return why;
+} catch (const std::exception& error) {
+    if (audit_) audit_->stop(error.what());
+    throw;
 }
 
 std::string Daemon::serve() {

@@ -3,6 +3,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <string>
 
@@ -13,16 +14,21 @@ std::atomic<LogLevel> level{LogLevel::error};
 std::string prefix;
 std::atomic<bool> to_system{false};
 
-// One write a line, so that lines of several threads do not mix.
-void write_line(std::string_view kind, int priority, std::string_view message) noexcept {
-    std::string line;
-    line.append(kind).append(prefix).append(message);
-    for (char& c : line) {
-        if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+// One write a line, so that lines of several threads do not mix. Of no memory of its own: that there is none
+// may be what it has to say.
+void write_line(std::string_view kind, int priority, std::string_view message,
+                std::string_view why = {}) noexcept {
+    std::array<char, kLogLineBytesMax> line;
+    std::size_t size = 0;
+    for (const std::string_view part :
+         {kind, std::string_view(prefix), message, std::string_view(why.empty() ? "" : ": "), why}) {
+        for (const char c : part.substr(0, line.size() - 1 - size))
+            line[size++] = static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
     }
-    if (to_system.load(std::memory_order_relaxed)) return ::syslog(LOG_DAEMON | priority, "%s", line.c_str());
-    line += '\n';
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+    if (to_system.load(std::memory_order_relaxed))
+        return ::syslog(LOG_DAEMON | priority, "%.*s", static_cast<int>(size), line.data());
+    line[size++] = '\n';
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), size);
 }
 
 }  // namespace
@@ -35,8 +41,9 @@ void log_to_system() noexcept {
     to_system.store(true, std::memory_order_relaxed);
 }
 
-void log_error(std::string_view message) noexcept {
-    if (level.load(std::memory_order_relaxed) >= LogLevel::error) write_line("error: ", LOG_ERR, message);
+void log_error(std::string_view message, std::string_view why) noexcept {
+    if (level.load(std::memory_order_relaxed) >= LogLevel::error)
+        write_line("error: ", LOG_ERR, message, why);
 }
 
 void log_notice(std::string_view message) noexcept {

@@ -1,6 +1,8 @@
 #include "control/uapi_server.h"
 
 #include <algorithm>
+#include <new>
+#include <type_traits>
 
 #include "control/text.h"
 
@@ -29,16 +31,10 @@ class UapiServer::Protocol final : public SocketProtocol {
         if (operation == "set=1") return answer_set(body);
         if (!body.empty())
             return fail("'" + printable(operation, 16) + "' is not followed by an empty line", EPROTO);
-        SecretText text;
-        if (operation == "get=1") {
-            text = format_uapi_get(target_.status());
-        } else if (operation == "get=vern") {
-            text.append(target_.status_json()).push_back('\n');
-        } else {
+        if (operation != "get=1" && operation != "get=vern")
             return fail("unknown operation '" + printable(operation, 16) + "'", EPROTO);
-        }
-        append_errno(text, 0);
-        return text;
+        auto text = with_memory([&] { return answer_get(operation == "get=vern"); });
+        return text ? std::move(*text) : refusal(text.error());
     }
 
     SecretText refusal(const Error& why) override {
@@ -50,18 +46,31 @@ class UapiServer::Protocol final : public SocketProtocol {
     void refused(const Error& why) override { target_.refused(Error{"UAPI: " + why.message, why.code}); }
 
   private:
-    // Nothing has changed yet: without memory for this, the daemon goes on.
-    static Result<DeviceChange> parse(std::string_view body) {
+    // Nothing changes: without memory for this, the daemon goes on.
+    template <typename Make>
+    static std::invoke_result_t<Make> with_memory(const Make& make) {
         try {
-            return parse_uapi_set(body);
+            return make();
         } catch (const std::bad_alloc&) {
             return fail("no memory", ENOMEM);
         }
     }
 
+    Result<SecretText> answer_get(bool json) const {
+        SecretText text;
+        if (json)
+            text.append(target_.status_json()).push_back('\n');
+        else
+            text = format_uapi_get(target_.status());
+        append_errno(text, 0);
+        return text;
+    }
+
     SecretText answer_set(std::string_view body) {
         Result<void> applied =
-            parse(body).and_then([&](DeviceChange&& change) { return target_.apply(std::move(change)); });
+            with_memory([&] { return parse_uapi_set(body); }).and_then([&](DeviceChange&& change) {
+                return target_.apply(std::move(change));
+            });
         SecretText text;
         // An error without a number must not read as success.
         append_errno(text, applied ? 0 : applied.error().code > 0 ? applied.error().code : EINVAL);

@@ -37,7 +37,10 @@ inline DeviceStatus clone(const DeviceStatus& device) {
 
 class FakeTarget : public UapiTarget {
   public:
-    DeviceStatus status() override { return clone(device); }
+    DeviceStatus status() override {
+        if (no_memory) throw std::bad_alloc();
+        return clone(device);
+    }
 
     Result<void> apply(DeviceChange change) override {
         ++changes;
@@ -50,7 +53,10 @@ class FakeTarget : public UapiTarget {
         return {};
     }
 
-    std::string status_json() override { return json; }
+    std::string status_json() override {
+        if (no_memory) throw std::bad_alloc();
+        return json;
+    }
     void refused(const Error& why) override { refusals.push_back(why.message); }
 
     DeviceStatus device;
@@ -58,6 +64,7 @@ class FakeTarget : public UapiTarget {
     Error refusal{.message = "", .code = 0};
     std::vector<std::string> refusals;
     int changes = 0;
+    bool no_memory = false;  // to tell what it is
 
   private:
     void set_private_key(PrivateKey key) {

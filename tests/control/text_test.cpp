@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <net/if.h>
 
+#include "control/log.h"
 #include "control/secret_text.h"
 
 namespace vern {
@@ -136,6 +137,16 @@ TEST(Text, InterfaceNames) {
          {"", ".", "..", "0123456789abcdef", "a/b", "a b", "wg0\n", "%s", "../x", "-x", "--help"}) {
         EXPECT_FALSE(is_interface_name(name)) << name;
     }
+}
+
+TEST(Log, OneLineHoweverLongAndWhateverIsInIt) {
+    testing::internal::CaptureStderr();
+    log_error("a\nb", "why\x1b[31m");
+    log_error(std::string(10'000, 'x'), "lost");
+    std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(text.substr(0, text.find('\n') + 1), "error: a b: why [31m\n");
+    text.erase(0, text.find('\n') + 1);
+    EXPECT_EQ(text, "error: " + std::string(kLogLineBytesMax - 8, 'x') + "\n");
 }
 
 }  // namespace

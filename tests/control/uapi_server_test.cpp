@@ -188,6 +188,15 @@ TEST_F(UapiServerTest, GetVern) {
     EXPECT_EQ(ask(client, "get=vern\n\n"), "{\"version\":\"0.1.0\"}\nerrno=0\n\n");
 }
 
+TEST_F(UapiServerTest, WithoutMemoryForAnAnswerItSaysSoAndGoesOn) {
+    Client client(server->path());
+    target.no_memory = true;
+    EXPECT_EQ(ask(client, "get=1\n\n"), "errno=-12\n\n");
+    EXPECT_EQ(ask(client, "get=vern\n\n"), "errno=-12\n\n");
+    target.no_memory = false;
+    EXPECT_EQ(ask(client, "get=1\n\n"), "errno=0\n\n");
+}
+
 TEST_F(UapiServerTest, SetThenGetOnOneConnection) {
     Client client(server->path());
     EXPECT_EQ(ask(client, "set=1\nlisten_port=7\nfwmark=8\n\n"), "errno=0\n\n");

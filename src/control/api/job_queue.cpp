@@ -20,7 +20,7 @@ Response attempt(const Route& route, const Make& response) {
     try {
         return response();
     } catch (const std::exception& error) {
-        log_error("control API: " + route.pattern + ": " + error.what());
+        log_error(route.pattern, error.what());
         return error_response(500, "internal", "the daemon could not do it");
     }
 }

@@ -42,7 +42,7 @@ void ServerCore::run() {
             common.io.run();
             return;
         } catch (const std::exception& error) {  // no memory: that client's deadline ends it
-            log_error(called_ + ": " + error.what());
+            log_error(called_, error.what());
         }
     }
 }

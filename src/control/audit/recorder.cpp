@@ -82,7 +82,13 @@ Recorder::Recorder(RecorderOptions options, Clock clock)
     if (options_.journal) journal_.emplace(options_.journal_socket);
 }
 
-Recorder::~Recorder() { stop({}); }
+Recorder::~Recorder() {
+    try {
+        stop({});
+    } catch (const std::exception& error) {
+        log_error("audit: the end is not recorded", error.what());
+    }
+}
 
 Result<std::unique_ptr<Recorder>> Recorder::start(RecorderOptions options, Clock clock) {
     std::unique_ptr<Recorder> recorder(new Recorder(std::move(options), std::move(clock)));

@@ -309,7 +309,7 @@ void Identities::compile() {
     try {
         done = changed_();
     } catch (const std::exception& error) {
-        log_error(std::string("rules for identities cannot be compiled anew: ") + error.what());
+        log_error("rules for identities cannot be compiled anew", error.what());
     }
     compiled_ = peers_.now().boot;
     compiling_took_ = compiled_ - begin;
