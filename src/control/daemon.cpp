@@ -471,6 +471,7 @@ api::Measured Daemon::measured() {
                        {"aead", depths.aead}};
     measured.service = runtime_->service_times();
     measured.identities = identities_->registry().size();
+    if (audit_) measured.audit = audit_->keeping();
     if (tunnel_) measured.tunnel_handshakes_limited = tunnel_->counts().handshakes_limited;
     const DeviceStatus status = runtime_->device().status();
     measured.peers_total = status.peers.size();

@@ -362,6 +362,10 @@ TEST(AuditRecorder, WithoutATrailItGoesOnAndTriesAgain) {
     auto recorder = Recorder::start(options, [&] { return now; });
     ASSERT_TRUE(recorder);
     (*recorder)->flow(decision(), std::nullopt, {});
+    EXPECT_EQ((*recorder)->keeping().lost, 1u);
+    EXPECT_FALSE((*recorder)->summary()["active"]);
+    EXPECT_NE((*recorder)->summary()["failure"].get<std::string>().find("Not a directory"),
+              std::string::npos);
     std::filesystem::remove(path);
     (*recorder)->tick(0);
     EXPECT_FALSE(std::filesystem::exists(path));
@@ -371,6 +375,9 @@ TEST(AuditRecorder, WithoutATrailItGoesOnAndTriesAgain) {
     ASSERT_EQ(records.size(), 2u);
     EXPECT_EQ(records[1].kind, Kind::records_lost);
     EXPECT_EQ(records[1].suppressed, 1u);
+    EXPECT_EQ((*recorder)->keeping().lost, 1u);  // since it began: it does not go back
+    EXPECT_TRUE((*recorder)->summary()["active"]);
+    EXPECT_FALSE((*recorder)->summary().contains("failure"));
 }
 
 struct Events final : policy::PolicyObserver {

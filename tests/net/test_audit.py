@@ -1,6 +1,7 @@
 """The audit trail of a real tunnel: a denied flow is in it, who changed the policy is, and it is whole after kill -9."""
 
 import json
+import shutil
 import signal
 import unittest
 
@@ -95,6 +96,32 @@ class Audit(unittest.TestCase):
         result = self.vern("audit", "verify", check=False)
         self.assertEqual(result.returncode, 1)
         self.assertIn("audit.jsonl:2: ", result.stderr)
+
+    def test_that_records_are_lost_is_shown(self):
+        self.assertNotIn("audit", self.vern("show", "wg0").stdout)
+        directory = self.db.host.directory / "state" / "wg0" / "audit"
+        shutil.rmtree(directory)
+        directory.write_text("in the way")
+        number = iter(range(1, 1000))
+
+        def lost():
+            self.apply('in = {}\nallow = ["tcp/22"]', name=f"policy-{next(number)}")
+            return "records are being lost" in self.vern("show", "wg0").stdout
+
+        wait_until(lost, "a record to be lost")
+        self.assertRegex(self.vern("show", "wg0").stdout, r"\n  audit: records are being lost, [0-9]+ so far: .*audit.*\n")
+        audit = self.db.status()["vern"]["audit"]
+        self.assertFalse(audit["active"])
+        self.assertGreater(audit["lost"], 0)
+        self.assertIn("audit", audit["failure"])
+        metrics = self.db.host.run("curl", "-s", "--unix-socket", "/run/vern/wg0.sock", "http://vern/metrics").stdout
+        self.assertIn('vern_audit_active{interface="wg0"} 0\n', metrics)
+        self.assertRegex(metrics, r'vern_audit_lost_total\{interface="wg0"\} [1-9]')
+        directory.unlink()
+        wait_until(lambda: self.db.status()["vern"]["audit"]["active"], "records to be written again")
+        self.assertRegex(self.vern("show", "wg0").stdout, r"\n  audit: [0-9]+ records? (was|were) lost\n")
+        self.assertEqual(self.records()[0]["kind"], "records-lost")
+        self.verified()
 
     def test_a_directory_of_its_own_or_none_at_all(self):
         self.db.stop()

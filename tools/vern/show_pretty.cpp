@@ -149,6 +149,16 @@ void put_hand_over(Page& page, const json& hand_over) {
                                          count_of(member(hand_over, "stalls"))));
 }
 
+// Nothing as long as every record is kept.
+void put_audit(Page& page, const json& audit) {
+    const std::uint64_t lost = count_of(member(audit, "lost"));
+    const std::string failure = shown_of(audit, "failure");
+    if (failure.empty() && lost == 0) return;
+    page.line("audit", failure.empty()
+                           ? lost == 1 ? "1 record was lost" : fmt::format("{} records were lost", lost)
+                           : fmt::format("records are being lost, {} so far: {}", lost, failure));
+}
+
 void put_vern(Page& page, const json& vern) {
     if (!vern.is_object()) return;
     if (const auto version = shown_of(vern, "version"); !version.empty()) page.line("vernd", version);
@@ -164,6 +174,7 @@ void put_vern(Page& page, const json& vern) {
     if (const auto mtu = count_of(member(vern, "mtu")); mtu != 0) page.line("mtu", std::to_string(mtu));
     if (const json& policy = member(vern, "policy"); policy.is_object())
         page.line("policy", policy_line(policy));
+    if (const json& audit = member(vern, "audit"); audit.is_object()) put_audit(page, audit);
     put_offloads(page, member(vern, "offloads"));
     put_handshakes(page, member(vern, "handshakes"));
     put_counters(page, member(vern, "counters"));

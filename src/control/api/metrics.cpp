@@ -77,6 +77,16 @@ void put_device(Exposition& out, const Measured& measured) {
                     measured.counters[i]);
 }
 
+void put_audit(Exposition& out, const audit::Keeping& keeping) {
+    out.gauge("vern_audit_active", "0 while records of the audit trail are being lost.",
+              keeping.failure.empty() ? 1 : 0);
+    out.gauge("vern_audit_seq", "Number of the audit trail's last record.", keeping.seq);
+    out.counter("vern_audit_lost_total", "Records that the audit trail could not take.", keeping.lost);
+    if (keeping.journal_lost)
+        out.counter("vern_audit_journal_lost_total", "Records that the journal could not take.",
+                    *keeping.journal_lost);
+}
+
 void put_peers(Exposition& out, const Measured& measured) {
     out.gauge("vern_peers", "Peers of the interface; no more than 10,000 have series of their own.",
               measured.peers_total);
@@ -176,6 +186,7 @@ std::string format_metrics(std::string_view interface, const Measured& measured)
     put_device(out, measured);
     put_peers(out, measured);
     put_policy(out, measured.policy);
+    if (measured.audit) put_audit(out, *measured.audit);
     put_api(out, measured);
     return out.take();
 }

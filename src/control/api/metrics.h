@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "control/api/statistics.h"
+#include "control/audit/recorder.h"
 #include "control/policy/control.h"
 #include "crypto/instant.h"
 #include "dataplane/base/counters.h"
@@ -34,6 +35,7 @@ struct Measured {
     std::vector<std::pair<std::string_view, std::size_t>> queues;
     ServiceTimeCounts service;
     std::size_t identities = 0;
+    std::optional<audit::Keeping> audit;  // nothing: without a trail
     std::vector<Peer> peers;
     std::size_t peers_total = 0;
     policy::Measured policy;

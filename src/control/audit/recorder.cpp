@@ -113,24 +113,26 @@ Result<void> Recorder::open_trail() {
             log_error("audit: the journal does not take every record; the trail has them");
     };
     auto trail = Trail::open(options_.directory, std::move(options), now.wall);
-    if (!trail) return tl::unexpected(trail.error());
+    if (!trail) {
+        no_trail_ = trail.error().message;
+        return tl::unexpected(trail.error());
+    }
     trail_.emplace(std::move(*trail));
     Record started = record_of(Kind::started, now.wall);
     started.detail = "vernd " VERN_VERSION;
     trail_->write(std::move(started));
-    if (missed_ == 0) return {};
+    if (untold_ == 0) return {};
     Record lost = record_of(Kind::records_lost, now.wall);
     lost.reason = "no-trail";
-    lost.suppressed = std::exchange(missed_, 0);
+    lost.suppressed = std::exchange(untold_, 0);
     trail_->write(std::move(lost));
     return {};
 }
 
 void Recorder::write(Record record) {
-    if (trail_)
-        trail_->write(std::move(record));
-    else
-        ++missed_;
+    if (trail_) return trail_->write(std::move(record));
+    ++missed_;
+    ++untold_;
 }
 
 void Recorder::flow(const policy::LogRecord& logged, const std::optional<PublicKey>& peer,
@@ -223,12 +225,23 @@ void Recorder::stop(std::string_view why) {
     write(std::move(stopped));
 }
 
+Keeping Recorder::keeping() const {
+    Keeping keeping{.failure = trail_ ? trail_->failure() : no_trail_,
+                    .seq = trail_ ? trail_->seq() : 0,
+                    .lost = missed_ + (trail_ ? trail_->lost() : 0),
+                    .journal_lost = {}};
+    if (journal_) keeping.journal_lost = journal_->lost();
+    return keeping;
+}
+
 nlohmann::json Recorder::summary() const {
+    const Keeping now = keeping();
     nlohmann::json summary{{"directory", options_.directory},
-                           {"active", trail_.has_value()},
-                           {"seq", trail_ ? trail_->seq() : 0},
-                           {"lost", missed_ + (trail_ ? trail_->lost() : 0)}};
-    if (journal_) summary["journal_lost"] = journal_->lost();
+                           {"active", now.failure.empty()},
+                           {"seq", now.seq},
+                           {"lost", now.lost}};
+    if (!now.failure.empty()) summary["failure"] = now.failure;
+    if (now.journal_lost) summary["journal_lost"] = *now.journal_lost;
     return summary;
 }
 

@@ -27,6 +27,14 @@ struct RecorderOptions {
     std::string journal_socket{kJournalSocket};
 };
 
+// How records are kept, since the daemon began.
+struct Keeping {
+    std::string failure;    // why they are being lost now; empty: they are written
+    std::uint64_t seq = 0;  // of the last record
+    std::uint64_t lost = 0;
+    std::optional<std::uint64_t> journal_lost;  // nothing: the journal is not told
+};
+
 class Recorder final : public policy::PolicyObserver {
   public:
     using Clock = std::function<policy::ClockPair()>;
@@ -52,8 +60,8 @@ class Recorder final : public policy::PolicyObserver {
     // The last record. Nothing is to come after it.
     void stop(std::string_view why);
 
-    // For `vern show --json`.
-    nlohmann::json summary() const;
+    Keeping keeping() const;
+    nlohmann::json summary() const;  // the same for `vern show --json`
 
   private:
     Recorder(RecorderOptions options, Clock clock);
@@ -66,7 +74,8 @@ class Recorder final : public policy::PolicyObserver {
     std::optional<Journal> journal_;
     bool journal_failed_ = false;
     std::optional<Trail> trail_;
-    std::uint64_t missed_ = 0;  // while there was no trail
+    std::string no_trail_;                   // why there is none
+    std::uint64_t missed_ = 0, untold_ = 0;  // while there was none, and not yet in a trail
     Instant open_again_{};
     Aggregate flows_;
     Watch watch_;

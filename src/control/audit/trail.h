@@ -51,6 +51,9 @@ class Trail {
     const std::string& directory() const noexcept { return directory_; }
     std::uint64_t seq() const noexcept { return seq_; }    // of the last record
     std::uint64_t lost() const noexcept { return lost_; }  // since it was opened
+    const std::string& failure() const noexcept {
+        return failure_;
+    }  // why records are being lost; empty: none is
 
   private:
     Trail(std::string directory, TrailOptions options)

@@ -128,6 +128,7 @@ TEST(Metrics, AreWholeAndEscaped) {
     measured.peers_total = 2;
     measured.policy.state = policy::Measured::State::active;
     measured.policy.rules = {{.id = "r", .direction = "in", .action = "allow", .counts = {.packets = 3}}};
+    measured.audit = audit::Keeping{.failure = "no space", .seq = 8, .lost = 9, .journal_lost = 10};
     const Route route{Method::get, "/v1/policy", {}, Role::read, {}, 0};
     measured.api.requests = {{{&route, 200}, 4}, {{nullptr, 404}, 1}};
     const std::string text = format_metrics("wg0", measured);
@@ -149,6 +150,10 @@ TEST(Metrics, AreWholeAndEscaped) {
           "vern_peer_last_handshake_seconds{interface=\"wg0\",public_key=\"L=\",name=\"\"} 1800000000\n",
           "vern_rule_packets_total{interface=\"wg0\",rule=\"r\",direction=\"in\",action=\"allow\"} 3\n",
           "vern_policy_state{interface=\"wg0\",state=\"active\"} 1\n",
+          "vern_audit_active{interface=\"wg0\"} 0\n",
+          "vern_audit_seq{interface=\"wg0\"} 8\n",
+          "vern_audit_lost_total{interface=\"wg0\"} 9\n",
+          "vern_audit_journal_lost_total{interface=\"wg0\"} 10\n",
           "vern_api_requests_total{interface=\"wg0\",method=\"GET\",route=\"/v1/policy\",status=\"200\"} 4\n",
           "vern_api_requests_total{interface=\"wg0\",method=\"\",route=\"\",status=\"404\"} 1\n"})
         EXPECT_NE(text.find(line), std::string::npos) << line;
@@ -190,7 +195,9 @@ TEST(Metrics, TimesFallIntoTheSmallestBucketThatHoldsThem) {
 
 // What docs/ has for Prometheus and Grafana asks for nothing that is not told.
 TEST(Metrics, DashboardAndAlertsNameWhatThereIs) {
-    const std::string text = format_metrics("wg0", Measured{});
+    Measured measured;
+    measured.audit.emplace();
+    const std::string text = format_metrics("wg0", measured);
     for (const char* file : {"grafana-dashboard.json", "alerts.yml"}) {
         const std::string asked = test::read_file(std::string(VERN_SOURCE_DIRECTORY "/docs/") + file);
         unsigned names = 0;
