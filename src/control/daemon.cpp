@@ -166,8 +166,8 @@ void Daemon::settle_tunnel_listener() try {
         tunnel_router_ = std::move(router);
         tunnel_tls_ = std::move(server->context);
     }
-    auto tunnel = api::TunnelServer::open(options_.interface_name, options_.identity_port, tunnel_router_,
-                                          tunnel_tls_.get(),
+    const std::string name = attached_name(runtime_->tun()).value_or(options_.interface_name);
+    auto tunnel = api::TunnelServer::open(name, options_.identity_port, tunnel_router_, tunnel_tls_.get(),
                                           [this](const IpAddress& source) { return peer_of(source); });
     if (!tunnel) return log_error("peers cannot prove who they are", tunnel.error().message);
     tunnel_ = std::move(*tunnel);

@@ -351,6 +351,16 @@ class Identity(IdentityCase):
         counters = json.loads(self.vern("show", "wg0", "--json").stdout)
         self.assertIn("handshake_barred", json.dumps(counters))
 
+    def test_a_renamed_interface_asks_who_its_peers_are(self):
+        self.db.host.ip("link", "set", "wg0", "down")
+        self.db.host.ip("link", "set", "wg0", "name", "wan")
+        self.db.host.address("wan", "fd00:100::1/64")  # gone with "down"
+        self.db.host.ip("link", "set", "wan", "up")
+        self.ssh_ca()
+        self.govern()
+        self.present("--ssh", self.ssh_certificate("+1h"))
+        self.assertEqual(len(self.identities()), 1)
+
     def test_operators_by_certificate(self):
         self.x509("ca", "/CN=Operators CA", "ca")
         self.x509("api", "/CN=db", "server")
