@@ -358,6 +358,15 @@ if SUBJECT_IS_VERN:
                 self.assertEqual(self.settings(), before, wrong)
             self.talk()
 
+        def test_sync_tells_of_an_address_and_an_mtu_that_stay(self):
+            file = self.file()
+            self.up(file)
+            self.assertNotIn("Warning", self.sync(file).stderr)
+            file.write_text(file.read_text().replace("[Interface]\n", "[Interface]\nAddress = 10.77.9.1/24\nMTU = 1300\n", 1))
+            said = self.sync(file).stderr
+            self.assertIn("Warning: wg0 does not have the address 10.77.9.1/24 (", said)
+            self.assertRegex(said, r"Warning: the MTU of wg0 is 1\d{3} \(")
+
         def test_sync_finds_routes_that_were_left_behind(self):
             file = self.file(allowed="10.77.0.2/32, fd77::2/128, 10.88.0.0/24")
             alone = file.read_text()

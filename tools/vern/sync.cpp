@@ -8,9 +8,11 @@
 
 #include "command.h"
 #include "config_file.h"
+#include "control/text.h"
 #include "control/uapi_client.h"
 #include "crypto/noise.h"
 #include "dataplane/io/fd.h"
+#include "dataplane/io/tun.h"
 #include "link.h"
 #include "routes.h"
 #include "settings.h"
@@ -91,6 +93,22 @@ Result<Fd> lock(const Steps& steps) {
     return fail_errno(kPath, errno);
 }
 
+// Addresses that the file no longer has may be a hook's, so only missing ones are told.
+void tell_what_stays(const ConfigFile& file) {
+    const auto stays = [&](const std::string& what) {
+        say(fmt::format("Warning: {} ({} says otherwise): that takes vern down and vern up\n", what,
+                        file.shown));
+    };
+    const std::vector<Prefix> present = present_addresses(file.interface, file.config.addresses);
+    for (const Prefix& wanted : file.config.addresses) {
+        if (std::ranges::find(present, wanted) == present.end())
+            stays(fmt::format("{} does not have the address {}", file.interface, to_text(wanted)));
+    }
+    const auto mtu = tun_mtu(file.interface);
+    if (file.config.mtu && mtu && *mtu != *file.config.mtu)
+        stays(fmt::format("the MTU of {} is {}", file.interface, *mtu));
+}
+
 Result<void> sync(const ConfigFile& file, Steps& steps) {
     if (!link_exists(file.interface))
         return fail(fmt::format("{0} is not up (vern up {0})", file.interface), ENODEV);
@@ -100,6 +118,7 @@ Result<void> sync(const ConfigFile& file, Steps& steps) {
     if (!before) return tl::unexpected(before.error());
     Routes routes(steps, file.interface, file.config.table);
     if (auto checked = check(file, routes, *before, change); !checked) return checked;
+    tell_what_stays(file);
     follow_file(change, *before);
     if (auto stop = steps.interrupted(); !stop) return stop;
     steps.ignore_signals();  // from here on there is no way back
@@ -128,15 +147,17 @@ void declare(po::options_description& options) { options.add_options()("quiet,q"
 
 }  // namespace
 
-const Command kSync{"sync",
-                    "CONFIG | INTERFACE",
-                    "make a running tunnel what its file says by now",
-                    "Peers come, go and change as the file says, with the routes to their allowed IPs; "
-                    "sessions of those that stay go on.\n"
-                    "Addresses, DNS, MTU and hooks are looked at by 'vern up' only.",
-                    1,
-                    1,
-                    declare,
-                    run_sync};
+const Command kSync{
+    "sync",
+    "CONFIG | INTERFACE",
+    "make a running tunnel what its file says by now",
+    "Peers come, go and change as the file says, with the routes to their allowed IPs; "
+    "sessions of those that stay go on.\n"
+    "Addresses, DNS, MTU and hooks are looked at by 'vern up' only; an address that is missing and "
+    "another MTU are told.",
+    1,
+    1,
+    declare,
+    run_sync};
 
 }  // namespace vern::cli
