@@ -42,13 +42,15 @@ Result<Pipes> make_pipes() {
 }
 
 // Between fork and exec: only what is safe there.
-[[noreturn]] void become(char* const* arguments, const Pipes& pipes, bool keep_terminal) {
-    const bool connected = keep_terminal || (::dup2(pipes.input.reading.get(), 0) >= 0 &&
-                                             ::dup2(pipes.output.writing.get(), 1) >= 0 &&
-                                             ::dup2(pipes.errors.writing.get(), 2) >= 0);
-    struct sigaction by_default {};
-    by_default.sa_handler = SIG_DFL;
-    for (const int number : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &by_default, nullptr);
+[[noreturn]] void become(char* const* arguments, const Pipes& pipes, const ProcessOptions& options) {
+    const bool connected = options.keep_terminal || (::dup2(pipes.input.reading.get(), 0) >= 0 &&
+                                                     ::dup2(pipes.output.writing.get(), 1) >= 0 &&
+                                                     ::dup2(pipes.errors.writing.get(), 2) >= 0);
+    struct sigaction action {};
+    action.sa_handler = SIG_DFL;
+    ::sigaction(SIGPIPE, &action, nullptr);
+    if (options.to_its_end) action.sa_handler = SIG_IGN;
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &action, nullptr);
     if (connected) ::execvp(arguments[0], arguments);
     const int code = errno;
     if (::write(pipes.started.writing.get(), &code, sizeof code) != sizeof code) ::_exit(126);
@@ -124,7 +126,7 @@ Result<ProcessResult> run_process(const std::vector<std::string>& arguments, con
 
     const pid_t child = ::fork();
     if (child < 0) return fail_errno("fork", errno);
-    if (child == 0) become(pointers.data(), *pipes, options.keep_terminal);
+    if (child == 0) become(pointers.data(), *pipes, options);
     pipes->input.reading.reset();
     pipes->output.writing.reset();
     pipes->errors.writing.reset();

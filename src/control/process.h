@@ -15,6 +15,7 @@ namespace vern {
 struct ProcessOptions {
     std::string_view input;      // its standard input; empty: /dev/null
     bool keep_terminal = false;  // standard input, output and error are ours, nothing is captured (hooks)
+    bool to_its_end = false;     // SIGINT, SIGTERM and SIGHUP, which a terminal sends to all, do not end it
 };
 
 struct ProcessResult {

@@ -20,6 +20,12 @@ TEST(Process, TellsOfASignal) {
     EXPECT_EQ(result->status, 128 + SIGTERM);
 }
 
+TEST(Process, IsBroughtToItsEndWhereThatIsWanted) {
+    const std::vector<std::string> program{"sh", "-c", "kill -INT $$; kill -TERM $$; kill -HUP $$; echo end"};
+    EXPECT_EQ(run_process(program)->status, 128 + SIGINT);
+    EXPECT_EQ(run_process(program, {.input = {}, .to_its_end = true})->output, "end\n");
+}
+
 TEST(Process, MissingProgramIsAnError) {
     const auto result = run_process({"/nonexistent/program"});
     ASSERT_FALSE(result);

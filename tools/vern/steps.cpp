@@ -74,7 +74,7 @@ Result<void> Steps::ip_batch(const std::string& family, const std::vector<Words>
     if (auto stop = interrupted(); !stop) return stop;
     Words batch{"ip", family, "-batch", "-"};
     if (on_error == OnError::go_on) batch.insert(batch.begin() + 2, "-force");
-    auto result = run_process(batch, {.input = lines, .keep_terminal = false});
+    auto result = run_process(batch, {.input = lines, .to_its_end = !heed_signals_});
     if (!result) return tl::unexpected(result.error());
     if (result->ok()) return {};
     // "Command failed -:3" names the line, behind what was wrong with it.
