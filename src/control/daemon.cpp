@@ -153,11 +153,17 @@ Result<void> Daemon::open_api() {
 // there a little later; the tunnel does not end for it.
 void Daemon::settle_tunnel_listener() try {
     if (options_.identity_port == 0 || (!trust_changed_ && boot_time_now() < listen_again_)) return;
-    trust_changed_ = false;
+    const bool asked = std::exchange(trust_changed_, false);
     listen_again_ = Instant::max();
     if (identities_->store().empty()) return tunnel_.reset();
     if (tunnel_) return;
     listen_again_ = boot_time_now() + kListenAgain;
+    // Elsewhere it may be called as an interface here is, which is not ours.
+    const auto elsewhere = [&] {
+        if (asked)
+            log_error("peers cannot prove who they are", "the interface is in another network namespace");
+    };
+    if (!is_here(runtime_->tun())) return elsewhere();
     if (!tunnel_tls_) {
         auto server = trust::make_tls_proof_server();
         if (!server) return log_error("identity listener", server.error().message);
@@ -170,6 +176,7 @@ void Daemon::settle_tunnel_listener() try {
     auto tunnel = api::TunnelServer::open(name, options_.identity_port, tunnel_router_, tunnel_tls_.get(),
                                           [this](const IpAddress& source) { return peer_of(source); });
     if (!tunnel) return log_error("peers cannot prove who they are", tunnel.error().message);
+    if (!is_here(runtime_->tun()) || attached_name(runtime_->tun()) != name) return elsewhere();
     tunnel_ = std::move(*tunnel);
     listen_again_ = Instant::max();
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));
@@ -337,6 +344,8 @@ void Daemon::handle_link() {
     LinkEvents events = links_->events();
     if (events.gone && !moved_ && attached_name(runtime_->tun())) {
         moved_ = true;
+        trust_changed_ |= tunnel_ != nullptr;  // it opens again where the interface comes back
+        tunnel_.reset();
         log_verbose("the interface was moved to another network namespace");
     }
     if (moved_) {

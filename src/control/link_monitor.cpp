@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cstdlib>
@@ -103,6 +104,14 @@ LinkEvents LinkMonitor::events() noexcept {
             }
         }
     }
+}
+
+bool is_here(const TunDevice& tun) {
+    const Fd where(::ioctl(tun.queues.front().fd.get(), TUNGETDEVNETNS));
+    struct stat there {
+    }, here{};
+    return where && ::fstat(where.get(), &there) == 0 && ::stat("/proc/thread-self/ns/net", &here) == 0 &&
+           there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 
 Result<Fd> listen_to_moved_interface(const TunDevice& tun) {

@@ -361,6 +361,27 @@ class Identity(IdentityCase):
         self.present("--ssh", self.ssh_certificate("+1h"))
         self.assertEqual(len(self.identities()), 1)
 
+    def test_an_interface_elsewhere_asks_nobody_and_asks_again_when_it_is_back(self):
+        host = self.db.host
+        self.ssh_ca()
+        self.govern()
+        listening = lambda: ":51821" in host.run("ss", "-Htln").stdout
+        wait_until(listening, "the listener")
+        host.ip("netns", "add", "elsewhere")
+        host.ip("link", "add", "other", "type", "veth", "peer", "name", "end")  # called as ours is there
+        host.ip("link", "set", "wg0", "netns", "elsewhere", "name", "other")
+        wait_until(lambda: not listening(), "the listener to close")
+        self.vern("trust", "remove", "ssh", "corp")
+        self.trust_ssh()
+        self.assertFalse(listening())
+        wait_until(lambda: "peers cannot prove who they are: the interface is in another network namespace" in self.db.process.output(), "the reason")
+        self.assertFalse(listening())
+        host.ip("-n", "elsewhere", "link", "set", "other", "netns", "1", "name", "wg0")
+        host.address("wg0", "10.100.0.1/24", "fd00:100::1/64")
+        host.ip("link", "set", "wg0", "up")
+        wait_until(listening, "the listener to open again", timeout=20)
+        self.present("--ssh", self.ssh_certificate("+1h"))
+
     def test_operators_by_certificate(self):
         self.x509("ca", "/CN=Operators CA", "ca")
         self.x509("api", "/CN=db", "server")
