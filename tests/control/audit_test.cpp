@@ -501,6 +501,100 @@ TEST(AuditTrail, AFileThatSomebodyPutThereIsMadeWholeFirst) {
     EXPECT_EQ(lines_of(directory.path()).size(), 1u);
 }
 
+// As logrotate does it, with `create` and with `copytruncate`.
+TEST(AuditTrail, WhatAnotherProgramRotatesIsOneTrail) {
+    const TemporaryDirectory directory;
+    const std::string file = directory.path() + "/audit.jsonl";
+    write_some(directory.path(), 4);
+    std::filesystem::rename(file, file + ".2");
+    directory.write("audit.jsonl.1", "");
+    directory.write("audit.jsonl", "");
+    TrailOptions options;
+    options.file_bytes_max = 600;
+    Trail trail = open(directory.path(), options);
+    EXPECT_EQ(trail.seq(), 4u);
+    trail.write(denied(1));
+    trail.tick(kBoot, kNoon);
+    // Where it is gone already it is not rotated again, though the next record is too much for it.
+    std::filesystem::remove(file + ".1");
+    std::filesystem::rename(file, file + ".1");
+    trail.write(denied(2));
+    EXPECT_EQ(rotated_numbers(directory.path()), (std::vector<unsigned>{1, 2}));
+    EXPECT_EQ(broken_at(directory.path()), "");
+    trail.tick(kBoot + kSyncInterval, kNoon);
+    std::filesystem::resize_file(file, 0);
+    trail.write(denied(3));
+    EXPECT_EQ(lines_of(directory.path()).size(), 1u);
+    EXPECT_EQ(read_line(lines_of(directory.path())[0])->record.seq, 7u);
+    EXPECT_EQ(rotated_numbers(directory.path()), (std::vector<unsigned>{1, 2}));
+    EXPECT_EQ(trail.lost(), 0u);
+}
+
+TEST(AuditTrail, ALinkIsNotWrittenThrough) {
+    const TemporaryDirectory directory;
+    const std::string file = directory.path() + "/audit.jsonl";
+    Trail trail = open(directory.path());
+    trail.write(denied(1));
+    trail.tick(kBoot, kNoon);
+    std::filesystem::rename(file, directory.path() + "/real");
+    std::filesystem::create_symlink("real", file);
+    trail.write(denied(2));
+    EXPECT_EQ(trail.lost(), 1u);
+    EXPECT_NE(trail.failure().find("records are being lost: "), std::string::npos) << trail.failure();
+    std::filesystem::rename(directory.path() + "/real", file);
+    trail.write(denied(3));
+    EXPECT_EQ(trail.failure(), "");
+    EXPECT_EQ(lines_of(directory.path()).size(), 3u);
+    EXPECT_EQ(broken_at(directory.path()), "");
+}
+
+TEST(AuditTrail, WhatIsNotSyncedIsNotLost) {
+    const TemporaryDirectory directory;
+    bool fails = true;
+    TrailOptions options;
+    options.before_step = [&](std::string_view step) { return fails && step == "fsync" ? EIO : 0; };
+    Trail trail = open(directory.path(), options);
+    trail.write(denied(1));
+    trail.tick(kBoot, kNoon);
+    EXPECT_NE(trail.failure().find("records may not be on the disk: "), std::string::npos) << trail.failure();
+    EXPECT_EQ(trail.lost(), 0u);
+    fails = false;
+    trail.tick(kBoot + kSyncInterval, kNoon);
+    EXPECT_EQ(trail.failure(), "");
+    // Nor does it stay when there is nothing left that could be synced.
+    fails = true;
+    trail.write(denied(2));
+    std::filesystem::remove(directory.path() + "/audit.jsonl");
+    trail.tick(kBoot + 2 * kSyncInterval, kNoon);
+    EXPECT_EQ(trail.failure(), "");
+    EXPECT_FALSE(trail.deadline());
+    // The head is where the next one looks for it.
+    fails = false;
+    trail.write(denied(3));
+    std::filesystem::remove(directory.path() + "/audit.head");
+    trail.tick(kBoot + 3 * kSyncInterval, kNoon);
+    EXPECT_EQ((*read_head(directory.path()))->seq, 3u);
+}
+
+TEST(AuditTrail, WhatWasMissedBeforeItIsToldHoweverLate) {
+    const TemporaryDirectory directory;
+    bool fails = true;
+    TrailOptions options;
+    options.before_step = [&](std::string_view step) { return fails && step == "write" ? ENOSPC : 0; };
+    Trail trail = open(directory.path(), options);
+    trail.write(denied(1));
+    trail.tell_missed(5, kNoon);
+    fails = false;
+    trail.tick(kBoot + kSyncInterval, kNoon);
+    trail.tell_missed(2, kNoon);
+    const auto records = records_of(directory.path());
+    ASSERT_EQ(records.size(), 2u);
+    EXPECT_EQ(records[0].suppressed, 6u);
+    EXPECT_EQ(records[0].reason, "write-failed");
+    EXPECT_EQ(records[1].suppressed, 2u);
+    EXPECT_EQ(records[1].reason, "no-trail");
+}
+
 // With what makes it safe: nobody else writes there, and the head knows of its last record.
 TEST(AuditTrail, ADirectoryThatSomebodyRemovedIsMadeAgain) {
     const TemporaryDirectory place;

@@ -109,7 +109,7 @@ class Audit(unittest.TestCase):
             return "records are being lost" in self.vern("show", "wg0").stdout
 
         wait_until(lost, "a record to be lost")
-        self.assertRegex(self.vern("show", "wg0").stdout, r"\n  audit: records are being lost, [0-9]+ so far: .*audit.*\n")
+        self.assertRegex(self.vern("show", "wg0").stdout, r"\n  audit: records are being lost: .*audit.* \([0-9]+ were lost\)\n")
         audit = self.db.status()["vern"]["audit"]
         self.assertFalse(audit["active"])
         self.assertGreater(audit["lost"], 0)

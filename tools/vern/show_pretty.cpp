@@ -156,7 +156,8 @@ void put_audit(Page& page, const json& audit) {
     if (failure.empty() && lost == 0) return;
     page.line("audit", failure.empty()
                            ? lost == 1 ? "1 record was lost" : fmt::format("{} records were lost", lost)
-                           : fmt::format("records are being lost, {} so far: {}", lost, failure));
+                       : lost == 0 ? failure
+                                   : fmt::format("{} ({} were lost)", failure, lost));
 }
 
 void put_vern(Page& page, const json& vern) {

@@ -121,11 +121,7 @@ Result<void> Recorder::open_trail() {
     Record started = record_of(Kind::started, now.wall);
     started.detail = "vernd " VERN_VERSION;
     trail_->write(std::move(started));
-    if (untold_ == 0) return {};
-    Record lost = record_of(Kind::records_lost, now.wall);
-    lost.reason = "no-trail";
-    lost.suppressed = std::exchange(untold_, 0);
-    trail_->write(std::move(lost));
+    trail_->tell_missed(std::exchange(untold_, 0), now.wall);
     return {};
 }
 
@@ -226,7 +222,7 @@ void Recorder::stop(std::string_view why) {
 }
 
 Keeping Recorder::keeping() const {
-    Keeping keeping{.failure = trail_ ? trail_->failure() : no_trail_,
+    Keeping keeping{.failure = trail_ ? trail_->failure() : "records are being lost: " + no_trail_,
                     .seq = trail_ ? trail_->seq() : 0,
                     .lost = missed_ + (trail_ ? trail_->lost() : 0),
                     .journal_lost = {}};

@@ -29,7 +29,7 @@ struct RecorderOptions {
 
 // How records are kept, since the daemon began.
 struct Keeping {
-    std::string failure;    // why they are being lost now; empty: they are written
+    std::string failure;    // what is wrong now, in words; empty: nothing is
     std::uint64_t seq = 0;  // of the last record
     std::uint64_t lost = 0;
     std::optional<std::uint64_t> journal_lost;  // nothing: the journal is not told

@@ -46,21 +46,32 @@ Result<Ending> ending_of(int fd, std::uint64_t size) {
 Result<std::optional<std::string>> last_line_before(const std::string& directory) {
     const auto numbers = rotated_numbers(directory);
     if (!numbers) return tl::unexpected(numbers.error());
-    if (numbers->empty()) return std::nullopt;
-    const auto file = open_trail_file(directory, rotated_name(numbers->front()));
-    if (!file) return tl::unexpected(file.error());
-    struct stat status {};
-    if (::fstat(file->fd.get(), &status) != 0) return fail_errno(file->name, errno);
-    auto ending = ending_of(file->fd.get(), static_cast<std::uint64_t>(status.st_size));
-    if (!ending) return tl::unexpected(ending.error());
-    return std::move(ending->line);
+    for (const unsigned number : *numbers) {
+        const auto file = open_trail_file(directory, rotated_name(number));
+        if (!file) return tl::unexpected(file.error());
+        struct stat status {};
+        if (::fstat(file->fd.get(), &status) != 0) return fail_errno(file->name, errno);
+        if (status.st_size == 0) continue;  // another program's rotation makes such files
+        auto ending = ending_of(file->fd.get(), static_cast<std::uint64_t>(status.st_size));
+        if (!ending) return tl::unexpected(ending.error());
+        return std::move(ending->line);
+    }
+    return std::nullopt;
 }
 
-bool is_at(const std::string& path, int fd) {
+enum class Links { followed, refused };
+
+bool is_at(const std::string& path, int fd, Links links = Links::refused) {
     struct stat named {
     }, ours{};
-    return ::stat(path.c_str(), &named) == 0 && ::fstat(fd, &ours) == 0 && named.st_dev == ours.st_dev &&
-           named.st_ino == ours.st_ino;
+    const int flags = links == Links::refused ? AT_SYMLINK_NOFOLLOW : 0;
+    return ::fstatat(AT_FDCWD, path.c_str(), &named, flags) == 0 && ::fstat(fd, &ours) == 0 &&
+           named.st_dev == ours.st_dev && named.st_ino == ours.st_ino;
+}
+
+bool has_size(int fd, std::uint64_t size) {
+    struct stat status {};
+    return ::fstat(fd, &status) == 0 && static_cast<std::uint64_t>(status.st_size) == size;
 }
 
 void add_sentence(std::string& note, std::string_view sentence) {
@@ -91,7 +102,11 @@ Result<Trail> Trail::open(std::string directory, TrailOptions options, WallTime 
 
 Trail::~Trail() {
     if (!fd_ || !dirty_) return;
-    if (auto synced = sync(); !synced) failed(synced.error());
+    try {
+        if (auto synced = sync(); !synced) not_synced(synced.error());
+    } catch (const std::exception& error) {
+        log_error("audit: its end is not known to be on the disk", error.what());
+    }
 }
 
 Result<void> Trail::step(std::string_view what) const {
@@ -202,14 +217,19 @@ void Trail::write(Record record) {
     ++untold_;
 }
 
+void Trail::tell_missed(std::uint64_t records, WallTime wall) {
+    untold_ += records;
+    if (untold_ > 0) tell_losses(wall);
+}
+
 void Trail::tell_losses(WallTime wall) {
     Record record;
     record.time = wall;
     record.kind = Kind::records_lost;
-    record.reason = "write-failed";
+    record.reason = failure_.empty() ? "no-trail" : "write-failed";
     record.suppressed = untold_;
     record.detail = failure_;
-    if (!put(std::move(record))) return;
+    if (const auto told = put(std::move(record)); !told) return failed(told.error());
     log_notice(fmt::format("audit: records are written again; {} were lost", untold_));
     untold_ = 0;
     failure_.clear();
@@ -217,24 +237,37 @@ void Trail::tell_losses(WallTime wall) {
 
 // Once, until writing works again: a full disk would fill the log as well.
 void Trail::failed(const Error& why) {
-    if (failure_.empty()) log_error("audit: records are being lost: " + why.message);
+    if (failure_.empty()) log_error("audit: records are being lost", why.message);
     failure_ = why.message;
 }
 
+void Trail::not_synced(const Error& why) {
+    if (sync_failure_.empty()) log_error("audit: records may not be on the disk", why.message);
+    sync_failure_ = why.message;
+}
+
+std::string Trail::failure() const {
+    if (!failure_.empty()) return "records are being lost: " + failure_;
+    return sync_failure_.empty() ? "" : "records may not be on the disk: " + sync_failure_;
+}
+
 Result<void> Trail::put(Record record) {
+    if (auto opened = be_open(); !opened) return opened;
     record.seq = seq_ + 1;
     record.host = options_.host;
     record.interface = options_.interface;
     const std::string line = line_of(record, hash_);
-    if (fd_ && size_ > 0 && size_ + line.size() + 1 > rotate_at_) {
+    std::string hash = hash_of(line);
+    if (size_ > 0 && size_ + line.size() + 1 > rotate_at_) {
         if (auto rotated = rotate(); !rotated) {
             log_error("audit: the trail cannot be rotated, and grows: " + rotated.error().message);
             rotate_at_ = size_ + options_.file_bytes_max;
         }
     }
     if (auto appended = append(line + "\n"); !appended) return appended;
+    // Nothing that can fail: the line is there.
     ++seq_;
-    hash_ = hash_of(line);
+    hash_ = std::move(hash);
     dirty_ = true;
     if (options_.written) options_.written(record, hash_);
     return {};
@@ -259,7 +292,9 @@ Result<void> Trail::be_open() {
 
 // A line is in the file whole or not at all.
 Result<void> Trail::append(std::string_view text) {
-    if (auto opened = be_open(); !opened) return opened;
+    if (!fd_) {  // not opened again behind a rotation
+        if (auto opened = open_file(); !opened) return opened;
+    }
     const auto take_back = [this] {
         torn_ = torn_ && ::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0;
         return !torn_;
@@ -309,38 +344,37 @@ Result<void> Trail::shift_files() {
 Result<void> Trail::sync() {
     if (auto allowed = step("fsync"); !allowed) return allowed;
     if (::fdatasync(fd_.get()) != 0) return fail_errno("fsync " + path(kTrailName), errno);
-    if (!head_fd_) {
+    if (!is_at(path(kHeadName), head_fd_.get())) {
         if (auto opened = open_head(); !opened) return opened;
     }
     const std::string head = text_of(Head{.seq = seq_, .hash = hash_});
     if (::pwrite(head_fd_.get(), head.data(), head.size(), 0) != static_cast<ssize_t>(head.size()))
         return fail_errno("write " + path(kHeadName), errno);
     dirty_ = false;
+    sync_failure_.clear();
     return {};
 }
 
 // By somebody else's rotation, or removed: what is written there would be seen by nobody. Looked for before
 // the first record after a sync, and at each sync.
 void Trail::let_go_of_what_moved() {
-    if (!is_at(directory_, directory_fd_.get())) {
+    if (!is_at(directory_, directory_fd_.get(), Links::followed)) {
         directory_fd_.reset();
         fd_.reset();
         head_fd_.reset();
     }
-    if (!is_at(path(kTrailName), fd_.get())) fd_.reset();
-    dirty_ = dirty_ && fd_;
-    if (!is_at(path(kHeadName), head_fd_.get())) head_fd_.reset();
+    if (!is_at(path(kTrailName), fd_.get()) || (!torn_ && !has_size(fd_.get(), size_))) fd_.reset();
+    if (!fd_) {
+        dirty_ = false;
+        sync_failure_.clear();
+    }
 }
 
 void Trail::tick(Instant now, WallTime wall) {
     if ((!dirty_ && untold_ == 0) || now < synced_ + kSyncInterval) return;
     synced_ = now;
     if (fd_ && dirty_) {
-        const auto synced = sync();
-        if (!synced)
-            failed(synced.error());
-        else if (untold_ == 0)
-            failure_.clear();
+        if (const auto synced = sync(); !synced) not_synced(synced.error());
         let_go_of_what_moved();
     }
     if (untold_ > 0) tell_losses(wall);

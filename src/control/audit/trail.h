@@ -44,6 +44,8 @@ class Trail {
 
     // Gives the record its number, host and interface.
     void write(Record record);
+    // So many were lost before there was a trail; told at once, or when it can be written.
+    void tell_missed(std::uint64_t records, WallTime wall);
     // To be called by deadline() at the latest.
     void tick(Instant now, WallTime wall);
     std::optional<Instant> deadline() const;
@@ -51,9 +53,7 @@ class Trail {
     const std::string& directory() const noexcept { return directory_; }
     std::uint64_t seq() const noexcept { return seq_; }    // of the last record
     std::uint64_t lost() const noexcept { return lost_; }  // since it was opened
-    const std::string& failure() const noexcept {
-        return failure_;
-    }  // why records are being lost; empty: none is
+    std::string failure() const;                           // what is wrong now, in words; empty: nothing is
 
   private:
     Trail(std::string directory, TrailOptions options)
@@ -79,6 +79,7 @@ class Trail {
     Result<void> sync();
     void tell_losses(WallTime wall);
     void failed(const Error& why);
+    void not_synced(const Error& why);
     void let_go_of_what_moved();
     std::string path(std::string_view name) const { return directory_ + "/" + std::string(name); }
 
@@ -93,7 +94,8 @@ class Trail {
     std::uint64_t seq_ = 0;
     std::string hash_;  // of the last line
     std::uint64_t lost_ = 0, untold_ = 0;
-    std::string failure_;  // why writing fails; empty: it works
+    std::string failure_;       // why writing fails; empty: it works
+    std::string sync_failure_;  // why what is written may not be on the disk
     bool dirty_ = false;
     Instant synced_{};
 };
