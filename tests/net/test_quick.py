@@ -358,6 +358,28 @@ if SUBJECT_IS_VERN:
                 self.assertEqual(self.settings(), before, wrong)
             self.talk()
 
+        def test_sync_of_a_key_that_a_hook_gives(self):
+            key = self.near.write("key", self.private)
+            file = self.file(f"PostUp = wg set %i private-key {key}")
+            file.write_text(re.sub(r"(?m)^PrivateKey.*\n", "", file.read_text()) + f"[Peer]\nPublicKey = {pubkey(self.private)}\nAllowedIPs = 0.0.0.0/0\n")
+            self.up(file)
+            self.sync(file)  # this host itself is in its own list: no default route
+            self.near.ping("10.77.0.2")
+
+        def test_a_sync_that_waits_for_a_name_holds_up_no_other(self):
+            file = self.file()
+            self.up(file)
+            self.near.install("hold", f"#!/bin/sh\nexec 9> /run/vern-sync-other.lock\nflock 9\necho held\nsleep 1000\n")
+            held = self.near.start("hold")
+            wait_until(lambda: "held" in held.output(), "the other's lock")
+            self.assertNotIn("another sync", self.sync(file).stderr)
+
+        def test_what_the_daemon_goes_on_without_is_told(self):
+            state = self.near.directory / "state" / "wg0"
+            state.mkdir(parents=True)
+            (state / "audit").write_text("in the way")
+            self.assertIn("audit: no trail is kept for now", self.up(self.file()).stderr)
+
         def test_sync_tells_of_an_address_and_an_mtu_that_stay(self):
             file = self.file()
             self.up(file)

@@ -103,7 +103,10 @@ Result<void> start_daemon(Steps& steps, const std::string& interface, const std:
     steps.show(daemon + " " + interface);
     const auto result = run_process({daemon, interface});
     if (!result) return tl::unexpected(result.error());
-    if (result->ok()) return {};
+    if (result->ok()) {
+        say(result->errors);  // what it goes on without
+        return {};
+    }
     std::string sentence = result->errors.empty() ? result->output : result->errors;
     while (!sentence.empty() && sentence.back() == '\n') sentence.pop_back();
     if (sentence.empty()) sentence = fmt::format("{} {}: exit status {}", daemon, interface, result->status);

@@ -50,8 +50,8 @@ void follow_file(DeviceChange& change, const DeviceStatus& status) {
 }
 
 // But for this host itself, which a list that is the same on all hosts names, too.
-std::set<Family> defaults_of(const DeviceChange& change) {
-    const PublicKey own = noise::public_key_of(*change.private_key);
+std::set<Family> defaults_of(const DeviceChange& change, const DeviceStatus& now) {
+    const PublicKey own = change.private_key ? noise::public_key_of(*change.private_key) : now.public_key;
     std::set<Family> defaults;
     for (const PeerChange& peer : change.peers)
         for (const AllowedIpChange& ip : peer.allowed_ips)
@@ -64,7 +64,7 @@ Result<void> check(const ConfigFile& file, const Routes& routes, const DeviceSta
                    DeviceChange& change) {
     if (file.config.table != "off" && !link_is_up(file.interface))
         return fail(fmt::format("{0} is down (ip link set {0} up)", file.interface), ENETDOWN);
-    auto possible = routes.can_follow(now, defaults_of(change));
+    auto possible = routes.can_follow(now, defaults_of(change, now));
     if (file.config.table == "auto" &&
         (routes.has_default(now, Family::v4) || routes.has_default(now, Family::v6))) {
         if (change.fwmark == 0) change.fwmark.reset();  // one was chosen
@@ -81,16 +81,16 @@ Result<DeviceStatus> status_of(const ConfigFile& file) {
     return UapiClient::connect(file.interface).and_then([](UapiClient&& client) { return client.get(); });
 }
 
-// One at a time, from reading the file on: none brings back what a later one has taken away.
-Result<Fd> lock(const Steps& steps) {
-    constexpr const char* kPath = "/run/vern-sync.lock";
-    Fd file(::open(kPath, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!file) return fail_errno(kPath, errno);
+// One at a time of an interface, from reading the file on: none brings back what a later one has taken away.
+Result<Fd> lock(const std::string& interface, const Steps& steps) {
+    const std::string path = fmt::format("/run/vern-sync-{}.lock", interface);
+    Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file) return fail_errno(path, errno);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
     steps.show("vern: another sync is going on, waiting for it");
     if (::flock(file.get(), LOCK_EX) == 0) return file;
     if (auto stop = steps.interrupted(); !stop) return tl::unexpected(stop.error());
-    return fail_errno(kPath, errno);
+    return fail_errno(path, errno);
 }
 
 // Addresses that the file no longer has may be a hook's, so only missing ones are told.
@@ -134,7 +134,9 @@ Result<void> sync(const ConfigFile& file, Steps& steps) {
 int run_sync(const Invocation& invocation) {
     if (auto root = require_root(); !root) return failed(root.error());
     Steps steps(invocation.has("quiet"));
-    const auto locked = lock(steps);
+    const auto located = locate_config(invocation.operands.front());
+    if (!located) return failed(located.error());
+    const auto locked = lock(located->interface, steps);
     if (!locked) return failed(locked.error());
     const auto file = load_config(invocation.operands.front());
     if (!file) return failed(file.error());

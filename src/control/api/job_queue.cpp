@@ -78,9 +78,7 @@ void JobQueue::release() {
 
 void JobQueue::clear() {
     held_.clear();
-    std::queue<Job> gone;
-    const std::lock_guard held(lock_);
-    gone.swap(jobs_);
+    for (Job gone; pop(gone);) gone = {};
 }
 
 }  // namespace vern::api
