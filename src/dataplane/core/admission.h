@@ -13,7 +13,7 @@ namespace vern {
 
 struct Admission {
     bool asks_all = false;            // of every peer; else of those in `asked`
-    std::vector<PublicKey> asked;     // sorted
+    std::vector<PublicKey> asked;     // sorted (set_admission() does)
     std::vector<PublicKey> admitted;  // sorted: those that have given it
 
     bool admits(const PublicKey& peer) const noexcept {

@@ -78,7 +78,11 @@ class DatagramSink {
         whole,
         without_source,  // the source address in `to` was refused: the peer then forgets it
         refused,
+        refused_either_way,  // with the source address, which is forgotten, and without it
     };
+    static bool is_lost(Sent sent) noexcept {
+        return sent == Sent::refused || sent == Sent::refused_either_way;
+    }
     virtual ~DatagramSink() = default;
     virtual Sent send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept = 0;
 };

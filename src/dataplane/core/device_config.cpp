@@ -218,6 +218,7 @@ void Device::publish_snapshot() {
     for (const auto& [prefix, peer] : allowed_ips_) entries.push_back({prefix, peer});
     fresh->allowed_ips = AllowedIps(entries);
 
+    retired_.snapshots.reserve(retired_.snapshots.size() + 1);  // what can fail comes before what workers see
     live_.store(fresh.get(), std::memory_order_release);
     retired_.snapshots.push_back(std::exchange(snapshot_, std::move(fresh)));
 }
@@ -275,6 +276,9 @@ void Device::restart(Peer& peer, Instant now) {
 void Device::set_admission(Admission admission, Instant now) {
     const std::lock_guard hold(lock_);
     now = monotonic(now);
+    // Looked up by halves: what is not sorted would let in who is asked.
+    std::ranges::sort(admission.asked);
+    std::ranges::sort(admission.admitted);
     admission_ = std::move(admission);
     for (Peer* peer : peers_) {
         const bool barred = !admission_.admits(peer->public_key);
@@ -287,6 +291,7 @@ void Device::set_admission(Admission admission, Instant now) {
 }
 
 std::optional<PublicKey> Device::peer_of(const IpAddress& address) const {
+    if (address.family == Family::none) return std::nullopt;
     const std::lock_guard hold(lock_);
     const Peer* peer = snapshot_->allowed_ips.find(address.bytes.data(), address.family == Family::v6);
     if (peer == nullptr) return std::nullopt;

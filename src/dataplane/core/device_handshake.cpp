@@ -75,7 +75,7 @@ bool Device::admit(const HandshakeMessage& message, bool under_load, Instant now
         message_as<MessageInitiation>(message).sender_index;  // at the same place in a response
     MessageCookieReply reply = identity_->cookies.reply(bytes, index, source, nonce);
     counters_.add(Counter::handshake_cookie_sent);
-    if (sink.send(message.from, bytes_of(reply), kHandshakeDscp) == DatagramSink::Sent::refused)
+    if (DatagramSink::is_lost(sink.send(message.from, bytes_of(reply), kHandshakeDscp)))
         counters_.add(Counter::send_failed);
     return false;
 }
@@ -318,15 +318,12 @@ void Device::send_to(Peer& peer, std::span<const std::byte> message, std::uint8_
     peer.transmit_bytes.fetch_add(message.size(), std::memory_order_relaxed);
     peer.last_sent.set(now);
     loops_.sent(to, message);
-    switch (sink.send(to, message, tos)) {
-        case DatagramSink::Sent::whole: break;
-        case DatagramSink::Sent::without_source: {
-            const std::lock_guard hold(peer.lock);
-            peer.endpoint.clear_source();
-            break;
-        }
-        case DatagramSink::Sent::refused: counters_.add(Counter::send_failed); break;
-    }
+    using Sent = DatagramSink::Sent;
+    const Sent sent = sink.send(to, message, tos);
+    if (DatagramSink::is_lost(sent)) counters_.add(Counter::send_failed);
+    if (sent == Sent::whole || sent == Sent::refused) return;
+    const std::lock_guard hold(peer.lock);
+    peer.endpoint.clear_source();
 }
 
 // An authenticated handshake message came: the peer is where it came from.

@@ -25,6 +25,8 @@ Result<void> Device::set_policy(std::unique_ptr<const policy::Policy> policy, st
                                             std::memory_order_relaxed);
         live_tables_.store(policy_tables_.get(), std::memory_order_release);
     }
+    // What can fail comes before what workers see.
+    retired_.policies.reserve(retired_.policies.size() + 1);
     if (policy && policy_) policy->take_over_counts(*policy_);
     if (policy) policy_generation_ = policy->generation();
     live_policy_.store(policy.get(), std::memory_order_release);

@@ -75,7 +75,7 @@ class Runtime::Sink final : public DatagramSink {
         // What is lost here is sent again by the protocol's own timers.
         if (!send_datagram(runtime_.underlay_.workers.front(), to, datagram, datagram.size(), tos,
                            source_refused))
-            return source_refused ? Sent::without_source : Sent::refused;
+            return source_refused ? Sent::refused_either_way : Sent::refused;
         return source_refused ? Sent::without_source : Sent::whole;
     }
 

@@ -507,6 +507,31 @@ TEST_F(DeviceConfig, ARefusedSourceIsForgotten) {
     EXPECT_EQ(a.peer(b).endpoint, b.endpoint);
 }
 
+TEST_F(DeviceConfig, ADatagramThatIsRefusedWithAndWithoutItsSourceIsBoth) {
+    connect();
+    Endpoint with_source = b.endpoint;
+    with_source.source = a.endpoint.address;
+    b.send_to(a);
+    a.receive(only(b).bytes, with_source);
+    a.sink.refuse = a.sink.refuse_source = true;
+    PeerChange keepalive;
+    keepalive.public_key = b.public_key;
+    keepalive.persistent_keepalive_s = 5;
+    a.change(std::move(keepalive));
+    a.service();
+    EXPECT_EQ(a.count(Counter::send_failed), 1U);
+    EXPECT_EQ(a.peer(b).endpoint, b.endpoint);
+}
+
+TEST_F(DeviceConfig, WhoIsAskedIsFoundInWhateverOrder) {
+    connect();
+    Admission admission{.asks_all = false, .asked = {b.public_key}, .admitted = {}};
+    for (unsigned i = 1; i < 10; ++i) admission.asked.push_back(key(i));
+    std::ranges::sort(admission.asked, std::greater{});
+    a.device.set_admission(std::move(admission), a.now);
+    EXPECT_EQ(session(a, b), nullptr);
+}
+
 TEST_F(DeviceConfig, WhatTheKernelRefusesToSendIsCounted) {
     connect();
     a.sink.refuse = true;

@@ -120,8 +120,9 @@ class CollectingSink final : public DatagramSink {
   public:
     Sent send(const Endpoint& to, std::span<const std::byte> datagram, std::uint8_t tos) noexcept override {
         sent.push_back({to, Bytes(datagram.begin(), datagram.end()), tos});
-        if (refuse) return Sent::refused;
-        return refuse_source && to.source.family != Family::none ? Sent::without_source : Sent::whole;
+        const bool source_refused = refuse_source && to.source.family != Family::none;
+        if (refuse) return source_refused ? Sent::refused_either_way : Sent::refused;
+        return source_refused ? Sent::without_source : Sent::whole;
     }
     std::vector<Datagram> sent;
     bool refuse_source = false;
