@@ -320,6 +320,9 @@ class Identity(IdentityCase):
         said = self.present("--x509", self.file("ada.pem", self.laptop), "--key", self.file("ada.key", self.laptop)).stdout
         self.assertIn("x509:ada@pki (DBA)", said)
         self.assertEqual(self.probe(22), ["open"])
+        self.present("--x509", self.file("ada.pem", self.laptop), "--key", self.file("ada.key", self.laptop), "--for", "90s")
+        ends = calendar.timegm(time.strptime(self.identities()[0]["ends"], "%Y-%m-%dT%H:%M:%SZ"))
+        self.assertLessEqual(ends, time.time() + 91)
         self.x509("server", "/CN=db", "server", on=self.laptop)  # not a client's
         self.assertIn("purpose", self.present("--x509", self.file("server.pem", self.laptop), "--key", self.file("server.key", self.laptop), check=False).stderr)
         self.vern("trust", "remove", "x509", "pki")

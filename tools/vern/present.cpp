@@ -196,7 +196,8 @@ Result<Bound> present(const Wanted& wanted, std::string& code) {
         // himself.
         said = post(wanted, "/v1/present",
                     json{{"wg", to_base64(invitation->statement.wg.bytes)},
-                         {"audience", to_base64(invitation->statement.audience.bytes)}}
+                         {"audience", to_base64(invitation->statement.audience.bytes)},
+                         {"not_after", invitation->statement.not_after}}
                         .dump(),
                     context->get(), code);
     }

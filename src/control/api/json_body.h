@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,6 +43,14 @@ class JsonBody {
         if (const std::string coded = wanted_text(name); !coded.empty() && !from_base64(coded, key.bytes))
             wrong(name, "a key in base64 is wanted");
         return key;
+    }
+    // Since 1970.
+    std::optional<std::int64_t> seconds(const char* name) {
+        const json* value = member(name);
+        if (value == nullptr) return std::nullopt;
+        if (value->is_number_integer()) return value->get<std::int64_t>();
+        wrong(name, "seconds since 1970 are wanted");
+        return std::nullopt;
     }
     std::vector<std::string> texts(const char* name) {
         std::vector<std::string> all;

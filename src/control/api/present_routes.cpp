@@ -53,10 +53,11 @@ Response present(Identities& identities, const Request& request) {
     if (!presenter) return refusal_response(presenter.error(), 403);
     JsonBody body(request.body);
     if (!caller.certificates.empty()) {
-        const PublicKey wg = body.wanted_key("wg"), audience = body.wanted_key("audience");
+        Identities::Claim claim{.wg = body.wanted_key("wg"), .audience = body.wanted_key("audience")};
+        claim.not_after = body.seconds("not_after").value_or(identity::kNever);
         if (auto refused = body.refused()) return *refused;
         return bound(identities,
-                     identities.present_tls(*presenter, *caller.address, caller.certificates, wg, audience));
+                     identities.present_tls(*presenter, *caller.address, caller.certificates, claim));
     }
     const std::string statement = body.wanted_text("statement"), signature = body.wanted_text("signature");
     if (auto refused = body.refused()) return *refused;

@@ -401,17 +401,19 @@ Verdict<Binding> Identities::present_ssh(const PublicKey& presenter, const IpAdd
 }
 
 Verdict<Binding> Identities::present_tls(const PublicKey& presenter, const IpAddress& source,
-                                         const TlsChain& chain, const PublicKey& wg,
-                                         const PublicKey& audience) {
+                                         const TlsChain& chain, const Claim& claim) {
     const auto own = own_key();
     if (!own) return refused(own.error(), presenter, "");
-    if (audience != *own)
+    if (claim.audience != *own)
         return refused({Refusal::audience, "the proof is for another daemon"}, presenter, "");
-    if (wg != presenter)
+    if (claim.wg != presenter)
         return refused({Refusal::peer_key, "the proof names another peer than the one that it came from"},
                        presenter, "");
+    if (claim.not_after <= now())
+        return refused({Refusal::statement_expired, "the proof has ended"}, presenter, "");
     auto proof = prove_by_tls(chain, presenter, trusted());
     if (!proof) return refused(proof.error(), presenter, "");
+    proof->statement_ends = claim.not_after;
     return bind(std::move(proof), Means::tunnel_tls, source, {}, "");
 }
 

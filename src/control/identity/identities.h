@@ -98,11 +98,14 @@ class Identities {
     trust::Verdict<PublicKey> presenter(const IpAddress& source);
     trust::Verdict<Binding> present_ssh(const PublicKey& presenter, const IpAddress& source,
                                         std::string_view statement, std::string_view signature);
-    // `wg` and `audience` are whom the client takes itself and this daemon for, said inside TLS: without them
-    // another peer could pass the connection on, and have the certificate bound to itself.
+    // What the client says inside TLS: whom it takes itself and this daemon for, since else another peer
+    // could pass the connection on, and have the certificate bound to itself; and until when it is to hold.
+    struct Claim {
+        PublicKey wg, audience;
+        trust::UnixSeconds not_after = kNever;
+    };
     trust::Verdict<Binding> present_tls(const PublicKey& presenter, const IpAddress& source,
-                                        const TlsChain& chain, const PublicKey& wg,
-                                        const PublicKey& audience);
+                                        const TlsChain& chain, const Claim& claim);
 
     // --- handed in
 

@@ -85,10 +85,11 @@ class IdentitiesTest : public ::testing::Test {
         if (!presenter) return tl::unexpected(presenter.error());
         return identities->present_ssh(*presenter, from, text, signature);
     }
-    Verdict<Binding> present_tls(const IpAddress& from, const TlsChain& chain) {
+    Verdict<Binding> present_tls(const IpAddress& from, const TlsChain& chain,
+                                 trust::UnixSeconds not_after = kNever) {
         const auto presenter = identities->presenter(from);
         if (!presenter) return tl::unexpected(presenter.error());
-        return identities->present_tls(*presenter, from, chain, *presenter, kDaemon);
+        return identities->present_tls(*presenter, from, chain, {*presenter, kDaemon, not_after});
     }
     static std::string code_of(const Verdict<Binding>& verdict) {
         return verdict ? "bound" : std::string(refusal_code(verdict.error().code));

@@ -159,9 +159,15 @@ TEST_F(IdentitiesTest, X509ByStatementByTlsAndByItsOwnKey) {
     EXPECT_EQ(identities->registry().size(), 1u);
     EXPECT_EQ(code_of(present_tls(kOtherAddress, {pki.shown("ada")})), "duplicate");
     EXPECT_EQ(code_of(present_tls(kLaptopAddress, {})), "malformed");
+    // Shorter than the certificate, where that is wanted.
+    EXPECT_EQ(present_tls(kLaptopAddress, {pki.shown("ada")}, trust::test::kNow + 30)->ends,
+              trust::test::kNow + 30);
+    EXPECT_EQ(code_of(present_tls(kLaptopAddress, {pki.shown("ada")}, trust::test::kNow)),
+              "statement-expired");
     // Passed on by another peer, or from another daemon: the client says inside TLS whom it means.
     const auto passed_on = [&](const PublicKey& wg, const PublicKey& audience) {
-        return code_of(identities->present_tls(kLaptop, kLaptopAddress, {pki.shown("ada")}, wg, audience));
+        return code_of(identities->present_tls(kLaptop, kLaptopAddress, {pki.shown("ada")},
+                                               {.wg = wg, .audience = audience}));
     };
     EXPECT_EQ(passed_on(kOther, kDaemon), "peer-key");
     EXPECT_EQ(passed_on(kLaptop, kOther), "audience");
