@@ -336,10 +336,19 @@ TEST(AuditTrail, DamageIsPutAsideAndNotRemoved) {
     ASSERT_EQ(lines.size(), 2u);
     EXPECT_EQ(read_line(lines[0])->record.seq, 4u);
     EXPECT_EQ(read_line(lines[0])->record.kind, Kind::records_lost);
-    // A last line that is whole and no record.
-    directory.write("audit.jsonl", lines[0] + "\nhello\n");
+    EXPECT_EQ(read_line(lines[0])->record.suppressed, 0u);
+    // Lines that are whole and no records: nothing is gone, and the numbers go on.
+    const std::string foreign = lines[0] + "\n" + lines[1] + "\n\nhello\n{}\n";
+    directory.write("audit.jsonl", foreign);
     write_some(directory.path(), 1);
-    EXPECT_EQ(lines_of(directory.path()).size(), 4u);
+    EXPECT_EQ(read_file(directory.path() + "/audit.jsonl.1"), foreign);
+    const auto next = lines_of(directory.path());
+    ASSERT_EQ(next.size(), 2u);
+    const auto told = read_line(next[0]);
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->record.seq, 6u);
+    EXPECT_EQ(told->record.suppressed, 0u);
+    EXPECT_EQ(told->record.detail, "audit.jsonl.1 ends in what is no trail");
 }
 
 // Writes without end, and a byte to `told` after each record.

@@ -15,35 +15,56 @@ namespace {
 
 // What a file ends in.
 struct Ending {
-    std::uint64_t whole = 0;          // its size without a line that was torn
-    std::optional<std::string> line;  // the last one
-    bool damaged = false;             // nothing that a writer of ours leaves, whatever ended it
+    std::uint64_t whole = 0;   // its size without a line that was torn
+    std::optional<Head> last;  // of the last line that is a record
+    bool damaged = false;      // behind it is what no writer of ours leaves, whatever ended it
 };
 
-Result<Ending> ending_of(int fd, std::uint64_t size) {
-    constexpr std::size_t kLine = kLineBytesMax + 1;
-    std::string last(std::min<std::uint64_t>(size, 3 * kLine), '\0');
-    for (std::size_t have = 0; have < last.size();) {
-        const ssize_t got = ::pread(fd, last.data() + have, last.size() - have,
-                                    static_cast<off_t>(size - last.size() + have));
+Result<std::string> read_tail(int fd, std::uint64_t size, std::uint64_t bytes) {
+    std::string tail(bytes, '\0');
+    for (std::size_t have = 0; have < tail.size();) {
+        const ssize_t got = ::pread(fd, tail.data() + have, tail.size() - have,
+                                    static_cast<off_t>(size - tail.size() + have));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return fail_errno("read the end of the trail", got < 0 ? errno : EIO);
         have += static_cast<std::size_t>(got);
     }
+    return tail;
+}
+
+Ending ending_in(std::string_view tail, std::uint64_t size) {
+    constexpr unsigned kLinesMost = 1000;  // of what is no record; somebody's file may be of nothing else
     Ending ending;
-    const std::size_t end = last.rfind('\n');
-    const std::size_t torn = end == std::string::npos ? last.size() : last.size() - end - 1;
-    ending.damaged = torn >= kLine;
-    if (end == std::string::npos) return ending;
-    ending.whole = size - torn;
-    const std::size_t before = end == 0 ? std::string::npos : last.rfind('\n', end - 1);
-    const std::size_t begin = before == std::string::npos ? 0 : before + 1;
-    ending.damaged |= end - begin >= kLine;
-    if (!ending.damaged) ending.line = last.substr(begin, end - begin);
+    std::size_t end = tail.rfind('\n');
+    const std::size_t torn = end == std::string_view::npos ? tail.size() : tail.size() - end - 1;
+    ending.damaged = torn > kLineBytesMax;
+    ending.whole = end == std::string_view::npos ? 0 : size - torn;
+    for (unsigned i = 0; end != std::string_view::npos && i < kLinesMost; ++i) {
+        const std::size_t before = end == 0 ? std::string_view::npos : tail.rfind('\n', end - 1);
+        const std::size_t begin = before == std::string_view::npos ? 0 : before + 1;
+        const std::string line(tail.substr(begin, std::min(end - begin, kLineBytesMax + 1)));
+        if (const auto read = read_line(line)) {
+            ending.last = Head{.seq = read->record.seq, .hash = hash_of(line)};
+            return ending;
+        }
+        ending.damaged = true;
+        end = before;
+    }
     return ending;
 }
 
-Result<std::optional<std::string>> last_line_before(const std::string& directory) {
+Result<Ending> ending_of(int fd, std::uint64_t size) {
+    constexpr std::uint64_t kTailMax = std::uint64_t{128} << 20;
+    for (std::uint64_t window = std::uint64_t{4} * kLineBytesMax;; window *= 16) {
+        const std::uint64_t bytes = std::min({size, window, kTailMax});
+        const auto tail = read_tail(fd, size, bytes);
+        if (!tail) return tl::unexpected(tail.error());
+        Ending ending = ending_in(*tail, size);
+        if (ending.last || bytes < window) return ending;
+    }
+}
+
+Result<std::optional<Head>> last_before(const std::string& directory) {
     const auto numbers = rotated_numbers(directory);
     if (!numbers) return tl::unexpected(numbers.error());
     for (const unsigned number : *numbers) {
@@ -54,7 +75,7 @@ Result<std::optional<std::string>> last_line_before(const std::string& directory
         if (status.st_size == 0) continue;  // another program's rotation makes such files
         auto ending = ending_of(file->fd.get(), static_cast<std::uint64_t>(status.st_size));
         if (!ending) return tl::unexpected(ending.error());
-        return std::move(ending->line);
+        return std::move(ending->last);
     }
     return std::nullopt;
 }
@@ -155,8 +176,8 @@ Result<void> Trail::open_file() {
     return {};
 }
 
-// The last line of the file, which ends in it then: what is torn is cut off, what is no trail put aside.
-Result<std::optional<std::string>> Trail::make_end_whole(Lost& lost) {
+// The last record of the file, which ends in it then: what is torn is cut off, what is no trail put aside.
+Result<std::optional<Head>> Trail::make_end_whole(Lost& lost) {
     auto ending = ending_of(fd_.get(), size_);
     if (!ending) return tl::unexpected(ending.error());
     if (ending->damaged) {
@@ -169,23 +190,17 @@ Result<std::optional<std::string>> Trail::make_end_whole(Lost& lost) {
         lost.records = 1;
         size_ = ending->whole;
     }
-    return std::move(ending->line);
+    return std::move(ending->last);
 }
 
-// Number and hash of the last line that counts. What was lost on the way is said.
+// Number and hash of the last record. What was lost on the way is said.
 Result<Trail::Lost> Trail::resume() {
     Lost lost;
-    auto line = make_end_whole(lost);
-    if (line && !*line) line = last_line_before(directory_);
-    if (!line) return tl::unexpected(line.error());
-    hash_ = no_hash();
-    if (*line) {
-        hash_ = hash_of(**line);
-        if (const auto read = read_line(**line))
-            seq_ = read->record.seq;
-        else
-            add_sentence(lost.what, "the last line is no record: " + read.error().message);
-    }
+    auto last = make_end_whole(lost);
+    if (last && !*last) last = last_before(directory_);
+    if (!last) return tl::unexpected(last.error());
+    seq_ = *last ? (**last).seq : 0;
+    hash_ = *last ? std::move((**last).hash) : no_hash();
     compare_with_head(lost);
     return lost;
 }

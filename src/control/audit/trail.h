@@ -67,7 +67,7 @@ class Trail {
     Result<void> lock();
     Result<void> open_head();
     Result<void> open_file();
-    Result<std::optional<std::string>> make_end_whole(Lost& lost);
+    Result<std::optional<Head>> make_end_whole(Lost& lost);
     Result<Lost> resume();
     void compare_with_head(Lost& lost);
     Result<void> step(std::string_view what) const;
