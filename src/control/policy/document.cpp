@@ -64,6 +64,8 @@ RuleSet rule_set_of(const Document& document, const ClockPair& now, std::uint32_
     for (const DocumentRule& from : document.rules) {
         Rule rule = from.rule;
         if (from.expires) rule.expires = instant_of(*from.expires, now);
+        // What is only observed is there to be seen.
+        rule.log |= rule.action != Action::allow && (rule.observe || document.observe);
         set.rules.push_back(std::move(rule));
     }
     return set;

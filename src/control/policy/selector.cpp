@@ -39,6 +39,25 @@ std::string known_keys(Kind kind) {
     return names;
 }
 
+// As certificates' are kept: ssh's decimal, x509's lower-case hexadecimal; no leading zeros. Openssl prints
+// capitals, zeros, and colons between bytes. Nothing: it is no serial number.
+std::optional<std::string> serial_number(Kind kind, std::string_view text) {
+    constexpr std::size_t kDigitsMax = 40;  // RFC 5280, 4.1.2.2: 20 bytes
+    if (kind == Kind::ssh) {
+        const auto number = parse_decimal<std::uint64_t>(text);
+        return number ? std::optional(std::to_string(*number)) : std::nullopt;
+    }
+    std::string digits;
+    for (const char c : text) {
+        const char low = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+        if (low == ':') continue;
+        if (!((low >= '0' && low <= '9') || (low >= 'a' && low <= 'f'))) return std::nullopt;
+        if (low != '0' || !digits.empty()) digits += low;
+    }
+    if (digits.size() > kDigitsMax) return std::nullopt;
+    return digits.empty() ? "0" : digits;
+}
+
 bool holds(const Selector::Condition& condition, const trust::Identity& identity) {
     const auto among = [&](const std::vector<std::string>& all) {
         return std::ranges::find(all, condition.value) != all.end();
@@ -77,7 +96,15 @@ Result<Selector> parse_selector(std::string_view text) {
                         "' in such a certificate; there are " + known_keys(selector.kind));
         if (value.size() > kValueBytesMax || value != printable(value, kValueBytesMax))
             return fail("'" + printable(text) + "': up to 256 printable characters are matched");
-        selector.conditions.push_back({key->field, std::string(value)});
+        std::string wanted(value);
+        if (key->field == Field::serial) {
+            auto number = serial_number(selector.kind, value);
+            if (!number)
+                return fail("'" + printable(text) + "': a serial number is " +
+                            (selector.kind == Kind::ssh ? "decimal" : "hexadecimal"));
+            wanted = std::move(*number);
+        }
+        selector.conditions.push_back({key->field, std::move(wanted)});
         if (selector.conditions.size() > kConditionsMax)
             return fail("'" + printable(text) + "': more than 8 conditions");
         if (part.size() == rest.size()) break;

@@ -82,6 +82,49 @@ expect = "allow"
     EXPECT_TRUE(document->warnings.empty());
 }
 
+TEST(PolicyLanguage, WhatIsOnlyObservedIsLogged) {
+    const std::string rules = R"([[rule]]
+id = "a"
+in = {}
+deny = ["tcp/1"]
+observe = true
+[[rule]]
+id = "b"
+in = {}
+deny = ["tcp/2"]
+[[rule]]
+id = "c"
+in = {}
+allow = ["tcp/3"]
+)";
+    const auto logged = [&](const std::string& top) {
+        const auto document = parse("version = 1\n" + top + rules);
+        EXPECT_TRUE(document);
+        std::string ids;
+        for (const Rule& rule : rule_set_of(*document, {kNow, {}}, 1).rules)
+            ids += rule.log ? document->rules[static_cast<std::size_t>(ids.size())].id : "-";
+        return ids;
+    };
+    EXPECT_EQ(logged(""), "a--");
+    EXPECT_EQ(logged("[defaults]\nobserve = true\n"), "ab-");
+}
+
+TEST(PolicyLanguage, SerialNumbersAreReadAsOpensslPrintsThem) {
+    const auto selector = [](std::string_view text) {
+        const auto parsed = parse_selector(text);
+        return parsed ? to_text(*parsed) : parsed.error().message;
+    };
+    EXPECT_EQ(selector("x509:serial=07F4:10aB"), "x509:serial=7f410ab");
+    EXPECT_EQ(selector("x509:serial=00"), "x509:serial=0");
+    EXPECT_EQ(selector("ssh:serial=4711"), "ssh:serial=4711");
+    EXPECT_EQ(selector("x509:serial=0x12"), "'x509:serial=0x12': a serial number is hexadecimal");
+    EXPECT_EQ(selector("x509:serial=" + std::string(41, 'a')),
+              "'x509:serial=" + std::string(41, 'a') + "': a serial number is hexadecimal");
+    EXPECT_EQ(selector("ssh:serial=ab"), "'ssh:serial=ab': a serial number is decimal");
+    EXPECT_EQ(selector("ssh:serial=18446744073709551616"),
+              "'ssh:serial=18446744073709551616': a serial number is decimal");
+}
+
 TEST(PolicyLanguage, IdentitiesMakePeerSetsWhenTheyAreProven) {
     const auto document = parse(R"(version = 1
 [groups]
