@@ -244,6 +244,8 @@ class Policy(unittest.TestCase):
         self.restart()
         self.assertEqual(self.summary()["name"], "first")
         self.assertIn("was not confirmed", self.log())
+        told = [json.loads(line) for line in self.vern("audit", "export", "--kind", "policy-rolled-back").stdout.splitlines()]
+        self.assertEqual([(one["policy_version"], one["detail"]) for one in told], [("first", "not confirmed before the daemon ended")])
         self.apply(self.policy('in = {}\nallow = ["tcp/23"]', name="second"), "--confirm", "1h")
         self.vern("policy", "confirm")
         self.restart()

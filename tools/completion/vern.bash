@@ -41,7 +41,7 @@ _vern() {
     local commands='up down sync save check show policy explain flows trust identity present statement whois audit bench genkey genpsk pubkey help'
     local fields='public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes
         transfer persistent-keepalive dump'
-    local words='' word operands=0
+    local words='' word subcommand='' second='' operands=0 skip=0
     COMPREPLY=()
 
     if ((COMP_CWORD == 1)); then
@@ -49,10 +49,18 @@ _vern() {
         return
     fi
     for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
-        [[ $word == -* ]] || ((++operands))
+        if ((skip)); then
+            skip=0
+        elif [[ $word == @(-i|--interface) ]]; then
+            skip=1
+        elif [[ $word != -* ]]; then
+            ((++operands))
+            ((operands != 1)) || subcommand=$word
+            ((operands != 2)) || second=$word
+        fi
     done
     case $command in
-        help) words=$commands ;;
+        help) words=${commands% help} ;;
         show)
             words='--json --show-keys --help'
             ((operands == 0)) && words+=" all interfaces $(_vern_interfaces)"
@@ -67,25 +75,25 @@ _vern() {
         policy)
             words='--interface --json --help'
             ((operands == 0)) && words+=' check test diff apply confirm rollback remove show counters from-nft'
-            [[ ${COMP_WORDS[2]} == apply ]] && words+=' --confirm'
-            [[ ${COMP_WORDS[2]} == from-nft ]] && words+=' --local'
-            [[ ${COMP_WORDS[2]} == remove ]] && words+=' --allowed-ips-only'
+            [[ $subcommand == apply ]] && words+=' --confirm'
+            [[ $subcommand == from-nft ]] && words+=' --local'
+            [[ $subcommand == remove ]] && words+=' --allowed-ips-only'
             ;;
         explain) words='--interface --json --help' ;;
         flows) words='--interface --peer --port --json --help' ;;
         trust)
             words='--interface --json --help'
             ((operands == 0)) && words+=' list ssh x509 remove'
-            ((operands == 1)) && [[ ${COMP_WORDS[2]} == @(ssh|x509) ]] && words+=' add'
-            ((operands == 1)) && [[ ${COMP_WORDS[2]} == remove ]] && words+=' ssh x509'
-            [[ ${COMP_WORDS[2]} == ssh ]] && words+=' --name --group --krl --principals'
-            [[ ${COMP_WORDS[2]} == x509 ]] && words+=' --name --group --crl'
+            ((operands == 1)) && [[ $subcommand == @(ssh|x509) ]] && words+=' add'
+            ((operands == 1)) && [[ $subcommand == remove ]] && words+=' ssh x509'
+            [[ $subcommand == ssh ]] && words+=' --name --group --krl --principals'
+            [[ $subcommand == x509 ]] && words+=' --name --group --crl'
             ;;
         identity)
             words='--interface --json --help'
             ((operands == 0)) && words+=' list add remove'
-            [[ ${COMP_WORDS[2]} == list ]] && words+=' --peer'
-            [[ ${COMP_WORDS[2]} == add ]] && words+=' --statement --signature --cms --certificate'
+            [[ $subcommand == list ]] && words+=' --peer'
+            [[ $subcommand == add ]] && words+=' --statement --signature --cms --certificate'
             ;;
         present) words='--to --port --ssh --x509 --key --wg --audience --for --renew --json --help' ;;
         statement) words='--wg --audience --for --help' ;;
@@ -93,9 +101,9 @@ _vern() {
         audit)
             words='--interface --dir --help'
             ((operands == 0)) && words+=' tail verify export'
-            [[ ${COMP_WORDS[2]} == tail ]] && words+=' --follow --lines --json'
-            [[ ${COMP_WORDS[2]} == verify ]] && words+=' --json'
-            [[ ${COMP_WORDS[2]} == export ]] && words+=' --since --until --kind --peer --rule --format'
+            [[ $subcommand == tail ]] && words+=' --follow --lines --json'
+            [[ $subcommand == verify ]] && words+=' --json'
+            [[ $subcommand == export ]] && words+=' --since --until --kind --peer --rule --format'
             ;;
         bench)
             words='--port --once --seconds --repeat --only --json --udp-rate --udp-size --help'
@@ -129,7 +137,7 @@ _vern() {
     fi
     # And so may keys, certificates, lists and proofs.
     if [[ $previous == --@(krl|principals|crl|statement|signature|cms|certificate|ssh|x509|key) ||
-        $command == trust && ${COMP_WORDS[3]} == add && $current != -* && $previous != -* ]]; then
+        $command == trust && $second == add && $current != -* && $previous != -* ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         compopt -o filenames 2> /dev/null
     fi

@@ -42,7 +42,8 @@ int run_down(const Invocation& invocation) {
             Error{fmt::format("{} is not up: {}", file->interface, status.error().message), ENODEV});
     if (!link_exists(file->interface))
         return failed(Error{fmt::format("{0} has a daemon, but no interface is called so here: it was "
-                                        "renamed, or is in another network namespace, and is left as it is",
+                                        "renamed, or is in another network namespace, and is left as it is; "
+                                        "'ip link delete' there ends it",
                                         file->interface),
                             ENODEV});
     Steps steps(invocation.has("quiet"));

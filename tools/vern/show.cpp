@@ -130,7 +130,7 @@ void declare(po::options_description& options) {
 
 const Command kShow{
     "show",
-    "[INTERFACE | all | interfaces] [FIELD]",
+    "[interfaces | [INTERFACE | all] [FIELD]]",
     "what running tunnels are doing",
     "Shows configuration and state of one interface or of all (the default): peers, handshakes, traffic, and "
     "for vernd also\n"

@@ -13,6 +13,7 @@
 #include <limits>
 #include <vector>
 
+#include "control/api/parameters.h"
 #include "control/api/target.h"
 #include "control/text.h"
 
@@ -407,6 +408,7 @@ void HttpSession::drained(std::size_t bytes) {
 }
 
 void HttpSession::begin_events() {
+    if (auto wrong = Parameters(request_).refusal()) return send(std::move(*wrong));
     keep_ = false;
     if (common_.listeners.size() >= common_.limits.event_clients_max)
         return send(error_response(503, "busy", "too many listen already"));

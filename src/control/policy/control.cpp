@@ -60,14 +60,24 @@ Result<std::shared_ptr<Control::Loaded>> Control::load(std::string text, std::st
 }
 
 Result<void> Control::start(const std::string& first) {
-    if (store_.drop_trial())
-        log_notice("the policy that was on trial was not confirmed: the one before it counts");
+    const bool dropped = store_.drop_trial();
+    if (dropped) log_notice("the policy that was on trial was not confirmed: the one before it counts");
+    const auto begun = [&] {
+        using Kind = PolicyEvent::Kind;
+        if (dropped)
+            tell(Kind::rolled_back, {}, "not confirmed before the daemon ended");
+        else if (governing_.loaded)
+            tell(Kind::loaded, {}, "at the start");
+    };
     const auto stored = store_.load();
     Governing governing;
     if (!stored) {
         governing.failure = stored.error().message;
     } else if (!*stored) {
-        if (first.empty()) return {};
+        if (first.empty()) {
+            begun();
+            return {};
+        }
         governing = load_first(first);
     } else {
         ClockPair now = plane_.now();
@@ -80,7 +90,7 @@ Result<void> Control::start(const std::string& first) {
     }
     auto published = publish(std::move(governing));
     if (!published) published = deny_everything(published.error().message);
-    if (published && governing_.loaded) tell(PolicyEvent::Kind::loaded, {}, "at the start");
+    if (published) begun();
     return published;
 }
 

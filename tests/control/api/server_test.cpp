@@ -348,6 +348,7 @@ TEST_F(ServerTest, AListenerThatIsTooSlowIsCut) {
         EXPECT_FALSE(listener->read_past(":\n\n").empty());
     }
     auto third = client();
+    EXPECT_EQ(third.ask(get("/events?x=1")).status, 400u);
     EXPECT_EQ(third.ask(get("/events")).status, 503u);
     const std::string large(10'000, 'x');
     for (int n = 0; n < 400 && server->counts().event_clients_cut == 0; ++n) {
