@@ -7,6 +7,8 @@
 #include <atomic>
 #include <string>
 
+#include "control/text.h"
+
 namespace vern {
 namespace {
 
@@ -22,8 +24,10 @@ void write_line(std::string_view kind, int priority, std::string_view message,
     std::size_t size = 0;
     for (const std::string_view part :
          {kind, std::string_view(prefix), message, std::string_view(why.empty() ? "" : ": "), why}) {
-        for (const char c : part.substr(0, line.size() - 1 - size))
-            line[size++] = static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+        const std::string_view fits = part.substr(0, line.size() - 1 - size);
+        fits.copy(line.data() + size, fits.size());
+        mask_controls({line.data() + size, fits.size()}, ' ');
+        size += fits.size();
     }
     if (to_system.load(std::memory_order_relaxed))
         return ::syslog(LOG_DAEMON | priority, "%.*s", static_cast<int>(size), line.data());

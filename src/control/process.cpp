@@ -156,7 +156,7 @@ std::string find_program(std::string_view name) {
         const auto colon = rest.find(':');
         // Not where this process happens to be, which an empty element stands for, too.
         const std::string_view directory = rest.substr(0, colon);
-        const std::string file = std::string(directory) + "/" + std::string(name);
+        std::string file = std::string(directory) + "/" + std::string(name);
         if (directory.starts_with('/') && ::access(file.c_str(), X_OK) == 0) return file;
         rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
     }

@@ -284,11 +284,18 @@ Result<Endpoint> resolve_endpoint(std::string_view text, unsigned retries, const
     }
 }
 
+void mask_controls(std::span<char> text, char mask) noexcept {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        const bool c1 = i > 0 && text[i - 1] == '\xc2' && c >= 0x80 && c < 0xa0;  // U+0080 to U+009F
+        if (c1) text[i - 1] = mask;
+        if (c1 || c < 0x20 || c == 0x7f) text[i] = mask;
+    }
+}
+
 std::string printable(std::string_view text, std::size_t max) {
     std::string safe(text.substr(0, max));
-    for (char& c : safe) {
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-    }
+    mask_controls(safe, '?');
     if (text.size() > max) safe += "...";
     return safe;
 }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -81,6 +82,10 @@ void append_decimal(String& out, T value) {
     const auto [end, status] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
     out.append(digits.data(), end);
 }
+
+// Puts `mask` in the place of control characters: C0, DEL, and the C1 ones of Unicode, with which some
+// terminals begin escape sequences as well.
+void mask_controls(std::span<char> text, char mask) noexcept;
 
 // At most `max` characters of something from outside, fit for one line of a message or a log: no control
 // characters.

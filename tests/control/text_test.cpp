@@ -141,10 +141,12 @@ TEST(Text, InterfaceNames) {
 
 TEST(Log, OneLineHoweverLongAndWhateverIsInIt) {
     testing::internal::CaptureStderr();
-    log_error("a\nb", "why\x1b[31m");
+    log_error("a\nb\x7f",
+              "why\x1b[31m\xc2\x9b"
+              "1m\xc3\x9f");
     log_error(std::string(10'000, 'x'), "lost");
     std::string text = testing::internal::GetCapturedStderr();
-    EXPECT_EQ(text.substr(0, text.find('\n') + 1), "error: a b: why [31m\n");
+    EXPECT_EQ(text.substr(0, text.find('\n') + 1), "error: a b : why [31m  1m\xc3\x9f\n");
     text.erase(0, text.find('\n') + 1);
     EXPECT_EQ(text, "error: " + std::string(kLogLineBytesMax - 8, 'x') + "\n");
 }
