@@ -632,11 +632,13 @@ TEST(AuditTrail, NothingIsWrittenWhereAnotherHasTheLock) {
     Trail trail = open(path);
     trail.write(denied(1));
     std::filesystem::remove_all(path);
-    trail.tick(kBoot, kNoon);
     {
         Trail other = open(path);
         other.write(denied(9));
         other.tick(kBoot, kNoon);
+        const std::string head = read_file(path + "/audit.head");
+        trail.tick(kBoot, kNoon);
+        EXPECT_EQ(read_file(path + "/audit.head"), head);
         for (int i = 1; i <= 3; ++i) {
             trail.write(denied(2));
             trail.tick(kBoot + i * kSyncInterval, kNoon);

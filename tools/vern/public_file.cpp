@@ -10,8 +10,8 @@ Result<std::string> read_public_file(const std::string& path, std::size_t bytes_
     auto text = read_input(path, bytes_max);
     if (!text) return text;
     const std::string shown = path == "-" ? "standard input" : path;
-    if (text->find("PRIVATE KEY-----") != std::string::npos) {
-        sodium_memzero(text->data(), text->size());
+    if (std::string& held = *text; held.find("PRIVATE KEY-----") != std::string::npos) {
+        sodium_memzero(held.data(), held.size());
         return fail(shown + ": a private key is in it: what is public is wanted here");
     }
     if (text->empty()) return fail(shown + ": is empty");

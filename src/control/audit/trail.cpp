@@ -360,6 +360,9 @@ Result<void> Trail::sync() {
     if (auto allowed = step("fsync"); !allowed) return allowed;
     if (::fdatasync(fd_.get()) != 0) return fail_errno("fsync " + path(kTrailName), errno);
     if (!is_at(path(kHeadName), head_fd_.get())) {
+        // What has its name now may be another daemon's, and is not locked.
+        if (!is_at(directory_, directory_fd_.get(), Links::followed))
+            return fail(directory_ + ": was moved or removed", ENOENT);
         if (auto opened = open_head(); !opened) return opened;
     }
     const std::string head = text_of(Head{.seq = seq_, .hash = hash_});
