@@ -159,11 +159,12 @@ void Daemon::settle_tunnel_listener() try {
     if (tunnel_) return;
     listen_again_ = boot_time_now() + kListenAgain;
     // Elsewhere it may be called as an interface here is, which is not ours.
-    const auto elsewhere = [&] {
+    const auto here = [this] { return is_here(runtime_->tun()).value_or(!moved_); };
+    const auto elsewhere = [asked] {
         if (asked)
             log_error("peers cannot prove who they are", "the interface is in another network namespace");
     };
-    if (!is_here(runtime_->tun())) return elsewhere();
+    if (!here()) return elsewhere();
     if (!tunnel_tls_) {
         auto server = trust::make_tls_proof_server();
         if (!server) return log_error("identity listener", server.error().message);
@@ -176,7 +177,7 @@ void Daemon::settle_tunnel_listener() try {
     auto tunnel = api::TunnelServer::open(name, options_.identity_port, tunnel_router_, tunnel_tls_.get(),
                                           [this](const IpAddress& source) { return peer_of(source); });
     if (!tunnel) return log_error("peers cannot prove who they are", tunnel.error().message);
-    if (!is_here(runtime_->tun()) || attached_name(runtime_->tun()) != name) return elsewhere();
+    if (!here() || attached_name(runtime_->tun()) != name) return elsewhere();
     tunnel_ = std::move(*tunnel);
     listen_again_ = Instant::max();
     log_verbose(fmt::format("peers prove who they are on port {} of the tunnel", tunnel_->port()));

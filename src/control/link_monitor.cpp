@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 namespace vern {
@@ -106,11 +107,12 @@ LinkEvents LinkMonitor::events() noexcept {
     }
 }
 
-bool is_here(const TunDevice& tun) {
+std::optional<bool> is_here(const TunDevice& tun) {
     const Fd where(::ioctl(tun.queues.front().fd.get(), TUNGETDEVNETNS));
+    if (!where) return std::nullopt;
     struct stat there {
     }, here{};
-    return where && ::fstat(where.get(), &there) == 0 && ::stat("/proc/thread-self/ns/net", &here) == 0 &&
+    return ::fstat(where.get(), &there) == 0 && ::stat("/proc/thread-self/ns/net", &here) == 0 &&
            there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 

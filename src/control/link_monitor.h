@@ -34,8 +34,9 @@ class LinkMonitor {
     std::uint32_t index_;
 };
 
-// Whether the interface is in this network namespace. Where the kernel does not tell (before 5.2), it is not.
-bool is_here(const TunDevice& tun);
+// Whether the interface is in this network namespace. Nothing: the kernel does not tell, since it is older
+// than 5.2 or we lack CAP_NET_ADMIN where the interface is.
+std::optional<bool> is_here(const TunDevice& tun);
 
 // Becomes readable when something happens to a link in the network namespace that the interface was moved to
 // (and in others that have a number in ours). It listens from here: nothing of ours keeps that namespace when
